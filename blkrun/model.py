@@ -1,0 +1,69 @@
+"""The graph as data: what a file asks for, and what a server reports, in the same frozen types.
+
+``desired == live`` is the whole question of reconciliation; see ``blkrun.reconcile.plan``.
+"""
+
+from pathlib import Path
+
+from msgspec import Struct
+
+from blkrun.options import (
+    BlockdevOptions,
+    DashboardOptions,
+    ExportOptions,
+    RunnerOptions,
+    ServerOptions,
+    ThrottleLimits,
+)
+
+
+class GraphModel(Struct, frozen=True, kw_only=True):
+    """Nodes (backends among them), throttle groups and exports, each by name.
+
+    Every edge names a node in ``nodes``; there is no cycle.  Filters that are switched off
+    are not here: their parents name their child instead.
+    """
+
+    nodes: dict[str, BlockdevOptions]
+    groups: dict[str, ThrottleLimits]
+    exports: dict[str, ExportOptions]
+
+
+EMPTY = GraphModel(nodes={}, groups={}, exports={})
+
+
+class ServerAddress(Struct, frozen=True, kw_only=True):
+    """Where the server is met: all paths absolute.
+
+    ``unix`` is the NBD socket's path, or None when ``tcp`` (host, port) is set.
+    """
+
+    control: Path
+    unix: Path | None
+    tcp: tuple[str, int] | None
+
+    @property
+    def listen(self) -> str:
+        """As written in the file: ``unix:/run/vm.sock`` or ``tcp:127.0.0.1:10809``."""
+        if self.tcp is not None:
+            return f"tcp:{self.tcp[0]}:{self.tcp[1]}"
+        return f"unix:{self.unix}"
+
+    def uri(self, export: str) -> str:
+        """The NBD URI of one export, for nbdinfo, nbdcopy and qemu."""
+        if self.tcp is not None:
+            return f"nbd://{self.tcp[0]}:{self.tcp[1]}/{export}"
+        return f"nbd+unix:///{export}?socket={self.unix}"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    """A whole file, checked and with its paths made absolute."""
+
+    path: Path
+    address: ServerAddress
+    server: ServerOptions
+    runner: RunnerOptions
+    dashboard: DashboardOptions
+    graph: GraphModel
+    lines: dict[str, int]
+    """``"nodes.limit"`` → the line its table starts on: lets a refused action name its place."""

@@ -1,0 +1,254 @@
+"""What can be written in a file and sent over QMP: one frozen Struct a driver.
+
+The same declaration serves the TOML reader, the QMP decoder, ``blkrun check`` and the
+comparison of desired with live (``==``).  Field metadata says what types cannot:
+
+* ``Meta(description=...)``: the meaning, one sentence;
+* ``extra={"unit": "bytes" | "count" | "seconds" | "ns"}``: strings with a unit are accepted
+  (see :mod:`blkrun.units`), the value held is the plain integer;
+* ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.
+
+Names on the wire and in TOML are kebab-case; here they are snake_case.  ``rename="kebab"``
+is the one place where that is converted.
+"""
+
+from typing import Annotated, Any, ClassVar, Literal
+
+import msgspec
+from msgspec import Meta, Struct
+
+DEFAULT_MEMORY_SIZE_BYTES = 2**30
+"""QEMU's null-co has this size when none is given."""
+
+MAX_LIMIT = 10**15
+"""QEMU's THROTTLE_VALUE_MAX: the largest average or burst."""
+
+MAX_BURST_SECONDS = 2**32 - 1
+"""QEMU's bound on every ``*-max-length``."""
+
+Bytes = Annotated[int, Meta(ge=0, le=2**63 - 1, extra={"unit": "bytes"})]
+NodeName = Annotated[str, Meta(min_length=1, max_length=31, extra={"edge": True})]
+
+
+class BlockdevOptions(Struct, frozen=True, kw_only=True, rename="kebab", tag_field="driver"):
+    """What every node has.  Subclasses are drivers; the tag is the driver's name."""
+
+    reopenable: ClassVar[frozenset[str]] = frozenset()
+    """Fields (wire names) that ``blockdev-reopen`` may change, besides edges and read-only."""
+
+    is_filter: ClassVar[bool] = False
+    """One main child, ``file``, with the same data and size: may be inserted and removed live."""
+
+    is_backend: ClassVar[bool] = False
+    """No children: the protocol end.  TOML keeps these under ``[backends.NAME]``."""
+
+    node_name: Annotated[str, Meta(description="the node's unique name")]
+    read_only: Annotated[bool, Meta(description="refuse every write at this node")] = False
+
+
+class FileOptions(BlockdevOptions, frozen=True, tag="file"):
+    """A regular file or block device."""
+
+    is_backend = True
+    reopenable = frozenset({"create"})
+
+    path: Annotated[str, Meta(min_length=1, description="path, relative to the TOML file")]
+    size: Annotated[Bytes | None, Meta(description="size to make it, and to hold it to")] = None
+    create: Annotated[bool, Meta(description="make the file, sparse, when it is missing")] = False
+
+
+class MemoryOptions(BlockdevOptions, frozen=True, tag="memory"):
+    """A sparse RAM disk, gone with the server."""
+
+    is_backend = True
+
+    size: Annotated[Bytes, Meta(description="size of the disk")] = DEFAULT_MEMORY_SIZE_BYTES
+
+
+class NullOptions(BlockdevOptions, frozen=True, tag="null"):
+    """Reads zeroes, forgets writes: QEMU's null-co, for measuring everything above it."""
+
+    is_backend = True
+
+    size: Annotated[Bytes, Meta(description="size of the disk")] = DEFAULT_MEMORY_SIZE_BYTES
+
+
+class NbdOptions(BlockdevOptions, frozen=True, tag="nbd"):
+    """Another NBD server: one that runs (``uri``) or one started for this node (``command``)."""
+
+    is_backend = True
+
+    uri: Annotated[
+        str | None, Meta(description="NBD URI, such as nbd+unix:///disk?socket=/run/nbd.sock")
+    ] = None
+    command: Annotated[
+        tuple[str, ...] | None,
+        Meta(description="a server that takes its socket by LISTEN_FDS: nbdkit or qemu-nbd"),
+    ] = None
+    connections: Annotated[
+        int, Meta(ge=1, le=64, description="connections, if the server allows several")
+    ] = 4
+
+
+class RawOptions(BlockdevOptions, frozen=True, tag="raw"):
+    """A window of the child: ``size`` bytes from ``offset``."""
+
+    file: Annotated[NodeName, Meta(description="the child node")]
+    offset: Annotated[Bytes, Meta(description="where the window starts")] = 0
+    size: Annotated[
+        Bytes | None, Meta(description="its length; the rest of the child if left out")
+    ] = None
+
+
+class ThrottleOptions(BlockdevOptions, frozen=True, tag="throttle"):
+    """A member of a throttle group: requests wait for their turn under the group's limits."""
+
+    is_filter = True
+    reopenable = frozenset({"throttle-group"})
+
+    file: Annotated[NodeName, Meta(description="the child node")]
+    throttle_group: Annotated[
+        str, Meta(min_length=1, description="the group whose limits this node's requests share")
+    ]
+
+
+DRIVERS: dict[str, type[BlockdevOptions]] = {
+    "file": FileOptions,
+    "memory": MemoryOptions,
+    "nbd": NbdOptions,
+    "null": NullOptions,
+    "raw": RawOptions,
+    "throttle": ThrottleOptions,
+}
+"""Driver name → its options.  ``blkrun.server.drivers.DRIVERS`` has the code for each."""
+
+
+_Limit = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+_Ops = Annotated[_Limit, Meta(extra={"unit": "count"})]
+_OpsBytes = Annotated[_Limit, Meta(extra={"unit": "bytes"})]
+_Length = Annotated[int, Meta(ge=0, le=2**63 - 1, extra={"unit": "seconds"})]
+
+
+class ThrottleLimits(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """QEMU's ``limits`` of a throttle-group object: averages, bursts, burst lengths.
+
+    0 is "no limit" for averages and "no burst" for ``-max``; lengths are whole seconds.
+    """
+
+    bps_total: Annotated[_OpsBytes, Meta(description="bytes per second, reads and writes")] = 0
+    bps_total_max: Annotated[_OpsBytes, Meta(description="burst of bps-total")] = 0
+    bps_total_max_length: Annotated[_Length, Meta(description="seconds bps-total-max may last")] = 1
+    bps_read: Annotated[_OpsBytes, Meta(description="bytes per second read")] = 0
+    bps_read_max: Annotated[_OpsBytes, Meta(description="burst of bps-read")] = 0
+    bps_read_max_length: Annotated[_Length, Meta(description="seconds bps-read-max may last")] = 1
+    bps_write: Annotated[_OpsBytes, Meta(description="bytes per second written")] = 0
+    bps_write_max: Annotated[_OpsBytes, Meta(description="burst of bps-write")] = 0
+    bps_write_max_length: Annotated[_Length, Meta(description="seconds bps-write-max may last")] = 1
+    iops_total: Annotated[_Ops, Meta(description="requests per second, reads and writes")] = 0
+    iops_total_max: Annotated[_Ops, Meta(description="burst of iops-total")] = 0
+    iops_total_max_length: Annotated[
+        _Length, Meta(description="seconds iops-total-max may last")
+    ] = 1
+    iops_read: Annotated[_Ops, Meta(description="read requests per second")] = 0
+    iops_read_max: Annotated[_Ops, Meta(description="burst of iops-read")] = 0
+    iops_read_max_length: Annotated[_Length, Meta(description="seconds iops-read-max may last")] = 1
+    iops_write: Annotated[_Ops, Meta(description="write requests per second")] = 0
+    iops_write_max: Annotated[_Ops, Meta(description="burst of iops-write")] = 0
+    iops_write_max_length: Annotated[
+        _Length, Meta(description="seconds iops-write-max may last")
+    ] = 1
+    iops_size: Annotated[
+        _OpsBytes, Meta(description="bytes a request may have and count as one")
+    ] = 0
+
+
+class ExportOptions(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """What an NBD client opens, under the table's name (QMP: ``id`` and ``name``)."""
+
+    node: Annotated[NodeName, Meta(description="the node that clients see as a disk")]
+    read_only: Annotated[bool, Meta(description="refuse writes from clients")] = False
+    description: Annotated[str, Meta(max_length=4096, description="shown by nbdinfo --list")] = ""
+
+
+class ServerOptions(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """``[server]``: how nbdkit is started.  A change here needs a restart and says so."""
+
+    listen: Annotated[
+        str | None, Meta(description='"unix:PATH" or "tcp:HOST:PORT"; default unix:FILE.sock')
+    ] = None
+    control: Annotated[
+        str | None, Meta(description='the QMP socket, "unix:PATH"; default unix:FILE.qmp')
+    ] = None
+    threads: Annotated[
+        int, Meta(ge=1, le=256, description="nbdkit worker threads per connection")
+    ] = 8
+
+
+class RunnerOptions(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """``[runner]``: what happens when the file is saved."""
+
+    apply: Annotated[
+        Literal["safe", "all", "ask"],
+        Meta(
+            description="safe: apply, but ask before taking a disk from a client; "
+            "all: never ask; ask: always wait for blkrun apply"
+        ),
+    ] = "safe"
+
+
+class DashboardOptions(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """``[dashboard]``: how the terminal shows it."""
+
+    refresh: Annotated[
+        int,
+        Meta(
+            ge=200_000_000,
+            le=5_000_000_000,
+            extra={"unit": "ns"},
+            description="time between two looks at the server",
+        ),
+    ] = 500_000_000
+
+
+def extra_of(field_type: Any, key: str) -> Any:
+    """Metadata anywhere in an annotation: ``extra_of(Bytes | None, "unit")`` → "bytes"."""
+    for part in getattr(field_type, "__metadata__", ()):
+        if isinstance(part, Meta) and part.extra and key in part.extra:
+            return part.extra[key]
+    inner = getattr(field_type, "__origin__", None)
+    candidates = (inner, *getattr(field_type, "__args__", ()))
+    for candidate in candidates:
+        if candidate is not None and candidate is not field_type:
+            found = extra_of(candidate, key)
+            if found is not None:
+                return found
+    return None
+
+
+def _edge_fields(options: type[BlockdevOptions]) -> dict[str, str]:
+    roles = {}
+    for field in msgspec.structs.fields(options):
+        if extra_of(field.type, "edge"):
+            roles[field.encode_name] = field.name
+    return roles
+
+
+EDGES: dict[type[BlockdevOptions], dict[str, str]] = {
+    options: _edge_fields(options) for options in DRIVERS.values()
+}
+"""Options type → {role: field name}: which fields name children."""
+
+
+def children_of(options: BlockdevOptions) -> dict[str, str]:
+    """Role → child's node-name, for the edges that are set."""
+    edges = EDGES[type(options)]
+    return {
+        role: child
+        for role, field in edges.items()
+        if (child := getattr(options, field)) is not None
+    }
+
+
+def with_child(options: BlockdevOptions, role: str, child: str) -> BlockdevOptions:
+    """The same options with one edge pointing elsewhere."""
+    return msgspec.structs.replace(options, **{EDGES[type(options)][role]: child})
