@@ -5,11 +5,13 @@ server into QEMU's words.  A problem's ``path`` leads to the key (or the table, 
 missing), as keys and list indices from the mapping that was given.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from msgspec import Struct
@@ -68,13 +70,13 @@ def decode(
     struct: type[S], raw: Mapping[str, Any], problems: list[Problem], path: Path = ()
 ) -> S | None:
     """Decode one table.  Appends to ``problems`` and gives None where anything is wrong."""
-    fields = {field.encode_name: field for field in msgspec.structs.fields(struct)}
+    fields = _fields_of(struct)
     found_before = len(problems)
     _report_unexpected(raw, fields, problems, path)
     values = {}
     for key, field in fields.items():
         if key in raw:
-            problem, values[field.name] = _value(field.type, raw[key], (*path, key))
+            problem, values[field.name] = _value(field, raw[key], (*path, key))
             if problem is not None:
                 problems.append(problem)
         elif field.required:
@@ -84,51 +86,85 @@ def decode(
     return struct(**values) if len(problems) == found_before else None
 
 
+@dataclass(frozen=True, slots=True)
+class _Field:
+    name: str
+    type: Any
+    unit: str | None
+    required: bool
+
+
+@cache
+def _fields_of(struct: type[Struct]) -> dict[str, _Field]:
+    """By wire name.  Looking the annotations up again for each table took most of the time."""
+    return {
+        field.encode_name: _Field(
+            field.name, field.type, extra_of(field.type, "unit"), field.required
+        )
+        for field in msgspec.structs.fields(struct)
+    }
+
+
 def _report_unexpected(
     raw: Mapping[str, Any], fields: Mapping[str, Any], problems: list[Problem], path: Path
 ) -> None:
-    for key in raw:
-        if key not in fields:
-            problems.append(
-                Problem(
-                    path=(*path, key),
-                    kind=Kind.UNEXPECTED,
-                    message=f'unknown key "{key}"',
-                    suggestion=nearest(key, fields),
-                )
-            )
+    problems.extend(
+        Problem(
+            path=(*path, key),
+            kind=Kind.UNEXPECTED,
+            message=f'unknown key "{key}"',
+            suggestion=nearest(key, fields),
+        )
+        for key in raw
+        if key not in fields
+    )
 
 
-def _value(field_type: Any, value: Any, path: Path) -> tuple[Problem | None, Any]:
-    unit = extra_of(field_type, "unit")
-    if unit is not None and isinstance(value, str):
+def _value(field: _Field, written: Any, path: Path) -> tuple[Problem | None, Any]:
+    value = written
+    if field.unit is not None and isinstance(written, str):
         try:
-            value = _PARSERS[unit](value)
+            value = _PARSERS[field.unit](written)
         except ValueError as error:
             return Problem(path=path, kind=Kind.VALUE, message=str(error)), None
     try:
-        return None, msgspec.convert(value, field_type)
+        return None, msgspec.convert(value, field.type)
     except msgspec.ValidationError as error:
-        return _problem_of(str(error), value, path), None
+        return _problem_of(str(error), written, field, path), None
 
 
 _JSON_NAMES = {"int": "integer", "str": "string", "bool": "boolean", "float": "number"}
+_FORMATS = {"bytes": units.format_bytes, "ns": units.format_ns}
 
 
-def _problem_of(text: str, value: Any, path: Path) -> Problem:
-    """From msgspec's words to ours: ``Expected `int`, got `str``` → type, everything else → value."""
-    reason = text.split(" - at ", maxsplit=1)[0]
+def _problem_of(text: str, value: Any, field: _Field, path: Path) -> Problem:
+    """From msgspec's words to ours: ``Expected `int`, got `str``` → type, all else → value."""
+    reason, _, where = text.partition(" - at ")
+    if item := re.search(r"\[(\d+)\]", where):
+        value, path = value[int(item[1])], (*path, int(item[1]))
+    shown = str(value).lower() if isinstance(value, bool) else repr(value)
     expected = reason.split("`")[1].split(" | ")[0] if "`" in reason else None
     if ", got `" in reason and expected is not None:
         name = _JSON_NAMES.get(expected, expected)
         article = "an" if name[0] in "aeiou" else "a"
-        return Problem(
-            path=path,
-            kind=Kind.TYPE,
-            message=f"{value!r} is not {article} {name}",
-            expected=name,
-        )
+        message = f"{shown} is not {article} {name}"
+        return Problem(path=path, kind=Kind.TYPE, message=message, expected=name)
     if reason.startswith("Invalid enum value"):
-        return Problem(path=path, kind=Kind.VALUE, message=f"{value!r} is not one of the choices")
-    limit = reason.removeprefix("Expected ").replace("`", "")
-    return Problem(path=path, kind=Kind.VALUE, message=f"{value!r} is out of range: needs {limit}")
+        return _problem_of_choice(value, field, path)
+    limit = reason.removeprefix("Expected ").replace("`", "").replace("str of", "a")
+    if field.unit in _FORMATS:
+        written_out = _FORMATS[field.unit]
+        limit = re.sub(r"\d+", lambda number: written_out(int(number[0])), limit)
+    message = f"{shown} is out of range: needs {limit.removeprefix('int ')}"
+    return Problem(path=path, kind=Kind.VALUE, message=message)
+
+
+def _problem_of_choice(value: Any, field: _Field, path: Path) -> Problem:
+    choices = get_args(getattr(field.type, "__origin__", field.type))
+    listed = ", ".join(f'"{choice}"' for choice in choices)
+    return Problem(
+        path=path,
+        kind=Kind.VALUE,
+        message=f"{value!r} is not one of {listed}",
+        suggestion=nearest(str(value), choices),
+    )

@@ -1,1 +1,7 @@
-"""(being built)"""
+"""The TOML file: from text to a checked Config, or to everything that is wrong with it."""
+
+from blkrun.config.diagnostics import Diagnostic, Related, render
+from blkrun.config.load import EmptyFileError, check, load, parse
+from blkrun.config.source import read
+
+__all__ = ["Diagnostic", "EmptyFileError", "Related", "check", "load", "parse", "read", "render"]

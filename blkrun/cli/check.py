@@ -1,0 +1,56 @@
+"""``blkrun check FILE``: is this file right?  No server is asked."""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+from blkrun import config
+from blkrun.config.diagnostics import place
+from blkrun.errors import FileError
+from blkrun.model import GraphModel
+
+HELP = "check a file, and show everything that is wrong with it"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE and --json."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="the TOML file")
+    parser.add_argument(
+        "--json", action="store_true", help="one JSON object per problem, on standard output"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 if the file can be used, 2 if not."""
+    file: Path = args.file
+    text = b""
+    try:
+        text = config.read(file)
+        graph = config.parse(text, file).graph
+    except FileError as error:
+        # A file that could not be read has problems, and no text to place them in.
+        diagnostics = config.check(text, file) if text else [place(file, p) for p in error.problems]
+        _report(diagnostics, text, as_json=args.json)
+        return 2
+    if not args.json:
+        sys.stdout.write(f"{file}: ok, {_summary(graph)}\n")
+    return 0
+
+
+def _report(diagnostics: list[config.Diagnostic], text: bytes, *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.writelines(json.dumps(each.row()) + "\n" for each in diagnostics)
+        return
+    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+    sys.stderr.write(config.render(diagnostics, text, colour=colour) + "\n")
+
+
+def _summary(graph: GraphModel) -> str:
+    counts = (
+        (len(graph.nodes), "node"),
+        (len(graph.groups), "group"),
+        (len(graph.exports), "export"),
+    )
+    return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)

@@ -1,0 +1,129 @@
+"""The ``refer`` pass: what each table says against what the others say.
+
+A check takes the draft and yields problems; it looks at what is written and not at options, so
+that a table with a typing error is checked as far as it goes.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterator
+from typing import Any
+
+from blkrun.config.check_exports import export_names, writable_exports
+from blkrun.config.check_options import files_used_twice, limits, nbd_source, nul_characters
+from blkrun.config.diagnostics import dotted
+from blkrun.config.graph import by_name, cycles, role_of
+from blkrun.config.tables import Draft, Table
+from blkrun.decode import Kind, Path, Problem, nearest
+from blkrun.options import ThrottleOptions
+
+MAX_GUESSES = 50
+
+_ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,30}")
+
+
+def refer(draft: Draft) -> Iterator[Problem]:
+    """Everything that is wrong between tables."""
+    for check in CHECKS:
+        yield from check(draft)
+
+
+def names(draft: Draft) -> Iterator[Problem]:
+    """QEMU's syntax for the names of nodes and groups."""
+    tables: tuple[Table[Any], ...] = (*draft.groups, *draft.nodes)
+    for table in tables:
+        if _ID.fullmatch(table.name) is None:
+            message = (
+                f'"{table.name}" cannot be a name: it takes a letter first, then letters, '
+                'digits, "-", "." or "_", 31 characters at most'
+            )
+            yield Problem(path=table.path, kind=Kind.OTHER, message=message)
+
+
+def duplicates(draft: Draft) -> Iterator[Problem]:
+    """Backends and nodes share one name space."""
+    first = by_name(draft)
+    for node in draft.nodes:
+        other = first[node.name]
+        if other is not node:
+            yield Problem(
+                path=node.path,
+                kind=Kind.OTHER,
+                message=f'the name "{node.name}" is taken: nodes and backends share their names',
+                related=other.path,
+            )
+
+
+def references(draft: Draft) -> Iterator[Problem]:
+    """Edges and exports name what there is."""
+    nodes = by_name(draft)
+    meant = _guesser(nodes)
+    for node in draft.nodes:
+        for role, child in node.edges():
+            if child not in nodes:
+                suggestion = meant(child) if meant(child) != node.name else None
+                yield _unknown((*node.path, role), child, suggestion)
+    for export in draft.exports:
+        name = export.text("node")
+        if name is not None and name not in nodes:
+            yield _unknown((*export.path, "node"), name, meant(name))
+
+
+def groups(draft: Draft) -> Iterator[Problem]:
+    """Throttle nodes name a group that there is."""
+    known = {group.name for group in draft.groups}
+    meant = _guesser(known)
+    for node in draft.nodes:
+        name = node.text("throttle-group") if node.driver is ThrottleOptions else None
+        if name is not None and name not in known:
+            path = (*node.path, "throttle-group")
+            yield _unknown(path, name, meant(name), "throttle group", "throttle-groups")
+
+
+def _guesser(valid: Collection[str]) -> Callable[[str], str | None]:
+    """Nearest names, for the first so many: a thousand against a thousand takes seconds."""
+    guesses: dict[str, str | None] = {}
+
+    def meant(name: str) -> str | None:
+        if name not in guesses and len(guesses) < MAX_GUESSES:
+            guesses[name] = nearest(name, valid)
+        return guesses.get(name)
+
+    return meant
+
+
+def _unknown(
+    path: Path,
+    name: str,
+    suggestion: str | None,
+    what: str = "node or backend",
+    section: str = "backends",
+) -> Problem:
+    remedy = "" if suggestion else f"; [{dotted((section, name))}] would define it"
+    message = f'{dotted(path)}: there is no {what} "{name}"{remedy}'
+    return Problem(path=path, kind=Kind.REFERENCE, message=message, suggestion=suggestion)
+
+
+def acyclic(draft: Draft) -> Iterator[Problem]:
+    """No node is below itself."""
+    nodes = by_name(draft)
+    for ring in cycles(nodes):
+        first, second = nodes[ring[0]], nodes[ring[1 % len(ring)]]
+        path = (*first.path, role_of(first, second.name))
+        message = f"{dotted(path)} closes a cycle: {' -> '.join((*ring, ring[0]))}"
+        related = None if first is second else second.path
+        yield Problem(path=path, kind=Kind.REFERENCE, message=message, related=related)
+
+
+CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
+    names,
+    duplicates,
+    references,
+    groups,
+    acyclic,
+    limits,
+    nbd_source,
+    files_used_twice,
+    export_names,
+    writable_exports,
+    nul_characters,
+)

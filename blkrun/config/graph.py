@@ -1,0 +1,65 @@
+"""The nodes of a draft as a graph: cycles, and what is below a name."""
+
+from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
+
+from blkrun.config.tables import Draft, NodeTable
+
+
+def by_name(draft: Draft) -> dict[str, NodeTable]:
+    """The first table of each name (a name written twice is reported elsewhere)."""
+    nodes: dict[str, NodeTable] = {}
+    for node in draft.nodes:
+        nodes.setdefault(node.name, node)
+    return nodes
+
+
+def cycles(nodes: dict[str, NodeTable]) -> Iterator[list[str]]:
+    """Each cycle once, as names from parent to child, beginning with the first in the file.
+
+    An edge of a cycle that was found is taken out and the search begun anew, which is slow
+    only for a file with very many cycles.
+    """
+    children = {
+        name: [child for _, child in node.edges() if child in nodes] for name, node in nodes.items()
+    }
+    order = {name: index for index, name in enumerate(nodes)}
+    while True:
+        try:
+            TopologicalSorter(children).prepare()
+        except CycleError as error:
+            ring = error.args[1][:0:-1]  # comes child first, with its first name again at the end
+        else:
+            return
+        start = ring.index(min(ring, key=order.__getitem__))
+        ring = ring[start:] + ring[:start]
+        yield ring
+        children[ring[0]].remove(ring[1 % len(ring)])
+
+
+def role_of(node: NodeTable, child: str) -> str:
+    """The role of the (first) edge to a child that the node is known to have."""
+    return next(role for role, name in node.edges() if name == child)
+
+
+def skip_disabled(name: str, nodes: dict[str, NodeTable]) -> str:
+    """The node itself, or what takes its place while it is switched off."""
+    for _ in nodes:  # a bound: the draft may still have cycles
+        node = nodes.get(name)
+        if node is None or node.enabled:
+            break
+        name = node.text("file") or name
+    return name
+
+
+def main_chain(name: str, nodes: dict[str, NodeTable]) -> Iterator[NodeTable]:
+    """A node and what is below it by ``file``, leaving out what is switched off."""
+    for _ in nodes:
+        node = nodes.get(skip_disabled(name, nodes))
+        if node is None:
+            return
+        yield node
+        child = node.text("file") if "file" in dict(node.edges()) else None
+        if child is None:
+            return
+        name = child

@@ -1,0 +1,56 @@
+"""The ``resolve`` pass: a draft without a mistake → the desired graph.
+
+Paths become absolute, and filters that are switched off are left out: whoever had one for a
+child has the filter's own child instead.
+"""
+
+from pathlib import Path
+
+from msgspec import structs
+
+from blkrun.config.graph import by_name, skip_disabled
+from blkrun.config.source import absolute
+from blkrun.config.tables import Draft, NodeTable
+from blkrun.model import GraphModel
+from blkrun.options import (
+    BlockdevOptions,
+    ExportOptions,
+    FileOptions,
+    children_of,
+    with_child,
+)
+
+
+def resolve(draft: Draft) -> GraphModel:
+    """The graph that the file asks for."""
+    tables = by_name(draft)
+    return GraphModel(
+        nodes={
+            table.name: _node(table.options, tables, draft.directory)
+            for table in draft.nodes
+            if table.enabled and table.options is not None
+        },
+        groups={table.name: table.options for table in draft.groups if table.options is not None},
+        exports={
+            table.name: _export(table.options, tables)
+            for table in draft.exports
+            if table.options is not None
+        },
+    )
+
+
+def _node(
+    options: BlockdevOptions, tables: dict[str, NodeTable], directory: Path
+) -> BlockdevOptions:
+    if isinstance(options, FileOptions):
+        return structs.replace(options, path=str(absolute(directory, options.path)))
+    for role, child in children_of(options).items():
+        below = skip_disabled(child, tables)
+        if below != child:
+            options = with_child(options, role, below)
+    return options
+
+
+def _export(options: ExportOptions, tables: dict[str, NodeTable]) -> ExportOptions:
+    below = skip_disabled(options.node, tables)
+    return options if below == options.node else structs.replace(options, node=below)

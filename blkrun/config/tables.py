@@ -1,0 +1,74 @@
+"""The file's tables as data, between decoding and checking.
+
+A table with a mistake in it is kept, without options, so that the later passes still know its
+name and its edges: one mistake must not look like ten.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from blkrun.decode import Path
+from blkrun.options import (
+    EDGES,
+    BlockdevOptions,
+    DashboardOptions,
+    ExportOptions,
+    RunnerOptions,
+    ServerOptions,
+    ThrottleLimits,
+)
+
+S = TypeVar("S", bound=Struct)
+
+Raw = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table(Generic[S]):
+    """One table of the file; ``options`` is None if something in it is wrong."""
+
+    path: Path
+    raw: Raw
+    options: S | None
+
+    @property
+    def name(self) -> str:
+        """The last word of the header."""
+        return str(self.path[-1])
+
+    def text(self, key: str) -> str | None:
+        """A string of the table, whatever may be wrong with the rest of it."""
+        value = self.raw.get(key)
+        return value if isinstance(value, str) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeTable(Table[BlockdevOptions]):
+    """A backend or a node; ``driver`` is None if it names no driver that there is."""
+
+    driver: type[BlockdevOptions] | None
+    enabled: bool
+
+    def edges(self) -> Iterator[tuple[str, str]]:
+        """Role and child's name, for each edge that is written."""
+        for role in EDGES[self.driver] if self.driver is not None else ():
+            if (child := self.text(role)) is not None:
+                yield role, child
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """The whole file, decoded and not yet checked against itself."""
+
+    directory: FilePath
+    """What relative paths start from."""
+    server: Table[ServerOptions]
+    runner: Table[RunnerOptions]
+    dashboard: Table[DashboardOptions]
+    groups: tuple[Table[ThrottleLimits], ...]
+    nodes: tuple[NodeTable, ...]
+    exports: tuple[Table[ExportOptions], ...]
