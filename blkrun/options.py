@@ -181,7 +181,7 @@ class ServerOptions(Struct, frozen=True, kw_only=True, rename="kebab"):
     ] = None
     threads: Annotated[
         int, Meta(ge=1, le=256, description="nbdkit worker threads per connection")
-    ] = 8
+    ] = 4
 
 
 class RunnerOptions(Struct, frozen=True, kw_only=True, rename="kebab"):

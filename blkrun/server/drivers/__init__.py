@@ -1,1 +1,15 @@
-"""(being built)"""
+"""The drivers: for a new one, a Struct in ``blkrun.options``, a file here and a line here."""
+
+from typing import Any
+
+from blkrun.server.drivers.file import File
+from blkrun.server.drivers.memory import Memory
+from blkrun.server.drivers.nbd import Nbd
+from blkrun.server.drivers.null import Null
+from blkrun.server.drivers.raw import Raw
+from blkrun.server.drivers.throttle import Throttle
+from blkrun.server.node import Node
+
+DRIVERS: dict[str, type[Node[Any]]] = {
+    driver.driver: driver for driver in (File, Memory, Nbd, Null, Raw, Throttle)
+}

@@ -1,0 +1,296 @@
+"""What can be done to a graph: each action checks, then changes a :class:`Staging`.
+
+Checks, their order and their messages are QEMU's where QEMU has the command
+(qemu-semantics §2.10, 4.1, 4.2, 4.6), without the defects of §4.3.  Every refusal is a
+CommandError; nothing here touches the live graph.
+"""
+
+import itertools
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from blkrun.errors import CommandError, DeviceNotFound
+from blkrun.limits import check_limits
+from blkrun.options import EDGES, BlockdevOptions, ExportOptions, ThrottleLimits, children_of
+from blkrun.server.drivers import DRIVERS
+from blkrun.server.export import Export
+from blkrun.server.node import Node, Parent
+from blkrun.server.staging import Staging
+from blkrun.server.throttle.group import ThrottleGroup
+
+_ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+_generated = itertools.count(100)
+
+
+# Nodes
+
+
+def blockdev_add(
+    staging: Staging,
+    options: BlockdevOptions,
+    *,
+    owned: bool = True,
+) -> None:
+    """A new node, over children that exist.  ``owned``: by the monitor, so blockdev-del may."""
+    name = options.node_name
+    if owned:
+        _check_node_name(name)
+    if name in staging.nodes:
+        raise CommandError(f"Duplicate nodes with node-name='{name}'")
+    node = DRIVERS[_driver_name(options)](options)
+    node.monitor_owned = owned
+    staging.add_node(node, _children(staging, options))
+
+
+def generated_name() -> str:
+    """A name for an inline child; users cannot write ``#``."""
+    return f"#block{next(_generated)}"
+
+
+def blockdev_del(staging: Staging, name: str) -> None:
+    """Delete a node nobody uses, and the inline children that only it uses."""
+    node = staging.node(name)
+    if node is None:
+        raise CommandError(f"Failed to find node with node-name='{name}'")
+    for parent, role in staging.parents(node):
+        if isinstance(parent, Export):
+            raise CommandError(f"Node {name} is in use")
+        if role == "backing":
+            raise CommandError(
+                f"Node '{name}' is busy: node is used as backing hd of '{parent.name}'"
+            )
+    if not node.monitor_owned:
+        raise CommandError(f"Node {name} is not owned by the monitor")
+    if staging.parents(node):
+        raise CommandError(f"Block device {name} is in use")
+    _drop(staging, node)
+
+
+def blockdev_reopen(staging: Staging, options: BlockdevOptions) -> None:
+    """New options for a node, all of them given; edges may lead elsewhere."""
+    node = staging.node(options.node_name)
+    if node is None:
+        raise CommandError(f"Failed to find node with node-name='{options.node_name}'")
+    old = node.options
+    if type(old) is not type(options):
+        raise CommandError("Cannot change the option 'driver'")
+    changed = changed_options(old, options)
+    for option in sorted(changed - type(old).reopenable - set(EDGES[type(old)])):
+        raise CommandError(f"Cannot change the option '{option}'")
+    for role, child in _children(staging, options).items():
+        if staging.child(node, role) is not child:
+            staging.set_edge(node, role, child)
+    if changed - set(EDGES[type(old)]):
+        staging.disturbed.add(node)
+    staging.commits.append(node.prepare_reopen(options, staging))
+
+
+def replace_node(staging: Staging, options: BlockdevOptions) -> None:
+    """A new node takes the name, the parents and the place of an old one (ours, not QEMU's)."""
+    old = staging.node(options.node_name)
+    if old is None:
+        raise CommandError(f"Failed to find node with node-name='{options.node_name}'")
+    if not old.monitor_owned:
+        raise CommandError(f"Node {old.name} is not owned by the monitor")
+    parents = set(staging.parents(old))
+    staging.drop_node(old)
+    new = DRIVERS[_driver_name(options)](options)
+    staging.add_node(new, _children(staging, options))
+    for parent, role in parents:
+        if parent is not new:
+            staging.set_edge(parent, role, new)
+    staging.disturbed.add(old)
+    _drop_orphans(staging, old)
+
+
+def insert_node(staging: Staging, parent: str, child: str, name: str) -> None:
+    """Make parent → child into parent → node → child."""
+    node = _filter(staging, name, "insertion")
+    below = _edge_child(staging, node, child)
+    source, role = _parent_edge(staging, parent, below, child)
+    if source is node:
+        raise CommandError(f"Making '{name}' a {role} child of '{name}' would create a cycle")
+    staging.set_edge(source, role, node)
+
+
+def remove_node(staging: Staging, parent: str, child: str, name: str) -> None:
+    """Make parent → node → child into parent → child; the node stays, over its child."""
+    node = _filter(staging, name, "removal")
+    below = _edge_child(staging, node, child)
+    source, role = _parent_edge(staging, parent, node, name)
+    staging.set_edge(source, role, below)
+
+
+def set_edge(staging: Staging, parent: str, role: str, child: str) -> None:
+    """One edge, to any node (ours; QEMU has it for node parents as blockdev-reopen)."""
+    source: Parent | None = staging.exports.get(parent) if role == "root" else None
+    source = source or staging.node(parent)
+    if source is None:
+        raise CommandError(f"Cannot find parent '{parent}'")
+    if staging.child(source, role) is None:
+        raise CommandError(f"'{parent}' does not have a child '{role}'")
+    staging.set_edge(source, role, _find(staging, child))
+
+
+def changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
+    """Wire names of the options that differ."""
+    return {
+        field.encode_name
+        for field in msgspec.structs.fields(old)
+        if getattr(old, field.name) != getattr(new, field.name)
+    }
+
+
+# Throttle groups
+
+
+def group_add(staging: Staging, name: str, limits: ThrottleLimits) -> None:
+    """object-add of a throttle-group."""
+    if not _ID.fullmatch(name):
+        raise CommandError("Parameter 'id' expects an identifier")
+    if name in staging.groups:
+        raise CommandError(
+            f"attempt to add duplicate property '{name}' to object (type 'container')"
+        )
+    _check_limits(limits)
+    staging.groups[name] = ThrottleGroup(name, limits)
+
+
+def group_set(staging: Staging, path: str, limits: Mapping[str, int]) -> None:
+    """qom-set of ``limits``: what is not mentioned keeps its value."""
+    group = find_group(staging.groups, path)
+    names = {name.replace("-", "_"): value for name, value in limits.items()}
+    merged = msgspec.structs.replace(staging.group_limits(group), **names)
+    _check_limits(merged)
+    staging.limits[group] = merged
+
+
+def group_del(staging: Staging, name: str) -> None:
+    """object-del: refused while a node is a member."""
+    group = staging.groups.get(name)
+    if group is None:
+        raise CommandError(f"object '{name}' not found")
+    if staging.users_of(group):
+        raise CommandError(f"object '{name}' is in use, can not be deleted")
+    del staging.groups[name]
+
+
+def find_group(groups: Mapping[str, ThrottleGroup], path: str) -> ThrottleGroup:
+    """By id or ``/objects/<id>``."""
+    group = groups.get(path.removeprefix("/objects/"))
+    if group is None:
+        raise DeviceNotFound(f"Device '{path}' not found")
+    return group
+
+
+# Exports
+
+
+def export_add(staging: Staging, name: str, options: ExportOptions) -> None:
+    """block-export-add."""
+    if name in staging.exports:
+        raise CommandError(f"Block export id '{name}' is already in use")
+    export = Export(name, options)
+    staging.exports[name] = export
+    staging.set_edge(export, "root", _find(staging, options.node))
+
+
+def export_del(staging: Staging, name: str, *, hard: bool) -> None:
+    """block-export-del: with ``hard``, connected clients get ESHUTDOWN from then on."""
+    export = staging.exports.get(name)
+    if export is None:
+        raise CommandError(f"Export '{name}' is not found")
+    if not hard and staging.graph.clients_of(export):
+        raise CommandError(f"export '{name}' still in use")
+    root = staging.child(export, "root")
+    if root is not None:
+        staging.parents(root).discard((export, "root"))
+        staging.edges.pop((export, "root"), None)
+    del staging.exports[name]
+
+
+# Shared checks
+
+
+def _driver_name(options: BlockdevOptions) -> str:
+    return str(options.__struct_config__.tag)
+
+
+def _check_node_name(name: str) -> None:
+    if not name:
+        raise CommandError("'node-name' must be specified for the root node")
+    if not _ID.fullmatch(name):
+        raise CommandError(f"Invalid node-name: '{name}'")
+    if len(name) > 31:
+        raise CommandError("Node name too long")
+
+
+def _children(staging: Staging, options: BlockdevOptions) -> dict[str, Node[Any]]:
+    return {role: _find(staging, name) for role, name in children_of(options).items()}
+
+
+def _find(staging: Staging, name: str) -> Node[Any]:
+    node = staging.node(name)
+    if node is None:
+        raise CommandError(f"Cannot find device='{name}' nor node-name='{name}'")
+    return node
+
+
+def _filter(staging: Staging, name: str, what: str) -> Node[Any]:
+    node = staging.node(name)
+    if node is None:
+        raise CommandError(f"Node '{name}' not found")
+    if not node.monitor_owned:
+        raise CommandError(f"Node '{name}' is not owned by the monitor")
+    if not node.is_filter:
+        raise CommandError(
+            f"Block format '{node.driver}' used by node '{name}' does not support {what}"
+        )
+    return node
+
+
+def _edge_child(staging: Staging, node: Node[Any], child: str) -> Node[Any]:
+    below = staging.node(child)
+    if below is None:
+        raise CommandError(f"'{child}' not a node name")
+    if staging.child(node, "file") is not below:
+        raise CommandError(f"'{child}' not a child of '{node.name}'")
+    return below
+
+
+def _parent_edge(
+    staging: Staging, parent: str, child: Node[Any], child_name: str
+) -> tuple[Parent, str]:
+    """The edge parent → child.  An export's name goes before a node's, as a device's in QEMU."""
+    export = staging.exports.get(parent)
+    if export is not None:
+        if staging.child(export, "root") is not child:
+            raise CommandError(f"'{child_name}' not a child of device '{parent}'")
+        return export, "root"
+    node = staging.node(parent)
+    if node is None:
+        raise CommandError(f"'{parent}' not a node name")
+    for role, below in staging.children(node).items():
+        if below is child:
+            return node, role
+    raise CommandError(f"'{child_name}' not a child of '{parent}'")
+
+
+def _check_limits(limits: ThrottleLimits) -> None:
+    problem = check_limits(limits)
+    if problem is not None:
+        raise CommandError(problem.message)
+
+
+def _drop(staging: Staging, node: Node[Any]) -> None:
+    staging.drop_node(node)
+    _drop_orphans(staging, node)
+
+
+def _drop_orphans(staging: Staging, node: Node[Any]) -> None:
+    for child in staging.children(node).values():
+        if not child.monitor_owned and not staging.parents(child):
+            _drop(staging, child)

@@ -1,0 +1,20 @@
+"""What QMP commands work on: one object made by the plugin and handed down."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from blkrun.server.events import Events
+from blkrun.server.graph import Graph
+
+
+@dataclass(slots=True)
+class Context:
+    """``shutdown`` ends nbdkit; ``reports`` is the last thing the runner said, by kind."""
+
+    graph: Graph
+    events: Events
+    shutdown: Callable[[], None]
+    threads: int
+    started_ns: int
+    reports: dict[str, dict[str, Any]] = field(default_factory=dict)

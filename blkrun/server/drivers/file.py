@@ -1,0 +1,203 @@
+"""Regular files and block devices.
+
+Reads and writes go straight between nbdkit's buffer and the page cache.  FUA is RWF_DSYNC on
+the write itself; zero and trim punch holes where the filesystem can; extents come from
+SEEK_DATA and SEEK_HOLE.
+"""
+
+import errno
+import os
+import stat
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from blkrun.errors import CommandError
+from blkrun.options import FileOptions
+from blkrun.server.drivers._fallocate import punch_hole, zero_range
+from blkrun.server.drivers._image_lock import lock_image
+from blkrun.server.node import (
+    EXTENT_DATA,
+    EXTENT_HOLE,
+    EXTENT_ZERO,
+    FLAG_FUA,
+    FLAG_MAY_TRIM,
+    Extent,
+    Node,
+)
+from blkrun.server.staging import Staging
+
+
+class File(Node[FileOptions]):
+    """One descriptor, shared by all threads: every operation carries its offset."""
+
+    driver = "file"
+
+    def __init__(self, options: FileOptions) -> None:
+        super().__init__(options)
+        self._fd = -1
+        self._length = 0
+        self._can_seek_data = True
+
+    def open(self, staging: Staging) -> None:
+        """Open (or make) the image, check its size, lock it as QEMU does."""
+        taken = self._take_over(staging)
+        self._fd = self._open_or_create() if taken is None else taken
+        try:
+            if taken is None:
+                lock_image(self._fd, self.options.path, read_only=self.options.read_only)
+            self._length = self._measure()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close; this also gives up the lock."""
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+
+    def size_over(self, sizes: Mapping[str, int]) -> int:
+        """The image's length when it was opened."""
+        del sizes
+        return self._length
+
+    def do_pread(self, buf: memoryview, offset: int) -> None:
+        """Read, until all is there."""
+        done = os.preadv(self._fd, [buf], offset)
+        while done < len(buf):
+            got = os.preadv(self._fd, [buf[done:]], offset + done)
+            if not got:
+                raise OSError(errno.EIO, f"{self.options.path} ends at byte {offset + done}")
+            done += got
+
+    def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
+        """Write, until all is written; with FUA each part is durable."""
+        how = os.RWF_DSYNC if flags & FLAG_FUA else 0
+        done = os.pwritev(self._fd, [buf], offset, how)
+        while done < len(buf):
+            done += os.pwritev(self._fd, [buf[done:]], offset + done, how)
+
+    def do_flush(self) -> None:
+        """All that was written to the file, whoever wrote it."""
+        os.fdatasync(self._fd)
+
+    def do_zero(self, count: int, offset: int, flags: int) -> None:
+        """Without MAY_TRIM the range has to stay allocated, so it is not punched then."""
+        if flags & FLAG_MAY_TRIM:
+            punch_hole(self._fd, offset, count)
+        else:
+            zero_range(self._fd, offset, count)
+        if flags & FLAG_FUA:
+            os.fdatasync(self._fd)
+
+    def do_trim(self, count: int, offset: int, flags: int) -> None:
+        """Punch; a filesystem that cannot has taken the advice for what it is."""
+        try:
+            punch_hole(self._fd, offset, count)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+        if flags & FLAG_FUA:
+            os.fdatasync(self._fd)
+
+    def do_extents(self, count: int, offset: int) -> list[Extent]:
+        """Data and holes of a regular file; all data where the question is not understood."""
+        if not self._can_seek_data:
+            return [(offset, count, EXTENT_DATA)]
+        extents: list[Extent] = []
+        at, end = offset, offset + count
+        while at < end:
+            data = self._seek(at, os.SEEK_DATA, end)
+            if data > at:
+                extents.append((at, data - at, EXTENT_HOLE | EXTENT_ZERO))
+            if data < end:
+                hole = self._seek(data, os.SEEK_HOLE, end)
+                extents.append((data, hole - data, EXTENT_DATA))
+                data = hole
+            at = data
+        return extents
+
+    def do_cache(self, count: int, offset: int) -> None:
+        """Ask the kernel to read ahead."""
+        os.posix_fadvise(self._fd, offset, count, os.POSIX_FADV_WILLNEED)
+
+    def prepare_reopen(self, options: FileOptions, staging: Staging) -> Callable[[], None]:
+        """Only what matters when opening may change; path, size and mode need a new node."""
+        if options.size is not None and options.size != self._length:
+            raise CommandError(self._wrong_size(options.size))
+        return super().prepare_reopen(options, staging)
+
+    def _take_over(self, staging: Staging) -> int | None:
+        """The same image in a node that this transaction removes: share its descriptor and lock."""
+        for node in staging.departing():
+            if (
+                isinstance(node, File)
+                and node.options.read_only == self.options.read_only
+                and _same_file(node._fd, self.options.path)  # noqa: SLF001 - the same class
+            ):
+                return os.dup(node._fd)  # noqa: SLF001 - the same class
+        return None
+
+    def _open_or_create(self) -> int:
+        options = self.options
+        flags = os.O_CLOEXEC | (os.O_RDONLY if options.read_only else os.O_RDWR)
+        try:
+            try:
+                return os.open(options.path, flags)
+            except FileNotFoundError:
+                if not options.create or options.read_only:
+                    raise
+                return self._create(flags)
+        except OSError as error:
+            raise CommandError(f"Could not open '{options.path}': {error.strerror}") from error
+
+    def _create(self, flags: int) -> int:
+        """A sparse file; if its size cannot be had, no file."""
+        if self.options.size is None:
+            raise CommandError(
+                f"Could not create '{self.options.path}': Node '{self.name}' has no size"
+            )
+        fd = os.open(self.options.path, flags | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.ftruncate(fd, self.options.size)
+        except BaseException:
+            Path(self.options.path).unlink()
+            os.close(fd)
+            raise
+        return fd
+
+    def _measure(self) -> int:
+        status = os.fstat(self._fd)
+        if stat.S_ISBLK(status.st_mode):
+            length = os.lseek(self._fd, 0, os.SEEK_END)
+            self._can_seek_data = False
+        elif stat.S_ISREG(status.st_mode):
+            length = status.st_size
+        else:
+            raise CommandError(
+                f"Could not open '{self.options.path}': neither a regular file nor a block device"
+            )
+        if self.options.size is not None and self.options.size != length:
+            self._length = length
+            raise CommandError(self._wrong_size(self.options.size))
+        return length
+
+    def _wrong_size(self, size: int) -> str:
+        return (
+            f"Node '{self.name}': '{self.options.path}' has {self._length} bytes, not the "
+            f"{size} that 'size' asks for; leave 'size' out to take the image as it is"
+        )
+
+    def _seek(self, at: int, whence: int, end: int) -> int:
+        try:
+            return min(os.lseek(self._fd, at, whence), end)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # nothing but a hole until the end of the file
+                return end
+            raise
+
+
+def _same_file(fd: int, path: str) -> bool:
+    try:
+        return os.path.samestat(os.fstat(fd), Path(path).stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,285 @@
+"""The live graph: nodes, throttle groups, exports, and how an edit becomes true.
+
+``transaction`` runs actions on a :class:`Staging`; if they and the final check succeed, ``commit``
+makes it live, with requests in flight:
+
+1. exports below which several live edges change, or a node is disturbed (reopened, replaced),
+   are drained, so that no request sees half of an edit; where one edge changes, nothing stops;
+2. edges are swapped, each by one store, and groups retuned;
+3. nodes no longer under any export let their waiting requests go;
+4. after the grace period, when every request that could have seen them has ended, removed nodes
+   are closed.
+
+All of it is done by one thread at a time, under ``lock``; requests never take it.
+"""
+
+import threading
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from time import monotonic, sleep
+from typing import Any
+
+from blkrun.errors import CommandError
+from blkrun.server.connection import Connection
+from blkrun.server.events import Events
+from blkrun.server.export import Export
+from blkrun.server.node import Node, Parent
+from blkrun.server.staging import Edge, Staging
+from blkrun.server.stats import Slot
+from blkrun.server.throttle.group import ThrottleGroup
+
+DRAIN_TIMEOUT_S = 30.0
+"""How long requests below may take to end before an edit that must drain is given up."""
+
+_GRACE_IN_COMMAND_S = 0.2
+_SHORTEST_POLL_S = 0.00005
+_LONGEST_POLL_S = 0.002
+
+
+class Graph:
+    """``lock`` serialises edits; the tables are replaced or changed only under it."""
+
+    def __init__(self, events: Events) -> None:
+        self.lock = threading.RLock()
+        self.events = events
+        self.nodes: dict[str, Node[Any]] = {}
+        self.groups: dict[str, ThrottleGroup] = {}
+        self.memberships: dict[Node[Any], ThrottleGroup] = {}
+        self.exports: dict[str, Export] = {}
+        self._connections: dict[int, Connection] = {}
+        self._connections_lock = threading.Lock()  # the dict above and the number below
+        self._last_connection = 0
+
+    # Clients
+
+    def connect(
+        self, export_name: str, report_error: Callable[[BaseException], None]
+    ) -> Connection:
+        """A client opens an export.  Raises CommandError if there is none of that name."""
+        with self.lock:  # the size it is told is one that an edit has been checked against
+            export = self.exports.get(export_name)
+            if export is None:
+                raise CommandError(f"Export '{export_name}' is not found")
+            with self._connections_lock:
+                self._last_connection += 1
+                connection = Connection(self._last_connection, export, report_error)
+                self._connections[connection.number] = connection
+        data = {"export": export.name, "id": connection.number}
+        self.events.emit("X_BLKRUN_CLIENT_CONNECTED", data)
+        return connection
+
+    def disconnect(self, connection: Connection) -> None:
+        """A client has gone, and all its requests have ended."""
+        connection.close()
+        with self._connections_lock:
+            del self._connections[connection.number]
+        data = {"export": connection.export.name, "id": connection.number}
+        self.events.emit("X_BLKRUN_CLIENT_DISCONNECTED", data)
+
+    def clients_of(self, export: Export) -> list[Connection]:
+        """Who has an export open."""
+        with self._connections_lock:
+            return [client for client in self._connections.values() if client.export is export]
+
+    # Edits
+
+    def transaction(
+        self, actions: Iterable[Callable[[Staging], None]], departing: Collection[str] = ()
+    ) -> None:
+        """All actions hold, or none.  Raises CommandError with the index of the one refused."""
+        with self.lock:
+            staging = Staging(self, departing)
+            index: int | None = None
+            try:
+                for index, action in enumerate(actions):  # noqa: B007 - used when one is refused
+                    action(staging)
+                index = None
+                staging.check()
+                self._commit(staging)
+            except BaseException as error:
+                if not staging.committed:
+                    staging.abort()
+                if isinstance(error, CommandError) and error.action is None:
+                    error.action = index
+                raise
+
+    def _commit(self, staging: Staging) -> None:
+        """Make the staged graph live.  Draining may fail, before anything is changed."""
+        swaps = {edge: node for edge, node in staging.edges.items() if self._is_swap(edge, node)}
+        before = self._reach()
+        sizes = {node: staging.size(node) for node in staging.nodes.values()}
+        staged = set(staging.nodes.values())
+        gone_exports = [e for e in self.exports.values() if e not in staging.exports.values()]
+        gone_nodes = [node for node in self.nodes.values() if node not in staged]
+        with self._drained(self._to_drain(staging, swaps, before)):
+            self._swap(staging, sizes, before)
+            for export in gone_exports:
+                export.shut_down()
+        after = self._reach()
+        self._update_detached(after)
+        suspects = [slot for export in set(before) for slot in export.busy_slots()]
+        self._close_after_grace(gone_nodes, suspects)
+        for export in gone_exports:
+            self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})
+
+    @staticmethod
+    def _is_swap(edge: Edge, node: Node[Any]) -> bool:
+        """Whether a staged edge is a change of one that requests may be using."""
+        parent, role = edge
+        old = parent.children.get(role)
+        return old is not None and old is not node
+
+    def _swap(
+        self,
+        staging: Staging,
+        sizes: dict[Node[Any], int],
+        before: dict[Export, set[Node[Any]]],
+    ) -> None:
+        """From here on nothing can fail.
+
+        Edges that no request can see yet come first, so that what a request finds is whole.
+        """
+        staging.committed = True
+        for node, size_bytes in sizes.items():
+            node.size_bytes = size_bytes
+        for commit in staging.commits:
+            commit()
+        live: set[object] = set(before).union(*before.values())
+        for (parent, role), node in sorted(
+            staging.edges.items(), key=lambda item: item[0][0] in live
+        ):
+            parent.attach(role, node)
+        self.nodes, self.exports = staging.nodes, staging.exports
+        self.groups, self.memberships = staging.groups, staging.memberships
+        self._refresh_parents()
+        for group, limits in staging.limits.items():
+            if group.limits != limits:
+                group.retune(limits)
+
+    def _refresh_parents(self) -> None:
+        for node in self.nodes.values():
+            node.parents.clear()
+        parents: list[Parent] = [*self.nodes.values(), *self.exports.values()]
+        for parent in parents:
+            for role, child in parent.children.items():
+                child.parents.add((parent, role))
+
+    @staticmethod
+    def _to_drain(
+        staging: Staging, swaps: Collection[Edge], reach: dict[Export, set[Node[Any]]]
+    ) -> list[Export]:
+        """Live exports for which the edit is more than one store."""
+        parents = [parent for parent, _ in swaps]
+        return [
+            export
+            for export, below in reach.items()
+            if staging.disturbed & below
+            or sum(parent is export or parent in below for parent in parents) > 1
+        ]
+
+    def _reach(self) -> dict[Export, set[Node[Any]]]:
+        """The nodes below each export, now."""
+        return {export: nodes_below(export.root) for export in self.exports.values()}
+
+    def _update_detached(self, reach: dict[Export, set[Node[Any]]]) -> None:
+        """A node that has left every export holds nobody back; one that is back, does again."""
+        attached = set().union(*reach.values())
+        for node in self.nodes.values():
+            detached = node not in attached
+            if detached and not node.detached:
+                node.drain_begin()
+            elif node.detached and not detached:
+                node.drain_end()
+            node.detached = detached
+
+    # Rest
+
+    @contextmanager
+    def _drained(self, exports: Collection[Export]) -> Iterator[None]:
+        """Hold new requests at the exports, let throttled ones go, wait for the last to end."""
+        nodes = set().union(*(nodes_below(export.root) for export in exports))
+        gates = {export: threading.Event() for export in exports}
+        for export, gate in gates.items():
+            export.gate = gate
+        for node in nodes:
+            node.drain_begin()
+        try:
+            for export in exports:
+                if not _wait_until(partial(_is_at_rest, export), DRAIN_TIMEOUT_S):
+                    raise CommandError(
+                        f"Export '{export.name}' did not come to rest within "
+                        f"{DRAIN_TIMEOUT_S:.0f} s; nothing was changed"
+                    )
+            yield
+        finally:
+            for node in nodes:
+                node.drain_end()
+            for export, gate in gates.items():
+                export.gate = None
+                gate.set()
+
+    def let_all_go(self) -> None:
+        """Before the server ends: no request waits in a throttle any more."""
+        with self.lock:
+            for node in self.nodes.values():
+                node.drain_begin()
+
+    def close(self) -> None:
+        """The server ends and no request will come: close every node, parents first."""
+        with self.lock:
+            for node in reversed(self.nodes.values()):
+                node.close()
+            self.nodes = {}
+
+    def _close_after_grace(self, nodes: list[Node[Any]], suspects: list[tuple[Slot, int]]) -> None:
+        """Close removed nodes when the requests that were under way have ended.
+
+        Nearly always that is now; a request that takes long is waited for in the background.
+        """
+        if not nodes:
+            return
+        for node in nodes:
+            if not node.detached:
+                node.drain_begin()
+
+        def ended() -> bool:
+            return not any(slot.busy and slot.sequence == seen for slot, seen in suspects)
+
+        def close() -> None:
+            _wait_until(ended, None)
+            for node in nodes:
+                node.close()
+
+        if _wait_until(ended, _GRACE_IN_COMMAND_S):
+            close()
+        else:
+            threading.Thread(target=close, name="blkrun-grace", daemon=True).start()
+
+
+def _is_at_rest(export: Export) -> bool:
+    return not export.busy_slots()
+
+
+def nodes_below(root: Node[Any]) -> set[Node[Any]]:
+    """A node and everything under it."""
+    found: set[Node[Any]] = set()
+    rest = [root]
+    while rest:
+        node = rest.pop()
+        if node not in found and node.driver != "gone":
+            found.add(node)
+            rest.extend(node.children.values())
+    return found
+
+
+def _wait_until(done: Callable[[], bool], timeout_s: float | None) -> bool:
+    """Poll: requests are over in microseconds, and signalling would cost every one of them."""
+    deadline = None if timeout_s is None else monotonic() + timeout_s
+    pause_s = _SHORTEST_POLL_S
+    while not done():
+        if deadline is not None and monotonic() > deadline:
+            return False
+        sleep(pause_s)
+        pause_s = min(pause_s * 2, _LONGEST_POLL_S)
+    return True

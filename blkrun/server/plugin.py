@@ -1,0 +1,161 @@
+"""nbdkit's callbacks and nothing else: ``nbdkit python plugin.py control=PATH threads=N``.
+
+nbdkit runs this file as ``__main__`` and looks the callbacks up by name, so it shadows builtins
+and is imported by nobody.  Requests go to :class:`Connection`; its plain functions are the
+callbacks, so that there is no further call in between.
+
+This is the edge where an error becomes an errno: nbdkit takes it from ``set_error``, and prints
+the exception with ``traceback.format_exception``, which is replaced so that a request that
+fails costs one line in the log instead of a traceback.
+"""
+
+import errno
+import sys
+import time
+import traceback
+from typing import Any
+
+import nbdkit
+
+from blkrun.errors import BlkrunError
+from blkrun.server.connection import Connection
+from blkrun.server.context import Context
+from blkrun.server.events import Events
+from blkrun.server.graph import Graph
+from blkrun.server.parent import outlive_parent
+from blkrun.server.qmp.server import QmpServer
+
+API_VERSION = 2
+
+_parameters: dict[str, str] = {}
+_events = Events()
+_graph = Graph(_events)
+_servers: list[QmpServer] = []
+
+
+def _one_line(kind: type[BaseException], error: BaseException, trace: Any) -> list[str]:
+    if isinstance(error, (OSError, BlkrunError)):
+        return [str(error)]
+    return _format_exception(kind, error, trace)
+
+
+_format_exception = traceback.format_exception
+setattr(traceback, "format_exception", _one_line)  # noqa: B010 - mypy knows the function as constant
+
+
+def _report_error(error: BaseException) -> None:
+    """Tell nbdkit the errno for the client, on the way out."""
+    code = error.errno if isinstance(error, OSError) else None
+    nbdkit.set_error(code or errno.EIO)
+
+
+def thread_model() -> int:
+    """Requests of one connection run in parallel."""
+    return int(nbdkit.THREAD_MODEL_PARALLEL)
+
+
+def config(key: str, value: str) -> None:
+    """``control`` (path of the QMP socket) and ``threads`` (what -t was given, for queries)."""
+    if key not in ("control", "threads"):
+        raise BlkrunError(f"unknown parameter {key!r}")
+    _parameters[key] = value
+
+
+def config_complete() -> None:
+    """Refuse what could not work."""
+    if "control" not in _parameters:
+        raise BlkrunError("control=PATH is missing")
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise BlkrunError("this Python has no GIL, and blkrun's counters count on it")
+
+
+def get_ready() -> None:
+    """Bind the control socket, while failing can still be seen."""
+    outlive_parent()
+    context = Context(
+        graph=_graph,
+        events=_events,
+        shutdown=nbdkit.shutdown,
+        threads=int(_parameters.get("threads", 0)),
+        started_ns=time.monotonic_ns(),
+    )
+    _servers.append(QmpServer(_parameters["control"], context))
+
+
+def after_fork() -> None:
+    """Threads may start now."""
+    for server in _servers:
+        server.start()
+
+
+def cleanup() -> None:
+    """The server ends: all connections are closed."""
+    for server in _servers:
+        server.stop()
+    _graph.close()
+
+
+def list_exports(readonly: bool, is_tls: bool) -> list[tuple[str, str]]:  # noqa: ARG001, FBT001 - nbdkit's signature
+    """All exports, for ``nbdinfo --list``."""
+    return [(export.name, export.options.description) for export in _graph.exports.values()]
+
+
+def default_export(readonly: bool, is_tls: bool) -> str:  # noqa: ARG001, FBT001 - nbdkit's signature
+    """The only export, if there is just one."""
+    exports = list(_graph.exports)
+    return exports[0] if len(exports) == 1 else ""
+
+
+def open(readonly: bool) -> Connection:  # noqa: A001, ARG001, FBT001 - nbdkit's name and signature
+    """A client opens the export it negotiated."""
+    try:
+        return _graph.connect(nbdkit.export_name(), _report_error)
+    except BlkrunError:
+        nbdkit.set_error(errno.ENOENT)
+        raise
+
+
+def close(h: Connection) -> None:
+    """The connection's requests and threads have ended."""
+    _graph.disconnect(h)
+
+
+def export_description(h: Connection) -> str:
+    """As written in the file."""
+    return h.export.options.description
+
+
+def get_size(h: Connection) -> int:
+    """What it was when the client opened the export; edits do not change that."""
+    return h.size_bytes
+
+
+def can_write(h: Connection) -> bool:
+    """Writable exports."""
+    return h.writable
+
+
+def can_fua(h: Connection) -> int:  # noqa: ARG001 - nbdkit's signature
+    """FUA goes down to the backend, which does it natively or by a flush."""
+    return int(nbdkit.FUA_NATIVE)
+
+
+def can_cache(h: Connection) -> int:  # noqa: ARG001 - nbdkit's signature
+    """Prefetch goes down too."""
+    return int(nbdkit.CACHE_NATIVE)
+
+
+def _yes(h: Connection) -> bool:  # noqa: ARG001 - nbdkit's signature
+    """Every graph has it: a node that lacks it is given it by the layer."""
+    return True
+
+
+can_flush = can_trim = can_zero = can_fast_zero = can_extents = can_multi_conn = _yes
+
+pread = Connection.pread
+pwrite = Connection.pwrite
+zero = Connection.zero
+trim = Connection.trim
+flush = Connection.flush
+extents = Connection.extents
+cache = Connection.cache

@@ -1,0 +1,12 @@
+"""Every command, by name: dispatch, ``query-commands`` and the README's table come from here."""
+
+from typing import Any
+
+from blkrun.server.qmp.commands import edits, objects, protocol, queries, runner
+from blkrun.server.qmp.dispatch import Command
+
+COMMANDS: dict[str, Command[Any]] = {
+    command.name: command
+    for subject in (protocol, queries, edits, objects, runner)
+    for command in subject.COMMANDS
+}

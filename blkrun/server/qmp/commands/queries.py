@@ -1,0 +1,279 @@
+"""Commands that only look, in QEMU's shapes (qemu-semantics §9.8), and ours with everything."""
+
+import os
+from time import monotonic_ns
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from blkrun.server.connection import describe as describe_connection
+from blkrun.server.context import Context
+from blkrun.server.export import Export
+from blkrun.server.node import Node
+from blkrun.server.qmp.dispatch import Command, NoArguments, arguments, wire_options
+from blkrun.server.stats import Counters, sparse
+from blkrun.server.throttle.group import ThrottleGroup
+
+
+class FlatArguments(Struct, frozen=True):
+    """query-named-block-nodes: ``flat`` leaves out ``backing-image``."""
+
+    flat: bool = False
+
+
+class BlockstatsArguments(Struct, frozen=True, rename="kebab"):
+    """query-blockstats: without ``query-nodes`` QEMU lists devices; we have none."""
+
+    query_nodes: bool = False
+
+
+class SinceArguments(Struct, frozen=True):
+    """x-blkrun-query-events: those with a number above ``since``."""
+
+    since: int = 0
+
+
+_NO_LIMITS = dict.fromkeys(("bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"), 0)
+_CACHE = {"writeback": True, "direct": False, "no-flush": False}
+
+
+def children_names(node: Node[Any]) -> dict[str, str]:
+    """Role → child's name, as the edges are now."""
+    return {role: child.name for role, child in node.children.items()}
+
+
+def _filename(node: Node[Any]) -> str:
+    """A plain path when that says it all, else QEMU's json: form with the tree of options."""
+    path = getattr(node.options, "path", None)
+    if isinstance(path, str):
+        return path
+    return "json:" + msgspec.json.encode(_option_tree(node)).decode()
+
+
+def _option_tree(node: Node[Any]) -> dict[str, Any]:
+    tree = wire_options(node.options, {})
+    del tree["node-name"]
+    for role, child in node.children.items():
+        tree[role] = _option_tree(child)
+    return tree
+
+
+def _image(node: Node[Any], *, flat: bool) -> dict[str, Any]:
+    image: dict[str, Any] = {
+        "filename": _filename(node),
+        "format": node.driver,
+        "virtual-size": node.size_bytes,
+    }
+    if node.is_filter and not flat:
+        image["backing-image"] = _image(node.children["file"], flat=False)
+    return image
+
+
+def _filter_depth(node: Node[Any]) -> int:
+    depth = 0
+    while node.is_filter:
+        node = node.children["file"]
+        depth += 1
+    return depth
+
+
+def _named_nodes(context: Context, args: FlatArguments) -> list[dict[str, Any]]:
+    return [
+        {
+            "node-name": node.name,
+            "drv": node.driver,
+            "file": _filename(node),
+            "ro": node.options.read_only,
+            "encrypted": False,
+            "backing_file_depth": 0 if args.flat else _filter_depth(node),
+            "detect_zeroes": "off",
+            "write_threshold": 0,
+            "cache": _CACHE,
+            **_NO_LIMITS,
+            "image": _image(node, flat=args.flat),
+        }
+        for node in reversed(context.graph.nodes.values())
+    ]
+
+
+_QEMU_ONLY = dict.fromkeys(
+    (
+        "wr_highest_offset",
+        "rd_merged",
+        "wr_merged",
+        "unmap_merged",
+        "invalid_rd_operations",
+        "invalid_wr_operations",
+        "invalid_flush_operations",
+        "invalid_unmap_operations",
+    ),
+    0,
+)
+
+
+def _block_stats(counters: Counters) -> dict[str, Any]:
+    constant = {"account_invalid": True, "account_failed": True, "timed_stats": []}
+    return counters.as_dict() | _QEMU_ONLY | constant
+
+
+def _node_stats(node: Node[Any]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"node-name": node.name, "stats": _block_stats(node.stats)}
+    if "file" in node.children:
+        entry["parent"] = _node_stats(node.children["file"])
+    return entry
+
+
+def _blockstats(context: Context, args: BlockstatsArguments) -> list[dict[str, Any]]:
+    if not args.query_nodes:
+        return []
+    return [_node_stats(node) for node in reversed(context.graph.nodes.values())]
+
+
+def _exports(context: Context, args: NoArguments) -> list[dict[str, Any]]:
+    del args
+    return [
+        {
+            "node-name": export.root.name,
+            "shutting-down": export.shutting_down,
+            "type": "nbd",
+            "id": export.name,
+        }
+        for export in context.graph.exports.values()
+    ]
+
+
+def _debug_graph(context: Context, args: NoArguments) -> dict[str, Any]:
+    del args
+    graph = context.graph
+    parents: list[Export | Node[Any]] = [*graph.exports.values(), *graph.nodes.values()]
+    ids = {parent: number for number, parent in enumerate(parents, 1)}
+    edges = [
+        _debug_edge(ids[parent], ids[child], role, writable=not parent.options.read_only)
+        for parent in parents
+        for role, child in parent.children.items()
+    ]
+    return {"nodes": [_debug_node(ids[parent], parent) for parent in parents], "edges": edges}
+
+
+def _debug_node(number: int, parent: Export | Node[Any]) -> dict[str, Any]:
+    """An export is a block-backend without a name, as in qemu-storage-daemon."""
+    if isinstance(parent, Export):
+        return {"id": number, "type": "block-backend", "name": ""}
+    return {"id": number, "type": "block-driver", "name": parent.name}
+
+
+_ALL_PERMISSIONS = ["consistent-read", "write", "write-unchanged", "resize"]
+
+
+def _debug_edge(parent: int, child: int, role: str, *, writable: bool) -> dict[str, Any]:
+    permissions = ["consistent-read", "write"] if writable else ["consistent-read"]
+    return {
+        "parent": parent,
+        "child": child,
+        "name": role,
+        "perm": permissions,
+        "shared-perm": _ALL_PERMISSIONS,
+    }
+
+
+def _query_graph(context: Context, args: NoArguments) -> dict[str, Any]:
+    """Everything at one instant: configuration as it is in force, and all numbers."""
+    del args
+    graph = context.graph
+    with graph.lock:
+        return {
+            "pid": os.getpid(),
+            "now-ns": monotonic_ns(),
+            "uptime-ns": monotonic_ns() - context.started_ns,
+            "threads": context.threads,
+            "nodes": [_node(node) for node in graph.nodes.values()],
+            "throttle-groups": [_group(group) for group in graph.groups.values()],
+            "exports": [_export(context, export) for export in graph.exports.values()],
+            "reports": context.reports,
+        }
+
+
+def _node(node: Node[Any]) -> dict[str, Any]:
+    counters = node.stats
+    return {
+        "node-name": node.name,
+        "options": wire_options(node.options, children_names(node)),
+        "children": children_names(node),
+        "is-filter": node.is_filter,
+        "monitor-owned": node.monitor_owned,
+        "attached": not node.detached,
+        "size": node.size_bytes,
+        "in-flight": counters.in_flight(),
+        "stats": counters.as_dict(),
+        "driver-specific": node.describe(),
+    }
+
+
+def _group(group: ThrottleGroup) -> dict[str, Any]:
+    return {
+        "id": group.name,
+        "limits": msgspec.to_builtins(group.limits),
+        **group.describe(),
+    }
+
+
+def _export(context: Context, export: Export) -> dict[str, Any]:
+    totals = export.totals()
+    reads, writes = export.latency()
+    return {
+        "id": export.name,
+        "node-name": export.root.name,
+        "writable": not export.options.read_only,
+        "description": export.options.description,
+        "size": export.root.size_bytes,
+        "in-flight": totals.in_flight(),
+        "stats": totals.as_dict(),
+        "read-latency": sparse(reads),
+        "write-latency": sparse(writes),
+        "clients": [describe_connection(c) for c in context.graph.clients_of(export)],
+    }
+
+
+def _events(context: Context, args: SinceArguments) -> list[dict[str, Any]]:
+    return context.events.since(args.since)
+
+
+COMMANDS: tuple[Command[Any], ...] = (
+    Command(
+        name="query-named-block-nodes",
+        doc="All nodes with size, driver and filename.",
+        parse=arguments(FlatArguments),
+        run=_named_nodes,
+    ),
+    Command(
+        name="query-blockstats",
+        doc="Operations, bytes, errors and times; with query-nodes true, of every node.",
+        parse=arguments(BlockstatsArguments),
+        run=_blockstats,
+    ),
+    Command(
+        name="query-block-exports",
+        doc="The exports and the nodes they show.",
+        parse=arguments(NoArguments),
+        run=_exports,
+    ),
+    Command(
+        name="x-debug-query-block-graph",
+        doc="Nodes and edges, numbered, with permissions.",
+        parse=arguments(NoArguments),
+        run=_debug_graph,
+    ),
+    Command(
+        name="x-blkrun-query-graph",
+        doc="Nodes, groups, exports and clients with all their numbers, at one instant.",
+        parse=arguments(NoArguments),
+        run=_query_graph,
+    ),
+    Command(
+        name="x-blkrun-query-events",
+        doc="The last events, numbered, for those who came later.",
+        parse=arguments(SinceArguments),
+        run=_events,
+    ),
+)

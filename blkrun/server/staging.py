@@ -1,0 +1,196 @@
+"""The graph as it will be: where a transaction's actions are tried before anything is touched.
+
+A :class:`Staging` begins as the live graph.  Actions change *it*, opening new nodes as they go;
+``check`` looks at the result as a whole; then ``Graph.commit`` makes the live graph equal to it
+or ``abort`` closes what was opened.  Live nodes, edges and groups are only read here, so a
+failure at any point leaves no trace.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from blkrun.errors import CommandError
+from blkrun.options import ThrottleLimits
+from blkrun.server.export import Export
+from blkrun.server.node import Node, Parent
+
+if TYPE_CHECKING:
+    from blkrun.server.graph import Graph
+    from blkrun.server.throttle.group import ThrottleGroup
+
+MAX_DEPTH = 200
+"""Nodes above each other; a request's way down must fit the interpreter's stack."""
+
+Edge = tuple[Parent, str]
+
+
+class Staging:
+    """Copies of the live tables, a journal of edges, and what commit and abort will have to do."""
+
+    def __init__(self, graph: "Graph", departing: Collection[str] = ()) -> None:
+        self.graph = graph
+        self.nodes: dict[str, Node[Any]] = dict(graph.nodes)
+        self.exports: dict[str, Export] = dict(graph.exports)
+        self.groups: dict[str, ThrottleGroup] = dict(graph.groups)
+        self.memberships: dict[Node[Any], ThrottleGroup] = dict(graph.memberships)
+        self.limits: dict[ThrottleGroup, ThrottleLimits] = {}
+        self.edges: dict[Edge, Node[Any]] = {}
+        self.commits: list[Callable[[], None]] = []
+        self.disturbed: set[Node[Any]] = set()
+        self.committed = False
+        self._departing = departing
+        self._parents: dict[Node[Any], set[Edge]] = {}
+        self._opened: list[Node[Any]] = []
+        self._sizes: dict[Node[Any], int] = {}
+
+    # Looking
+
+    def node(self, name: str) -> Node[Any] | None:
+        """By node-name."""
+        return self.nodes.get(name)
+
+    def child(self, parent: Parent, role: str) -> Node[Any] | None:
+        """Where an edge will lead."""
+        return self.edges.get((parent, role)) or parent.children.get(role)
+
+    def children(self, parent: Parent) -> dict[str, Node[Any]]:
+        """Role → node, as it will be."""
+        return {role: self.edges.get((parent, role), old) for role, old in parent.children.items()}
+
+    def parents(self, node: Node[Any]) -> set[Edge]:
+        """The edges that will lead to a node."""
+        if node not in self._parents:
+            self._parents[node] = set(node.parents)
+        return self._parents[node]
+
+    def departing(self) -> Iterable[Node[Any]]:
+        """Live nodes that this transaction is going to remove or replace."""
+        return [self.graph.nodes[name] for name in self._departing if name in self.graph.nodes]
+
+    def users_of(self, group: "ThrottleGroup") -> list[Node[Any]]:
+        """The nodes that will be members of a group."""
+        return [node for node in self.nodes.values() if self.memberships.get(node) is group]
+
+    def group_limits(self, group: "ThrottleGroup") -> ThrottleLimits:
+        """The limits a group will have."""
+        return self.limits.get(group, group.limits)
+
+    def size(self, node: Node[Any]) -> int:
+        """The size a node will have.  Raises CommandError where a window does not fit."""
+        if node not in self._sizes:
+            sizes = {role: self.size(child) for role, child in self.children(node).items()}
+            self._sizes[node] = node.size_over(sizes)
+        return self._sizes[node]
+
+    def read_only(self, node: Node[Any]) -> bool:
+        """Whether a node, or one that its data goes through, refuses writes."""
+        child = self.child(node, "file")
+        return node.options.read_only or (child is not None and self.read_only(child))
+
+    # Changing
+
+    def add_node(self, node: Node[Any], children: Mapping[str, Node[Any]]) -> None:
+        """Open a new node over its children.  Raises CommandError; then it is not there."""
+        self.nodes[node.name] = node
+        for role, child in children.items():
+            node.attach(role, child)  # at once: no request can see this node yet
+            self.parents(child).add((node, role))
+        try:
+            node.open(self)
+            self._opened.append(node)
+        except OSError as error:
+            raise CommandError(f"Could not open node '{node.name}': {error.strerror}") from error
+
+    def use_group(self, node: Node[Any], name: str) -> "ThrottleGroup":
+        """A node will be a member of a group.  Raises CommandError if there is none."""
+        group = self.groups.get(name)
+        if group is None:
+            raise CommandError(f"Throttle group '{name}' does not exist")
+        self.memberships[node] = group
+        return group
+
+    def drop_node(self, node: Node[Any]) -> None:
+        """Take a node that nobody uses out of the graph."""
+        del self.nodes[node.name]
+        self.memberships.pop(node, None)
+        for role, child in self.children(node).items():
+            self.parents(child).discard((node, role))
+
+    def set_edge(self, parent: Parent, role: str, child: Node[Any]) -> None:
+        """Point an edge at a node."""
+        old = self.child(parent, role)
+        if old is not None:
+            self.parents(old).discard((parent, role))
+        self.edges[parent, role] = child
+        self.parents(child).add((parent, role))
+        self._sizes.clear()
+
+    # Deciding
+
+    def check(self) -> None:
+        """Whether the graph as it will be may be.  Raises CommandError."""
+        self._check_cycles()
+        for node in self.nodes.values():
+            self.size(node)
+        for export in self.exports.values():
+            self._check_export(export)
+
+    def abort(self) -> None:
+        """Close what was opened for nothing, last first."""
+        for node in reversed(self._opened):
+            node.close()
+
+    def _check_export(self, export: Export) -> None:
+        root = self.child(export, "root")
+        if root is None:
+            raise AssertionError("an export has a root from block-export-add on")
+        if not export.options.read_only and self.read_only(root):
+            raise CommandError(f"Cannot export read-only node as writable: '{root.name}'")
+        clients = self.graph.clients_of(export)
+        if clients and self.size(root) != root_size(export):
+            raise CommandError(
+                f"Export '{export.name}' has {len(clients)} client(s), who were told a size of "
+                f"{root_size(export)} bytes; it would become {self.size(root)}"
+            )
+
+    def _check_cycles(self) -> None:
+        """Depth-first over everything, with a stack of its own; also bounds the depth."""
+        depth: dict[Node[Any], int] = {}
+        for start in self.nodes.values():
+            self._measure_depth(start, depth)
+
+    def _measure_depth(self, start: Node[Any], depth: dict[Node[Any], int]) -> None:
+        path: list[tuple[Node[Any], list[Node[Any]]]] = []
+        on_path: set[Node[Any]] = set()
+
+        def push(node: Node[Any]) -> None:
+            path.append((node, list(self.children(node).values())))
+            on_path.add(node)
+
+        if start not in depth:
+            push(start)
+        while path:
+            node, rest = path[-1]
+            if rest:
+                child = rest.pop()
+                if child in on_path:
+                    raise CommandError(
+                        f"Making '{child.name}' a child of '{node.name}' would create a cycle"
+                    )
+                if child not in depth:
+                    push(child)
+                continue
+            path.pop()
+            on_path.discard(node)
+            below = [depth[child] for child in self.children(node).values()]
+            depth[node] = 1 + max(below, default=0)
+            if depth[node] > MAX_DEPTH:
+                raise CommandError(
+                    f"Node '{node.name}' would be the top of {depth[node]} nodes; "
+                    f"the limit is {MAX_DEPTH}"
+                )
+
+
+def root_size(export: Export) -> int:
+    """The size clients of a live export were told."""
+    return export.root.size_bytes

@@ -1,0 +1,147 @@
+"""QEMU's leaky buckets: arithmetic only, time passed in (qemu-semantics §1).
+
+A bucket holds what was let through and leaks at the limit's rate.  A request may go when the
+bucket is not over its size, whatever the request's own cost, and is charged in full when it
+goes ("pay after").  Invariant, held by every operation: 0 ≤ level, 0 ≤ burst_level.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from blkrun.limits import BUCKETS
+from blkrun.options import ThrottleLimits
+
+NS_PER_S = 1_000_000_000
+
+
+class Direction(IntEnum):
+    """Reads and writes queue apart; zeroes and trims are writes."""
+
+    READ = 0
+    WRITE = 1
+
+
+@dataclass(slots=True)
+class Bucket:
+    """One limit and its level.  ``average`` 0 means no limit; units are bytes or operations."""
+
+    average: int = 0
+    burst: int = 0
+    burst_seconds: int = 1
+    level: float = 0.0
+    burst_level: float = 0.0
+
+    def leak(self, elapsed_ns: int) -> None:
+        """Let ``elapsed_ns`` pass."""
+        self.level = max(self.level - self.average * elapsed_ns / NS_PER_S, 0.0)
+        if self.burst_seconds > 1:
+            self.burst_level = max(self.burst_level - self.burst * elapsed_ns / NS_PER_S, 0.0)
+
+    def wait_ns(self) -> int:
+        """How long until a request may go; 0: now.  A bucket exactly full does not block."""
+        if not self.average:
+            return 0
+        size = self.burst * self.burst_seconds if self.burst else self.average / 10
+        extra = self.level - size
+        if extra > 0:
+            return int(extra * NS_PER_S / self.average)
+        if self.burst_seconds > 1:
+            extra = self.burst_level - self.burst / 10
+            if extra > 0:
+                return int(extra * NS_PER_S / self.burst)
+        return 0
+
+    def charge(self, units: float) -> None:
+        """Account what went through."""
+        self.level += units
+        if self.burst_seconds > 1:
+            self.burst_level += units
+
+    def valid(self) -> bool:
+        """The invariant."""
+        return self.level >= 0 and self.burst_level >= 0
+
+
+class Buckets:
+    """The buckets of a group that have a limit; those without cost nothing.
+
+    A direction looks at the totals and at its own: at most four.
+    """
+
+    __slots__ = ("_bytes", "_named", "_operations", "_previous_ns", "limited", "limits")
+
+    def __init__(self, limits: ThrottleLimits, now_ns: int) -> None:
+        self._previous_ns = now_ns
+        self._build(limits, {})
+
+    def retune(self, limits: ThrottleLimits, now_ns: int) -> None:
+        """New limits take effect for what has passed too: levels stay.
+
+        QEMU zeroes them, so that saving a file again and again would grant burst after burst.
+        """
+        self._leak(now_ns)
+        self._build(limits, self._named)
+
+    def levels(self, now_ns: int) -> dict[str, Bucket]:
+        """Limited buckets by option name (``iops-total``), leaked up to now."""
+        self._leak(now_ns)
+        return {name.replace("_", "-"): bucket for name, bucket in self._named.items()}
+
+    def wait_ns(self, direction: Direction, now_ns: int) -> int:
+        """The longest wait of the direction's buckets, after leaking up to now."""
+        self._leak(now_ns)
+        wait = 0
+        for bucket in self._bytes[direction]:
+            wait = max(wait, bucket.wait_ns())
+        for bucket in self._operations[direction]:
+            wait = max(wait, bucket.wait_ns())
+        return wait
+
+    def charge(self, direction: Direction, count: int) -> None:
+        """A request of ``count`` bytes goes.  Above iops-size it costs count / iops-size."""
+        for bucket in self._bytes[direction]:
+            bucket.charge(count)
+        if operations := self._operations[direction]:
+            size = self.limits.iops_size
+            units = count / size if 0 < size < count else 1.0
+            for bucket in operations:
+                bucket.charge(units)
+
+    def _leak(self, now_ns: int) -> None:
+        elapsed_ns = now_ns - self._previous_ns
+        # Threads read the clock before they take the lock, so an older time may come later.
+        if elapsed_ns > 0:
+            self._previous_ns = now_ns
+            for bucket in self._named.values():
+                bucket.leak(elapsed_ns)
+
+    def _build(self, limits: ThrottleLimits, old: dict[str, Bucket]) -> None:
+        self.limits = limits
+        self._named = {name: bucket for name in BUCKETS if (bucket := _bucket(limits, name, old))}
+        self._bytes = self._by_direction("bps")
+        self._operations = self._by_direction("iops")
+        self.limited = tuple(
+            bool(self._bytes[direction] or self._operations[direction]) for direction in Direction
+        )
+
+    def _by_direction(self, unit: str) -> tuple[tuple[Bucket, ...], tuple[Bucket, ...]]:
+        def pick(direction: str) -> tuple[Bucket, ...]:
+            names = (f"{unit}_total", f"{unit}_{direction}")
+            return tuple(self._named[name] for name in names if name in self._named)
+
+        return pick("read"), pick("write")
+
+
+def _bucket(limits: ThrottleLimits, name: str, old: dict[str, Bucket]) -> Bucket | None:
+    average = getattr(limits, name)
+    if not average:
+        return None
+    bucket = Bucket(
+        average=average,
+        burst=getattr(limits, f"{name}_max"),
+        burst_seconds=getattr(limits, f"{name}_max_length"),
+    )
+    if name in old:
+        bucket.level = old[name].level
+        bucket.burst_level = old[name].burst_level
+    return bucket

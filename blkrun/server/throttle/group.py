@@ -1,0 +1,147 @@
+"""A throttle group at work: the lock, the clock, and threads that wait for their turn.
+
+The only layer with a lock.  A waiting request parks on a lock of its own.  The request whose
+turn is next parks until it is due and then fires the schedule itself, which lets others go and
+may arm another; so there is no timer thread, and nobody is woken but those who have something
+to do.
+"""
+
+import threading
+from collections.abc import Callable
+from time import monotonic_ns
+from typing import Any
+
+from blkrun.options import ThrottleLimits
+from blkrun.server.throttle.bucket import NS_PER_S, Direction
+from blkrun.server.throttle.schedule import Member, Schedule, Ticket
+
+_LONGEST_PARK_S = 3600.0
+"""Far below what sem_clockwait takes; the loop parks again."""
+
+
+class _Parking:
+    """Where one request waits: a lock that is held until somebody has news for it."""
+
+    __slots__ = ("_lock", "gone")
+
+    def __init__(self) -> None:
+        self.gone = False
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def park(self, timeout_s: float) -> None:
+        """Sleep until news or timeout; -1 is no timeout."""
+        self._lock.acquire(timeout=timeout_s)
+
+    def wake(self) -> None:
+        """There is news.  Called with the group's lock held, so that it cannot be given twice."""
+        if self._lock.locked():
+            self._lock.release()
+
+
+class ThrottleGroup:
+    """Limits shared by members.  ``_lock`` protects the schedule and every member's queues."""
+
+    def __init__(
+        self, name: str, limits: ThrottleLimits, clock: Callable[[], int] = monotonic_ns
+    ) -> None:
+        self.name = name
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._schedule = Schedule(limits, clock(), _let_go)
+
+    @property
+    def limits(self) -> ThrottleLimits:
+        """The limits in force."""
+        return self._schedule.buckets.limits
+
+    @property
+    def in_use(self) -> bool:
+        """Whether any node is a member."""
+        return bool(self._schedule.members)
+
+    def retune(self, limits: ThrottleLimits) -> None:
+        """Put new limits in force, also for requests that wait."""
+        with self._lock:
+            self._schedule.retune(limits, self._clock())
+            self._rearm()
+
+    def join(self, member: Member) -> None:
+        """Add a member."""
+        with self._lock:
+            self._schedule.join(member)
+
+    def leave(self, member: Member) -> None:
+        """Let its requests go, then forget it."""
+        with self._lock:
+            self._schedule.leave(member, self._clock())
+            self._rearm()
+
+    def drain_begin(self, member: Member) -> None:
+        """Let its requests go, and hold none back until ``drain_end``."""
+        with self._lock:
+            member.drains += 1
+            self._schedule.release_all(member, self._clock())
+            self._rearm()
+
+    def drain_end(self, member: Member) -> None:
+        """Throttle again."""
+        with self._lock:
+            member.drains -= 1
+
+    def admit(self, member: Member, direction: Direction, count: int) -> int:
+        """Wait until a request of ``count`` bytes may go; gives the ns that it waited."""
+        if not self._schedule.buckets.limited[direction]:
+            return 0
+        now_ns = self._clock()
+        with self._lock:
+            if self._schedule.arrive(member, direction, count, now_ns):
+                self._rearm()
+                return 0
+            ticket = Ticket(count, _Parking())
+            member.queues[direction].append(ticket)
+            self._rearm(besides=ticket)
+        self._wait(ticket, direction)
+        return self._clock() - now_ns
+
+    def _wait(self, ticket: Ticket, direction: Direction) -> None:
+        parking: _Parking = ticket.owner
+        schedule = self._schedule
+        while True:
+            with self._lock:
+                now_ns = self._clock()
+                if schedule.armed_ticket(direction) is ticket:
+                    schedule.fire(direction, now_ns)
+                    self._rearm(besides=ticket)
+                if parking.gone:
+                    return
+                timeout_s = -1.0
+                if schedule.armed_ticket(direction) is ticket:
+                    due_ns = schedule.due_ns(direction)
+                    timeout_s = min(((due_ns or 0) - now_ns) / NS_PER_S, _LONGEST_PARK_S)
+            parking.park(timeout_s)
+
+    def _rearm(self, besides: Ticket | None = None) -> None:
+        """Tell the requests that are next that they are, so that they park with a timeout."""
+        for direction in Direction:
+            ticket = self._schedule.armed_ticket(direction)
+            if ticket is not None and ticket is not besides:
+                ticket.owner.wake()
+
+    def describe(self) -> dict[str, Any]:
+        """Levels and waiting requests, for ``x-blkrun-query-graph``."""
+        with self._lock:
+            levels = self._schedule.buckets.levels(self._clock())
+            return {
+                "levels": {name: bucket.level for name, bucket in levels.items()},
+                "members": [
+                    {"node-name": member.name, "waiting": sum(map(len, member.queues))}
+                    for member in self._schedule.members
+                ],
+            }
+
+
+def _let_go(ticket: Ticket) -> None:
+    parking: _Parking = ticket.owner
+    parking.gone = True
+    parking.wake()

@@ -1,0 +1,165 @@
+"""Whose turn it is: QEMU's round robin between the members of a group (qemu-semantics §2).
+
+Pure: time is passed in, nothing waits.  Reads and writes are queued apart and share the total
+buckets.  In each direction at most one member is *armed*: its first request goes at
+``due_ns(direction)``, and until then everybody else in that direction waits behind it.  Being
+let go is final; it is charged at that moment and not looked at again.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from blkrun.options import ThrottleLimits
+from blkrun.server.throttle.bucket import Buckets, Direction
+
+
+@dataclass(eq=False, slots=True)
+class Ticket:
+    """One waiting request.  ``owner`` is whatever its waiter wants to be found by."""
+
+    count: int
+    owner: Any
+
+
+@dataclass(eq=False, slots=True)
+class Member:
+    """A throttle node in its group.  ``drains`` > 0: its requests do not wait."""
+
+    name: str
+    queues: tuple[deque[Ticket], deque[Ticket]] = field(default_factory=lambda: (deque(), deque()))
+    drains: int = 0
+
+
+class Schedule:
+    """Buckets, members in ring order, and for each direction the token and the armed member.
+
+    ``release`` is called with each ticket that may go, in order, after it has been charged.
+    """
+
+    def __init__(
+        self, limits: ThrottleLimits, now_ns: int, release: Callable[[Ticket], None]
+    ) -> None:
+        self.buckets = Buckets(limits, now_ns)
+        self._release = release
+        self._ring: list[Member] = []
+        self._token: list[Member | None] = [None, None]
+        self._armed: list[tuple[Member, int] | None] = [None, None]
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """In ring order: the newest first."""
+        return tuple(self._ring)
+
+    def join(self, member: Member) -> None:
+        """A new member goes to the head of the ring, as in QEMU."""
+        self._ring.insert(0, member)
+        for direction in Direction:
+            self._token[direction] = self._token[direction] or member
+
+    def leave(self, member: Member, now_ns: int) -> None:
+        """Let all its requests go, hand the token on, forget it.  Its debt stays in the group."""
+        member.drains += 1
+        self.release_all(member, now_ns)
+        for direction in Direction:
+            if self._token[direction] is member:
+                after = self._after(member)
+                self._token[direction] = after if after is not member else None
+        self._ring.remove(member)
+
+    def arrive(self, member: Member, direction: Direction, count: int, now_ns: int) -> bool:
+        """Whether a request of ``count`` bytes may go at once, and is charged.
+
+        If not, the caller puts a ticket into ``member.queues[direction]``; the member may have
+        been armed for it already.
+        """
+        if member.drains or not self.buckets.limited[direction]:
+            self.buckets.charge(direction, count)
+            return True
+        candidate = self._next(member, direction)
+        if self._must_wait(candidate, direction, now_ns) or member.queues[direction]:
+            return False
+        self.buckets.charge(direction, count)
+        self._dispatch(member, direction, now_ns)
+        return True
+
+    def due_ns(self, direction: Direction) -> int | None:
+        """When ``fire`` wants to be called, or None if nobody is armed."""
+        armed = self._armed[direction]
+        return armed[1] if armed is not None else None
+
+    def armed_ticket(self, direction: Direction) -> Ticket | None:
+        """The request that goes at ``due_ns``."""
+        armed = self._armed[direction]
+        if armed is None or not armed[0].queues[direction]:
+            return None
+        return armed[0].queues[direction][0]
+
+    def fire(self, direction: Direction, now_ns: int) -> None:
+        """The armed request's time has come: let it go, and see who is next."""
+        armed = self._armed[direction]
+        if armed is None or armed[1] > now_ns:
+            return
+        self._armed[direction] = None
+        member = armed[0]
+        if member.queues[direction]:
+            self._let_go(member, direction)
+        self._dispatch(member, direction, now_ns)
+
+    def release_all(self, member: Member, now_ns: int) -> None:
+        """Drain: everything this member holds goes now, unthrottled but accounted."""
+        for direction in Direction:
+            while member.queues[direction]:
+                self._let_go(member, direction)
+            armed = self._armed[direction]
+            if armed is not None and armed[0] is member:
+                self._armed[direction] = None
+                self._dispatch(member, direction, now_ns)
+
+    def retune(self, limits: ThrottleLimits, now_ns: int) -> None:
+        """New limits hold at once, also for those that wait (QEMU leaves them to the old date)."""
+        self.buckets.retune(limits, now_ns)
+        for direction in Direction:
+            armed = self._armed[direction]
+            self._armed[direction] = None
+            if armed is not None:
+                self._dispatch(armed[0], direction, now_ns)
+
+    def _after(self, member: Member) -> Member:
+        return self._ring[(self._ring.index(member) + 1) % len(self._ring)]
+
+    def _next(self, me: Member, direction: Direction) -> Member:
+        """The first member after the token that has requests waiting; me, if none has."""
+        start = self._token[direction] or me
+        member = self._after(start)
+        while member is not start and not member.queues[direction]:
+            member = self._after(member)
+        return member if member.queues[direction] else me
+
+    def _must_wait(self, member: Member, direction: Direction, now_ns: int) -> bool:
+        if self._armed[direction] is not None:
+            return True
+        wait = self.buckets.wait_ns(direction, now_ns)
+        if wait == 0:
+            return False
+        self._armed[direction] = (member, now_ns + wait)
+        self._token[direction] = member
+        return True
+
+    def _dispatch(self, me: Member, direction: Direction, now_ns: int) -> None:
+        """Let go what may go now; the member served last goes first, as in QEMU."""
+        while True:
+            member = self._next(me, direction)
+            if not member.queues[direction] or self._must_wait(member, direction, now_ns):
+                return
+            if me.queues[direction]:
+                member = me
+            self._token[direction] = member
+            self._let_go(member, direction)
+            me = member
+
+    def _let_go(self, member: Member, direction: Direction) -> None:
+        ticket = member.queues[direction].popleft()
+        self.buckets.charge(direction, ticket.count)
+        self._release(ticket)
