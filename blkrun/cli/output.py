@@ -1,0 +1,37 @@
+"""How commands print: colours on a terminal, plain text into a pipe, NO_COLOR honoured."""
+
+import sys
+
+from rich.console import Console
+from rich.text import Text
+
+from blkrun.reconcile.plan import Operation, summarise
+
+_STYLES = {"+": "green", "-": "red", "~": "yellow"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """No markup, no highlighting: names are text, whatever is in them."""
+    return Console(
+        file=sys.stderr if stderr else sys.stdout, markup=False, highlight=False, soft_wrap=True
+    )
+
+
+def print_plan(operations: tuple[Operation, ...], taken: dict[str, int], *, running: bool) -> None:
+    """Operations in order, coloured by what they do, and whom they hurt."""
+    out = console()
+    if not running:
+        out.print("no server runs: this is what starting it would do")
+    if not operations:
+        out.print("nothing to do: the server is as the file says")
+        return
+    for operation in operations:
+        line = Text(f"  {operation.sign} ", style=_STYLES[operation.sign])
+        line.append(operation.text, style=_STYLES[operation.sign])
+        line.append(f"  {operation.type}", style="dim")
+        out.print(line)
+    out.print(f"{len(operations)} operations in one transaction: {summarise(operations)}")
+    for name, count in taken.items():
+        out.print(Text(f"takes export {name} from {count} connected client(s)", style="bold red"))
+    if taken:
+        out.print("so it waits for: blkrun apply FILE --yes")

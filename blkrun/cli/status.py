@@ -1,0 +1,133 @@
+"""``blkrun status FILE``: what is served, to whom and how fast, at this moment."""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+
+from blkrun.cli import Exit
+from blkrun.cli.output import console
+from blkrun.client import Client
+from blkrun.config import load
+from blkrun.model import Config
+from blkrun.units import format_bytes, format_short
+
+_MEASURE_S = 0.5
+
+Graph = Mapping[str, Any]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE and --json."""
+    parser.add_argument("file", type=Path, help="the TOML file")
+    parser.add_argument("--json", action="store_true", help="all numbers, as the server gives them")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Two looks half a second apart give the rates; --json is one look."""
+    config = load(args.file)
+    before, after = asyncio.run(_looks(config, rates=not args.json))
+    if args.json:
+        print(json.dumps(after, indent=2))  # noqa: T201 - the command's output
+    else:
+        _print(config, before, after)
+    return Exit.DONE
+
+
+async def _looks(config: Config, *, rates: bool) -> tuple[Graph, Graph]:
+    async with await Client.connect(config.address.control) as client:
+        before = await client.execute("x-blkrun-query-graph")
+        if not rates:
+            return before, before
+        await asyncio.sleep(_MEASURE_S)
+        return before, await client.execute("x-blkrun-query-graph")
+
+
+def _print(config: Config, before: Graph, after: Graph) -> None:
+    out = console()
+    uptime_s = after["uptime-ns"] / 1e9
+    out.print(f"{config.path.name}: server {after['pid']}, up {uptime_s:.0f} s", soft_wrap=True)
+    seconds = (after["now-ns"] - before["now-ns"]) / 1e9
+    out.print(_exports(config, before, after, seconds))
+    out.print(_nodes(before, after, seconds))
+    if after["throttle-groups"]:
+        out.print(_groups(after))
+    if report := after["reports"].get("config"):
+        out.print(Text(f"last edit: {report['kind']} {report.get('summary', '')}".rstrip()))
+
+
+def _exports(config: Config, before: Graph, after: Graph, seconds: float) -> Table:
+    table = _table("EXPORT", "NODE", "SIZE", "MODE", "CLIENTS", "R/s", "W/s", "BW", "QD", "URI")
+    for export in after["exports"]:
+        table.add_row(
+            export["id"],
+            export["node-name"],
+            format_bytes(export["size"]),
+            "rw" if export["writable"] else "ro",
+            str(len(export["clients"])),
+            *_rates(_find(before["exports"], "id", export["id"]), export, seconds),
+            config.address.uri(export["id"]),
+        )
+    return table
+
+
+def _nodes(before: Graph, after: Graph, seconds: float) -> Table:
+    table = _table("NODE", "DRIVER", "OVER", "SIZE", "R/s", "W/s", "BW", "QD")
+    for node in after["nodes"]:
+        name = node["node-name"]
+        table.add_row(
+            name if node["attached"] else f"{name} (not in use)",
+            node["options"]["driver"],
+            " ".join(node["children"].values()),
+            format_bytes(node["size"]),
+            *_rates(_find(before["nodes"], "node-name", name), node, seconds),
+        )
+    return table
+
+
+def _groups(after: Graph) -> Table:
+    table = _table("GROUP", "LIMITS", "MEMBERS", "HELD")
+    for group in after["throttle-groups"]:
+        limits = [
+            f"{name} {value}"
+            for name, value in group["limits"].items()
+            if value and not (name.endswith("-length") and value == 1)
+        ]
+        table.add_row(
+            group["id"],
+            ", ".join(limits) or "none",
+            " ".join(member["node-name"] for member in group["members"]),
+            str(sum(member["waiting"] for member in group["members"])),
+        )
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        right = column in ("R/s", "W/s", "BW", "QD", "CLIENTS", "HELD", "SIZE")
+        table.add_column(column, justify="right" if right else "left", overflow="fold")
+    return table
+
+
+def _find(items: list[dict[str, Any]], key: str, name: str) -> Mapping[str, Any] | None:
+    return next((item for item in items if item[key] == name), None)
+
+
+def _rates(
+    before: Mapping[str, Any] | None, after: Mapping[str, Any], seconds: float
+) -> tuple[str, str, str, str]:
+    if before is None or seconds <= 0:
+        return "-", "-", "-", str(after["in-flight"])
+    old, new = before["stats"], after["stats"]
+
+    def rate(*names: str) -> str:
+        return format_short(sum(new[name] - old[name] for name in names) / seconds)
+
+    bandwidth = rate("rd_bytes", "wr_bytes")
+    return rate("rd_operations"), rate("wr_operations"), bandwidth, str(after["in-flight"])

@@ -1,0 +1,85 @@
+"""The QMP client that the command line, the runner and the dashboard share: ``qemu.qmp`` inside.
+
+Raises what callers act on: NoServerError when nobody answers or the server goes away,
+CommandError when it says no.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError, Runstate
+
+from blkrun.errors import CommandError, CommandNotFound, DeviceNotFound, NoServerError
+
+# The library reports to its log what it also raises.
+logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
+
+_CLASSES = {error.qmp_class: error for error in (CommandNotFound, DeviceNotFound)}
+
+
+class Client:
+    """One conversation with a server.  ``async with await Client.connect(path)`` closes it."""
+
+    def __init__(self, qmp: QMPClient, control: Path) -> None:
+        self._qmp = qmp
+        self._control = control
+
+    @classmethod
+    async def connect(cls, control: Path) -> "Client":
+        """Connect and negotiate.  Raises NoServerError."""
+        qmp = QMPClient("blkrun")
+        try:
+            await qmp.connect(str(control))
+        except ConnectError as error:
+            raise NoServerError(f"no server at {control}") from error
+        return cls(qmp, control)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Hang up; also right after the server did."""
+        with contextlib.suppress(QMPError, OSError, EOFError):
+            await self._qmp.disconnect()
+
+    async def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
+        """Run one command.  Raises CommandError or NoServerError."""
+        try:
+            return await self._qmp.execute(command, arguments)
+        except ExecuteError as error:
+            raise _command_error(error) from error
+        except (QMPError, OSError, EOFError) as error:
+            raise NoServerError(f"the server at {self._control} has gone away") from error
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """Every event from the connection's first moment on, until the server goes away."""
+        gone = asyncio.ensure_future(self.gone())
+        try:
+            while True:
+                event = asyncio.ensure_future(self._qmp.events.get())
+                await asyncio.wait((event, gone), return_when=asyncio.FIRST_COMPLETED)
+                if not event.done():
+                    event.cancel()
+                    return
+                yield dict(event.result())
+        finally:
+            gone.cancel()
+
+    async def gone(self) -> None:
+        """Return when the connection has ended."""
+        while self._qmp.runstate is Runstate.RUNNING:
+            await self._qmp.runstate_changed()
+
+
+def _command_error(error: ExecuteError) -> CommandError:
+    body = error.received.get("error")
+    data = body.get("data") if isinstance(body, dict) else None
+    action = data.get("action") if isinstance(data, dict) else None
+    return _CLASSES.get(error.error_class, CommandError)(str(error), action=action)

@@ -1,0 +1,83 @@
+"""Events in words, for the headless log and for the dashboard: pure, one line an event."""
+
+import time
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+
+class Level(Enum):
+    """How much a line matters to somebody who glances."""
+
+    INFO = "info"
+    GOOD = "ok"
+    WARNING = "WARN"
+    ERROR = "ERROR"
+
+
+_LEVELS = {
+    "X_BLKRUN_CONFIG_APPLIED": Level.GOOD,
+    "X_BLKRUN_CONFIG_REJECTED": Level.ERROR,
+    "X_BLKRUN_CONFIG_FAILED": Level.ERROR,
+    "X_BLKRUN_CONFIG_PENDING": Level.WARNING,
+    "X_BLKRUN_SERVER_RESTARTED": Level.WARNING,
+    "BLOCK_EXPORT_DELETED": Level.WARNING,
+}
+
+
+def event_level(event: dict[str, Any]) -> Level:
+    """The level of an event."""
+    return _LEVELS.get(event["event"], Level.INFO)
+
+
+def event_time(event: dict[str, Any]) -> str:
+    """``12:04:31.220``, local time."""
+    stamp = event["timestamp"]
+    clock = time.strftime("%H:%M:%S", time.localtime(stamp["seconds"]))
+    return f"{clock}.{stamp['microseconds'] // 1000:03d}"
+
+
+def event_text(event: dict[str, Any]) -> str:
+    """What happened, in one sentence; unknown events show their data."""
+    name, data = event["event"], event.get("data", {})
+    words = _WORDS.get(name)
+    if words is None:
+        details = " ".join(f"{key}={value}" for key, value in data.items())
+        return f"{name} {details}".rstrip()
+    return words(data)
+
+
+def _applied(data: dict[str, Any]) -> str:
+    changes = data.get("summary") or "nothing to change"
+    return f"applied {data.get('file', '')}: {changes} in {data.get('milliseconds', 0)} ms"
+
+
+def _rejected(data: dict[str, Any]) -> str:
+    first, *rest = str(data.get("message", "")).splitlines() or [""]
+    problems = data.get("problems", 1)
+    more = f" (and {problems - 1} more)" if problems > 1 and rest else ""
+    return f"rejected, nothing changed: {first}{more}"
+
+
+_WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
+    "X_BLKRUN_CONFIG_APPLIED": _applied,
+    "X_BLKRUN_CONFIG_REJECTED": _rejected,
+    "X_BLKRUN_CONFIG_FAILED": lambda data: f"not applied, nothing changed: {data.get('message')}",
+    "X_BLKRUN_CONFIG_PENDING": lambda data: (
+        f"waits for a yes ({data.get('why')}): blkrun apply {data.get('file', '')}"
+    ),
+    "X_BLKRUN_SERVER_RESTARTED": lambda data: (
+        f"the server died and was restarted with the last good configuration: {data.get('why')}"
+    ),
+    "X_BLKRUN_SERVER_ADOPTED": lambda data: (
+        f"found the running server (pid {data.get('pid')}) and took it over"
+    ),
+    "X_BLKRUN_CLIENT_CONNECTED": lambda data: (
+        f"client {data.get('id')} connected to {data.get('export')}"
+    ),
+    "X_BLKRUN_CLIENT_DISCONNECTED": lambda data: (
+        f"client {data.get('id')} left {data.get('export')}"
+    ),
+    "SHUTDOWN": lambda data: f"the server ends ({data.get('reason')})",
+    "BLOCK_EXPORT_DELETED": lambda data: f"export {data.get('id')} deleted",
+}

@@ -1,0 +1,64 @@
+"""A plan, sent: one transaction, and its refusal told in terms of the file."""
+
+from typing import Any
+
+from blkrun.client import Client
+from blkrun.errors import BlkrunError, CommandError
+from blkrun.model import Config, GraphModel
+from blkrun.reconcile.live import Live, read_live
+from blkrun.reconcile.plan import Operation, endangered, plan
+
+
+class RefusedError(BlkrunError):
+    """The server refused the transaction; nothing was changed."""
+
+
+async def ask_live(client: Client) -> Live:
+    """The graph in force, now."""
+    return read_live(await client.execute("x-blkrun-query-graph"))
+
+
+def taken_from_clients(
+    operations: tuple[Operation, ...], desired: GraphModel, live: Live
+) -> dict[str, int]:
+    """Exports that the operations would take from clients → how many have each open."""
+    names = endangered(operations, desired, live.graph)
+    return {name: live.clients[name] for name in sorted(names) if live.clients.get(name)}
+
+
+async def apply(
+    client: Client, operations: tuple[Operation, ...], config: Config, *, hard: bool = False
+) -> None:
+    """All or nothing.  ``hard``: also take exports from connected clients.
+
+    Raises RefusedError with the table and line that the refused operation came from.
+    """
+    actions = [_action(operation, hard=hard) for operation in operations]
+    try:
+        await client.execute("transaction", {"actions": actions})
+    except CommandError as error:
+        raise RefusedError(_explain(error, operations, config)) from error
+
+
+async def converge(client: Client, desired: GraphModel, config: Config) -> tuple[Operation, ...]:
+    """Bring a server to a graph, whatever it has now."""
+    operations = plan(desired, (await ask_live(client)).graph)
+    if operations:
+        await apply(client, operations, config)
+    return operations
+
+
+def _action(operation: Operation, *, hard: bool) -> dict[str, Any]:
+    action = operation.action()
+    if hard and operation.type == "block-export-del":
+        action["data"] = {**action["data"], "mode": "hard"}
+    return action
+
+
+def _explain(error: CommandError, operations: tuple[Operation, ...], config: Config) -> str:
+    if error.action is None:
+        return f"{config.path.name}: {error}"
+    operation = operations[error.action]
+    line = config.lines.get(operation.table)
+    place = f"{config.path.name}:{line}" if line else config.path.name
+    return f"{place}: [{operation.table}] {error}"

@@ -1,0 +1,45 @@
+"""Meeting a server and seeing it off: waits with a deadline, for the runner and for ``stop``."""
+
+import asyncio
+import contextlib
+from time import monotonic
+
+from blkrun.client import Client
+from blkrun.errors import BlkrunError, NoServerError, WaitError
+from blkrun.model import ServerAddress
+from blkrun.reconcile.nbdkit import Server, alive, check_python
+
+START_TIMEOUT_S = 10.0
+STOP_TIMEOUT_S = 10.0
+_POLL_S = 0.005
+
+
+async def wait_until_ready(server: Server, address: ServerAddress) -> Client:
+    """The first conversation with a server just started.  Raises BlkrunError or WaitError."""
+    deadline = monotonic() + START_TIMEOUT_S
+    while True:
+        if address.control.exists():
+            with contextlib.suppress(NoServerError):
+                return await Client.connect(address.control)
+        how = server.ended()
+        if how is not None:
+            check_python()  # the most likely reason, with its remedy
+            raise BlkrunError(f"the server did not start ({how}): {server.last_words()}")
+        if monotonic() > deadline:
+            raise WaitError(f"the server did not answer within {START_TIMEOUT_S:.0f} s")
+        await asyncio.sleep(_POLL_S)
+
+
+async def stop_server(client: Client, pid: int, address: ServerAddress) -> None:
+    """End a server, whoever started it, and wait until it has.  Raises WaitError."""
+    with contextlib.suppress(NoServerError):
+        await client.execute("quit")
+    await client.close()
+    deadline = monotonic() + STOP_TIMEOUT_S
+    while alive(pid):
+        if monotonic() > deadline:
+            raise WaitError(f"the server (pid {pid}) has not ended after {STOP_TIMEOUT_S:.0f} s")
+        await asyncio.sleep(_POLL_S)
+    for path in (address.control, address.unix):
+        if path is not None:
+            path.unlink(missing_ok=True)

@@ -1,0 +1,148 @@
+"""The server process: how nbdkit is started, found and ended.
+
+It outlives the runner: a session of its own, output to a log file beside the control socket.
+"""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+
+import blkrun
+from blkrun.errors import BlkrunError
+from blkrun.model import Config, ServerAddress
+
+MISSING = (
+    "nbdkit is not installed; on Debian or Ubuntu: "
+    "apt install nbdkit nbdkit-plugin-python python3-libnbd"
+)
+
+
+class Server:
+    """A server that this process started."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+        self._process = process
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def ended(self) -> str | None:
+        """How it ended, or None while it runs.  Also what takes it off the process table."""
+        code = self._process.poll()
+        if code is None:
+            return None
+        if code < 0:
+            return f"killed by {signal.Signals(-code).name}"
+        return f"exit status {code}"
+
+    def last_words(self) -> str:
+        """The end of the log, for somebody who is told that it did not start."""
+        lines = self._log.read_text(errors="replace").splitlines()
+        return lines[-1] if lines else "it said nothing"
+
+
+def log_path(address: ServerAddress) -> Path:
+    """Where the server's output goes: ``vm.qmp`` → ``vm.log``."""
+    return address.control.with_suffix(".log")
+
+
+def start(config: Config) -> Server:
+    """Start nbdkit with an empty graph.  Raises BlkrunError when that cannot be."""
+    nbdkit = shutil.which("nbdkit", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
+    if nbdkit is None:
+        raise BlkrunError(MISSING)
+    _clear_socket(config.address.control, "control")
+    if config.address.unix is not None:
+        _clear_socket(config.address.unix, "listen")
+    log = log_path(config.address)
+    with log.open("ab") as output:
+        process = subprocess.Popen(  # noqa: S603 - nbdkit, found above
+            [nbdkit, *_arguments(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=_environment(),
+            start_new_session=True,
+        )
+    return Server(process, log)
+
+
+def _arguments(config: Config) -> list[str]:
+    address, threads = config.address, str(config.server.threads)
+    where = (
+        ["-i", address.tcp[0].strip("[]"), "-p", str(address.tcp[1])]
+        if address.tcp is not None
+        else ["-U", str(address.unix)]
+    )
+    plugin = Path(blkrun.__file__).parent / "server" / "plugin.py"
+    parameters = [f"control={address.control}", f"threads={threads}"]
+    return ["-f", *where, "-t", threads, "python", str(plugin), *parameters]
+
+
+def _environment() -> dict[str, str]:
+    """Where the embedded Python finds blkrun and msgspec: it knows nothing of our venv."""
+    places = [Path(blkrun.__file__).parent.parent, Path(msgspec.__file__).parent.parent]
+    paths = dict.fromkeys(str(place) for place in places)
+    return {**os.environ, "PYTHONPATH": ":".join(paths)}
+
+
+def _clear_socket(path: Path, what: str) -> None:
+    """Remove what a dead server left.  Raises BlkrunError if it is anything else."""
+    if not path.exists():
+        return
+    if not path.is_socket():
+        raise BlkrunError(f"{path} is there and is no socket: choose another [server] {what}")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            path.unlink(missing_ok=True)
+        else:
+            raise BlkrunError(f"{path} is in use by another server: choose another [server] {what}")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; if it was ours, its end is taken note of."""
+    with contextlib.suppress(ChildProcessError):
+        if os.waitpid(pid, os.WNOHANG)[0]:
+            return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def check_python() -> None:
+    """The embedded Python must have our minor version: it loads our compiled wheels.
+
+    Raises BlkrunError saying what to install.
+    """
+    nbdkit = shutil.which("nbdkit")
+    if nbdkit is None:
+        raise BlkrunError(MISSING)
+    answer = subprocess.run(  # noqa: S603 - nbdkit, found above
+        [nbdkit, "--dump-plugin", "python"], capture_output=True, text=True, check=False
+    )
+    found = dict(line.split("=", 1) for line in answer.stdout.splitlines() if "=" in line)
+    embedded = found.get("python_version", "")
+    if not embedded:
+        raise BlkrunError(
+            "nbdkit has no Python plugin; on Debian: apt install nbdkit-plugin-python"
+        )
+    ours = f"{sys.version_info.major}.{sys.version_info.minor}"
+    if ".".join(embedded.split(".")[:2]) != ours:
+        raise BlkrunError(
+            f"nbdkit embeds Python {embedded}, blkrun runs in {ours}: "
+            "make its virtual environment from the same minor version"
+        )

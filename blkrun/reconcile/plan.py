@@ -1,0 +1,336 @@
+"""Desired against live: the shortest list of operations that leads from one to the other.
+
+Pure.  Every operation is an action of a QMP transaction, so the list that ``blkrun plan`` prints
+is the transaction that is sent.  Order:
+
+1. throttle groups that are new or changed (what adds needs them);
+2. nodes and exports, children before parents.  A new node is added over its final children.  For
+   a surviving parent each edge that differs is changed: filters that go are removed one by one
+   (block-remove-node), new ones are inserted one by one (block-insert-node), anything else is
+   one x-blkrun-set-edge;
+3. what nobody uses any more: nodes, parents before children, then groups.
+
+Children first also means that no step makes a cycle: edges of nodes already done lead only to
+nodes already done (desired, acyclic), those of the others are still the live ones (acyclic).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from blkrun.model import GraphModel
+from blkrun.options import (
+    EDGES,
+    BlockdevOptions,
+    ExportOptions,
+    ThrottleLimits,
+    children_of,
+)
+from blkrun.reconcile.live import to_wire
+from blkrun.units import format_bytes
+
+_EXPORT = "export "
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One action.  ``sign`` is + - or ~; ``table`` is where the file speaks of it."""
+
+    type: str
+    data: dict[str, Any]
+    sign: str
+    text: str
+    table: str
+
+    def action(self) -> dict[str, Any]:
+        """As an element of a transaction's ``actions``."""
+        return {"type": self.type, "data": self.data}
+
+
+def plan(desired: GraphModel, live: GraphModel) -> tuple[Operation, ...]:
+    """What to do, in order; empty when there is nothing to do."""
+    return tuple(_Planner(desired, live).operations())
+
+
+def endangered(
+    operations: tuple[Operation, ...], desired: GraphModel, live: GraphModel
+) -> set[str]:
+    """Exports that would be withdrawn, or show another disk than they do now."""
+    gone = {op.data["id"] for op in operations if op.type == "block-export-del"}
+    replaced = {op.data["node-name"] for op in operations if op.type == "x-blkrun-replace-node"}
+    for name, export in live.exports.items():
+        if name not in desired.exports:
+            continue
+        old = _backends(live, export.node)
+        if old != _backends(desired, desired.exports[name].node) or old & replaced:
+            gone.add(name)
+    return gone
+
+
+def _backends(graph: GraphModel, node: str) -> set[str]:
+    """Where a node's data is in the end."""
+    found, rest = set(), [node]
+    while rest:
+        name = rest.pop()
+        options = graph.nodes.get(name)
+        below = children_of(options).values() if options is not None else ()
+        rest.extend(below)
+        if not below:
+            found.add(name)
+    return found
+
+
+def summarise(operations: tuple[Operation, ...]) -> str:
+    """``+2 ~1 -1``."""
+    counts = {sign: sum(op.sign == sign for op in operations) for sign in "+~-"}
+    return " ".join(f"{sign}{count}" for sign, count in counts.items() if count)
+
+
+@dataclass(slots=True)
+class _Planner:
+    """``edges`` is the live graph as it is after the operations so far: (parent, role) → child.
+
+    Exports are parents too, as ``"export NAME"``: no node's name has a space.
+    """
+
+    desired: GraphModel
+    live: GraphModel
+    edges: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def operations(self) -> Iterator[Operation]:
+        for name, options in self.live.nodes.items():
+            for role, child in children_of(options).items():
+                self.edges[name, role] = child
+        yield from self._withdraw_exports()
+        yield from self._groups()
+        for name in _children_first(self.desired):
+            yield from self._node(name)
+        for name, export in self.desired.exports.items():
+            yield from self._export(name, export)
+        yield from self._leftovers()
+
+    def _groups(self) -> Iterator[Operation]:
+        for name, limits in self.desired.groups.items():
+            table = f"throttle-groups.{name}"
+            old = self.live.groups.get(name)
+            if old is None:
+                data = {"qom-type": "throttle-group", "id": name, "limits": _set_limits(limits)}
+                words = _limits_text(_set_limits(limits))
+                text = f"throttle group {name}{words}"
+                yield Operation("object-add", data, "+", text, table)
+            elif old != limits:
+                changed = _changed_limits(old, limits)
+                data = {"path": name, "property": "limits", "value": changed}
+                words = ", ".join(_limit_change(old, key, value) for key, value in changed.items())
+                yield Operation("qom-set", data, "~", f"throttle group {name}: {words}", table)
+
+    def _node(self, name: str) -> Iterator[Operation]:
+        new, old = self.desired.nodes[name], self.live.nodes.get(name)
+        table = _table(new)
+        if old is None:
+            children = children_of(new)
+            over = f" over {', '.join(children.values())}" if children else ""
+            text = f"{_kind(new)} {name} ({_driver(new)}){over}"
+            yield Operation("blockdev-add", to_wire(new), "+", text, table)
+            for role, child in children.items():
+                self.edges[name, role] = child
+            return
+        changed = _changed_options(old, new)
+        if type(old) is not type(new) or changed - type(new).reopenable:
+            why = "another driver" if type(old) is not type(new) else ", ".join(sorted(changed))
+            text = f"{name}: a new node in its place ({why})"
+            yield Operation("x-blkrun-replace-node", to_wire(new), "~", text, table)
+            self.edges = {key: to for key, to in self.edges.items() if key[0] != name}
+            self.edges |= {(name, role): child for role, child in children_of(new).items()}
+            return
+        for role, child in children_of(new).items():
+            yield from self._edge(name, role, child, table)
+        if changed:
+            words = ", ".join(
+                f"{option} {_get(old, option)} → {_get(new, option)}" for option in sorted(changed)
+            )
+            data = {"options": [to_wire(new)]}
+            yield Operation("blockdev-reopen", data, "~", f"{name}: {words}", table)
+
+    def _withdraw_exports(self) -> Iterator[Operation]:
+        """First, so that an export whose options change can come back under its name."""
+        for name, old in self.live.exports.items():
+            new = self.desired.exports.get(name)
+            if new is None or _without_node(new) != _without_node(old):
+                data = {"id": name}
+                text, table = f"export {name}", f"exports.{name}"
+                yield Operation("block-export-del", data, "-", text, table)
+            else:
+                self.edges[_EXPORT + name, "root"] = old.node
+
+    def _export(self, name: str, new: ExportOptions) -> Iterator[Operation]:
+        table = f"exports.{name}"
+        if (_EXPORT + name, "root") in self.edges:
+            yield from self._edge(_EXPORT + name, "root", new.node, table)
+            return
+        data: dict[str, Any] = {"type": "nbd", "id": name, "node-name": new.node}
+        data |= {"writable": True} if not new.read_only else {}
+        data |= {"description": new.description} if new.description else {}
+        mode = "read-only" if new.read_only else "writable"
+        text = f"export {name} of {new.node}, {mode}"
+        yield Operation("block-export-add", data, "+", text, table)
+
+    def _edge(self, parent: str, role: str, target: str, table: str) -> Iterator[Operation]:
+        """Operations that make (parent, role) lead to ``target``."""
+        for gone in self._going(self.edges[parent, role], target):
+            child = self.edges[gone, "file"]
+            self.edges[parent, role] = child
+            yield self._move("remove", parent, role, child, gone)
+        current = self.edges[parent, role]
+        if current == target:
+            return
+        inserted = self._inserted(current, target)
+        if inserted:
+            for node in inserted:
+                yield self._move("insert", parent, role, self.edges[parent, role], node)
+                self.edges[parent, role] = node
+        elif self._is_filter_over(current, target):
+            yield self._move("remove", parent, role, target, current)
+        else:
+            data = {"parent": parent.removeprefix(_EXPORT), "role": role, "child": target}
+            text = f"{parent}: {role} {current} → {target}"
+            yield Operation("x-blkrun-set-edge", data, "~", text, table)
+        self.edges[parent, role] = target
+
+    def _move(self, verb: str, parent: str, role: str, child: str, node: str) -> Operation:
+        sign, text = (
+            ("+", f"insert {node} between {parent} and {child}")
+            if verb == "insert"
+            else ("-", f"remove {node} from between {parent} and {child}")
+        )
+        table, name = f"nodes.{node}", parent.removeprefix(_EXPORT)
+        if name == parent and (name in self.desired.exports or name in self.live.exports):
+            # QEMU's commands take this name for the export's; the role says which is meant.
+            to = node if verb == "insert" else child
+            data = {"parent": name, "role": role, "child": to}
+            return Operation("x-blkrun-set-edge", data, sign, text, table)
+        data = {"parent": name, "child": child, "node": node}
+        return Operation(f"block-{verb}-node", data, sign, text, table)
+
+    def _going(self, current: str, target: str) -> list[str]:
+        """Filters at the top of ``current`` that the desired graph has not any more."""
+        going = []
+        while current != target and current not in self.desired.nodes and self._filter(current):
+            going.append(current)
+            current = self.edges[current, "file"]
+        return going
+
+    def _inserted(self, current: str, target: str) -> list[str]:
+        """Filters from ``current`` (exclusive) up to ``target``, lowest first; empty if not so.
+
+        More than one only if all are new: a filter that moves is one operation by itself.
+        """
+        chain: list[str] = []
+        node = target
+        while node != current:
+            if not self._filter(node) or (chain and node in self.live.nodes):
+                return []
+            chain.append(node)
+            node = self.edges[node, "file"]
+        if len(chain) > 1 and chain[0] in self.live.nodes:
+            return []
+        return chain[::-1]
+
+    def _is_filter_over(self, node: str, child: str) -> bool:
+        return self._filter(node) and self.edges[node, "file"] == child
+
+    def _filter(self, name: str) -> bool:
+        options = self.desired.nodes.get(name) or self.live.nodes.get(name)
+        return options is not None and options.is_filter
+
+    def _leftovers(self) -> Iterator[Operation]:
+        gone = [name for name in _children_first(self.live) if name not in self.desired.nodes]
+        for name in reversed(gone):
+            options = self.live.nodes[name]
+            text = f"{_kind(options)} {name} ({_driver(options)})"
+            data = {"node-name": name}
+            yield Operation("blockdev-del", data, "-", text, _table(options))
+        for name in self.live.groups:
+            if name not in self.desired.groups:
+                text, table = f"throttle group {name}", f"throttle-groups.{name}"
+                yield Operation("object-del", {"id": name}, "-", text, table)
+
+
+def _children_first(graph: GraphModel) -> list[str]:
+    """Topological order, without recursion: a chain may be longer than Python's stack."""
+    done: dict[str, None] = {}
+    for start in graph.nodes:
+        stack = [start]
+        while stack:
+            name = stack[-1]
+            below = children_of(graph.nodes[name]).values() if name not in done else ()
+            waiting = [child for child in below if child in graph.nodes and child not in done]
+            if waiting:
+                stack.extend(waiting)
+            else:
+                done[stack.pop()] = None
+    return list(done)
+
+
+def _changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
+    """Wire names of the options that differ, edges apart."""
+    if type(old) is not type(new):
+        return set()
+    roles = EDGES[type(new)]
+    return {
+        each.encode_name
+        for each in msgspec.structs.fields(new)
+        if each.encode_name not in roles and getattr(old, each.name) != getattr(new, each.name)
+    }
+
+
+def _get(options: BlockdevOptions, wire_name: str) -> Any:
+    return getattr(options, wire_name.replace("-", "_"))
+
+
+def _without_node(export: ExportOptions) -> ExportOptions:
+    return msgspec.structs.replace(export, node="")
+
+
+def _set_limits(limits: ThrottleLimits) -> dict[str, int]:
+    return _changed_limits(ThrottleLimits(), limits)
+
+
+def _changed_limits(old: ThrottleLimits, new: ThrottleLimits) -> dict[str, int]:
+    return {
+        each.encode_name: getattr(new, each.name)
+        for each in msgspec.structs.fields(new)
+        if getattr(old, each.name) != getattr(new, each.name)
+    }
+
+
+def _limits_text(limits: dict[str, int]) -> str:
+    words = ", ".join(f"{key} {_limit_value(key, value)}" for key, value in limits.items())
+    return f": {words}" if words else ""
+
+
+def _limit_change(old: ThrottleLimits, key: str, value: int) -> str:
+    before = getattr(old, key.replace("-", "_"))
+    return f"{key} {_limit_value(key, before)} → {_limit_value(key, value)}"
+
+
+def _limit_value(key: str, value: int) -> str:
+    if key.endswith("-length"):
+        return f"{value}s"
+    if value == 0:
+        return "none"
+    return format_bytes(value) if key.startswith("bps") or key == "iops-size" else str(value)
+
+
+def _driver(options: BlockdevOptions) -> str:
+    return str(options.__struct_config__.tag)
+
+
+def _kind(options: BlockdevOptions) -> str:
+    return "backend" if options.is_backend else "node"
+
+
+def _table(options: BlockdevOptions) -> str:
+    return f"{_kind(options)}s.{options.node_name}"

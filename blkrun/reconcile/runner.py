@@ -1,0 +1,247 @@
+"""The runner: keeps a server equal to a file, for as long as it runs.
+
+One loop, one thing at a time: the file has changed → ``_edit``; the server has gone → ``_revive``.
+What it did it reports through the server, so that every watcher sees one stream of events.  Its
+own death touches nothing: the next runner finds the server and goes on.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable
+from pathlib import Path
+from time import monotonic_ns
+from typing import IO, Any
+
+from blkrun.client import Client
+from blkrun.config import EmptyFileError, parse, read
+from blkrun.errors import BlkrunError, FileError, NoServerError
+from blkrun.model import Config, GraphModel
+from blkrun.reconcile import nbdkit
+from blkrun.reconcile.apply import RefusedError, apply, ask_live, converge, taken_from_clients
+from blkrun.reconcile.control import stop_server, wait_until_ready
+from blkrun.reconcile.plan import Operation, plan, summarise
+from blkrun.reconcile.watch import LOOK_INTERVAL_S, Settler, look
+
+_FIRST_RETRY_S = 0.1
+_LAST_RETRY_S = 5.0
+
+OnEvent = Callable[[dict[str, Any]], None]
+
+
+class Runner:
+    """``on_event`` hears every event of the server; ``note`` what no server can tell."""
+
+    def __init__(self, config: Config, *, on_event: OnEvent, note: Callable[[str], None]) -> None:
+        self.config = config
+        self.started_server = False
+        self._on_event = on_event
+        self._note = note
+        self._good: GraphModel = config.graph
+        self._settler = Settler(look(config.path))
+        self._lock: IO[str] | None = None
+        self._server: nbdkit.Server | None = None
+        self._client: Client | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+
+    @property
+    def client(self) -> Client:
+        """The conversation with the server."""
+        if self._client is None:
+            raise NoServerError(f"no server at {self.config.address.control}")
+        return self._client
+
+    # Life
+
+    async def start(self) -> None:
+        """Find or start the server and bring it to what the file says.
+
+        Raises BlkrunError: then nothing runs that did not run before.
+        """
+        self._take_lock()
+        try:
+            await self._adopt()
+        except NoServerError:
+            await self._start_server()
+            self.started_server = True
+            try:
+                await self._converge(self.config)
+            except BlkrunError:
+                await self.stop_server()
+                raise
+
+    async def run(self) -> None:
+        """Keep server and file equal until ``stop``."""
+        while not self._stop.is_set():
+            if self._listening is None or self._listening.done():
+                await self._revive()
+            elif self._settler.observe(look(self.config.path), monotonic_ns()):
+                await self._edit()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), LOOK_INTERVAL_S)
+
+    def stop(self) -> None:
+        """Let ``run`` return; the server goes on."""
+        self._stop.set()
+
+    async def stop_server(self) -> None:
+        """End the server."""
+        self.stop()
+        live = await ask_live(self.client)
+        await stop_server(self.client, live.pid, self.config.address)
+
+    async def close(self) -> None:
+        """Hang up and give up the lock; the server goes on."""
+        if self._listening is not None:
+            self._listening.cancel()
+        if self._client is not None:
+            await self._client.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    def _take_lock(self) -> None:
+        """One runner a file; the lock ends with the process, however it ends."""
+        path = self.config.address.control.with_suffix(".lock")
+        self._lock = path.open("a+")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            pid = self._lock.read().strip()
+            raise BlkrunError(
+                f"{self.config.path.name} is already run by process {pid}; "
+                f"see it with: blkrun status {self.config.path.name}"
+            ) from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+
+    # The server
+
+    async def _adopt(self) -> None:
+        """Go on with a server that runs.  Raises NoServerError."""
+        self._client = await Client.connect(self.config.address.control)
+        self._listen()
+        live = await ask_live(self._client)
+        await self._report("adopted", {"pid": live.pid})
+        await self._follow(self.config)
+
+    async def _start_server(self) -> None:
+        self._server = nbdkit.start(self.config)
+        self._client = await wait_until_ready(self._server, self.config.address)
+        self._listen()
+
+    def _listen(self) -> None:
+        self._listening = asyncio.create_task(self._pass_events(self.client))
+
+    async def _pass_events(self, client: Client) -> None:
+        async for event in client.events():
+            if event["event"] == "SHUTDOWN":
+                self.stop()
+            self._on_event(event)
+
+    async def _revive(self) -> None:
+        """The server died: a new one, with the last good graph; again and again if need be."""
+        how = self._server.ended() if self._server is not None else None
+        why = how or "it went away"
+        await self.client.close()
+        retry_s = _FIRST_RETRY_S
+        while not self._stop.is_set():
+            try:
+                await self._start_server()
+                await converge(self.client, self._good, self.config)
+                await self._report("restarted", {"why": why})
+            except BlkrunError as error:
+                self._note(f"the server could not be restarted: {error}")
+                await asyncio.sleep(retry_s)
+                retry_s = min(retry_s * 2, _LAST_RETRY_S)
+            else:
+                self.started_server = True
+                return
+
+    # The file
+
+    async def _edit(self) -> None:
+        """The file was saved."""
+        path = self.config.path
+        try:
+            config = parse(read(path), path)
+        except EmptyFileError:
+            await self._reject(f"{path.name}: the file describes nothing; what runs goes on", 1)
+        except FileError as error:
+            await self._reject(str(error), max(len(error.problems), 1))
+        else:
+            await self._follow(config)
+
+    async def _follow(self, config: Config) -> None:
+        """Apply a good file, or say why not; the server goes on as it was."""
+        try:
+            await self._converge(config)
+        except RefusedError as error:
+            await self._report("failed", {"file": config.path.name, "message": str(error)})
+
+    async def _converge(self, config: Config) -> None:
+        begin_ns = monotonic_ns()
+        live = await ask_live(self.client)
+        operations = plan(config.graph, live.graph)
+        taken = taken_from_clients(operations, config.graph, live)
+        why = self._why_not_now(config, operations, taken)
+        if why is not None:
+            await self._report("pending", self._about(config, operations) | {"why": why})
+            return
+        if operations:
+            await apply(self.client, operations, config, hard=config.runner.apply == "all")
+        notes = self._restart_notes(config)
+        self.config, self._good = config, config.graph
+        elapsed = round((monotonic_ns() - begin_ns) / 1e6, 1)
+        about = self._about(config, operations) | {"milliseconds": elapsed, "notes": notes}
+        await self._report("applied", about)
+
+    @staticmethod
+    def _why_not_now(
+        config: Config, operations: tuple[Operation, ...], taken: dict[str, int]
+    ) -> str | None:
+        mode = config.runner.apply
+        if mode == "ask" and operations:
+            return f'[runner] apply = "ask", {summarise(operations)}'
+        if mode == "safe" and taken:
+            who = ", ".join(f"{name} ({count})" for name, count in taken.items())
+            return f"it takes a disk from connected clients: {who}"
+        return None
+
+    def _about(self, config: Config, operations: tuple[Operation, ...]) -> dict[str, Any]:
+        return {
+            "file": config.path.name,
+            "summary": summarise(operations),
+            "operations": [f"{op.sign} {op.text}" for op in operations],
+        }
+
+    def _restart_notes(self, config: Config) -> list[str]:
+        """What of [server] waits for a restart.  The address of a running server stays."""
+        if config.address == self.config.address and config.server == self.config.server:
+            return []
+        return ["a change of [server] takes effect when the server is started again"]
+
+    async def _reject(self, message: str, problems: int) -> None:
+        data = {"file": self.config.path.name, "message": message, "problems": problems}
+        await self._report("rejected", data)
+
+    async def _report(self, kind: str, data: dict[str, Any]) -> None:
+        """Tell every watcher; a server that goes away meanwhile is noticed by the loop."""
+        with contextlib.suppress(NoServerError):
+            await self.client.execute("x-blkrun-report", {"kind": kind, "data": data})
+
+
+def lock_holder(config: Config) -> int | None:
+    """The process that runs a file now, if any."""
+    path: Path = config.address.control.with_suffix(".lock")
+    try:
+        with path.open("r+") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(path.read_text() or 0) or None
+    except FileNotFoundError:
+        return None
+    return None
