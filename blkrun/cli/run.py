@@ -1,30 +1,14 @@
 """``blkrun run FILE``: serve what a file describes and follow its edits.
 
-On a terminal the dashboard opens; otherwise, or with ``--headless``, one line an event is
-printed.  Leaving ends the server if this command started it, after asking when clients are
-connected.  SIGHUP (a closed terminal) leaves it running; the next ``blkrun run`` adopts it.
+This half is quick: it gets nbdkit going before the rest is imported.
 """
 
 import argparse
-import asyncio
-import contextlib
-import signal
-import sys
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
-from blkrun.cli import Exit
-from blkrun.cli.output import console
 from blkrun.config import load
-from blkrun.errors import NoServerError
-from blkrun.messages import Level, event_level, event_text, event_time
-from blkrun.model import Config
-from blkrun.reconcile.apply import ask_live
-from blkrun.reconcile.runner import Runner
-
-_STYLES = {Level.GOOD: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.INFO: ""}
-_ASK_AGAIN_S = 5.0
+from blkrun.reconcile import nbdkit
+from blkrun.reconcile.lease import Lease
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,136 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
     config = load(args.file)
-    headless = args.headless
-    if not headless and not (sys.stdin.isatty() and sys.stdout.isatty()):
-        console().print("no terminal: serving headless")
-        headless = True
-    elif not headless and find_spec("textual") is None:
-        console().print("no dashboard: pip install 'blkrun[dashboard]'; serving headless")
-        headless = True
-    return asyncio.run(_headless(config) if headless else _with_dashboard(config))
-
-
-async def _headless(config: Config) -> Exit:
-    printer = _Printer()
-    runner = Runner(config, on_event=printer.event, note=printer.note)
+    lease = Lease(config)
     try:
-        await runner.start()
-        _announce(runner)
-        leave = _Leaving(runner, printer.note)
-        await runner.run()
-        await leave.finish()
+        server = None if nbdkit.answers(config.address) else nbdkit.start(config)
+        # Imported while nbdkit starts on another core: it is as much work.
+        from blkrun.cli.serve import serve  # noqa: PLC0415
+
+        return serve(config, server, headless=args.headless)
     finally:
-        await runner.close()
-    return Exit.DONE
-
-
-async def _with_dashboard(config: Config) -> Exit:
-    from blkrun.dashboard import show  # noqa: PLC0415 - Textual is for those who look at it
-
-    closing = asyncio.Event()
-    notes: list[str] = []
-    runner = Runner(config, on_event=lambda event: None, note=notes.append)  # noqa: ARG005
-    try:
-        await runner.start()
-        running = asyncio.create_task(runner.run())
-        running.add_done_callback(lambda _: closing.set())
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, closing.set)
-        choice = await show(
-            control=config.address.control,
-            title=config.path.name,
-            refresh_s=config.dashboard.refresh / 1e9,
-            owner=runner.started_server,
-            closing=closing,
-        )
-        if choice == "stop" and not running.done():
-            await runner.stop_server()
-        runner.stop()
-        await running
-    finally:
-        await runner.close()
-        for note in notes:
-            console(stderr=True).print(note)
-    return Exit.DONE
-
-
-class _Printer:
-    """One line an event."""
-
-    def __init__(self) -> None:
-        self._out = console()
-
-    def event(self, event: dict[str, Any]) -> None:
-        """Time, level, words; a rejection with all its lines, since they show the place."""
-        level = event_level(event)
-        text = event_text(event)
-        self._out.print(f"{event_time(event)} {level.value:5} {text}", style=_STYLES[level])
-        message = str(event.get("data", {}).get("message", ""))
-        for line in message.splitlines()[1:]:
-            self._out.print(f"  {line}", style="dim")
-        for operation in event.get("data", {}).get("operations", ()):
-            self._out.print(f"  {operation}", style="dim")
-
-    def note(self, text: str) -> None:
-        """Something no server could tell."""
-        self._out.print(text, style="yellow")
-
-
-class _Leaving:
-    """What the signals mean: SIGINT and SIGTERM stop what was started here, SIGHUP only leaves."""
-
-    def __init__(self, runner: Runner, note: Any) -> None:
-        self._runner = runner
-        self._note = note
-        self._stop_server = False
-        self._asked_at: float | None = None
-        loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGHUP, runner.stop)
-        loop.add_signal_handler(signal.SIGTERM, self._stop)
-        loop.add_signal_handler(signal.SIGINT, self._interrupt)
-
-    def _stop(self) -> None:
-        self._stop_server = True
-        self._runner.stop()
-
-    def _interrupt(self) -> None:
-        """Ctrl-C: at once if nobody is connected, else the second one within five seconds."""
-        self._task = asyncio.create_task(self._ask())
-
-    async def _ask(self) -> None:
-        now = asyncio.get_running_loop().time()
-        if self._asked_at is not None and now - self._asked_at < _ASK_AGAIN_S:
-            self._stop()
-            return
-        clients = 0
-        if self._runner.started_server:
-            with contextlib.suppress(NoServerError):
-                clients = sum((await ask_live(self._runner.client)).clients.values())
-        if not clients:
-            self._stop()
-            return
-        self._asked_at = now
-        self._note(f"{clients} client(s) are connected; Ctrl-C again to stop anyway")
-
-    async def finish(self) -> None:
-        """After ``run`` has returned."""
-        runner = self._runner
-        if self._stop_server and runner.started_server:
-            with contextlib.suppress(NoServerError):
-                await runner.stop_server()
-            self._note("stopped")
-        elif self._stop_server:
-            self._note(
-                "the server was running before and goes on; "
-                f"end it with: blkrun stop {runner.config.path.name}"
-            )
-
-
-def _announce(runner: Runner) -> None:
-    """Where clients find the disks."""
-    config = runner.config
-    out = console()
-    out.print(f"serving {config.path} on {config.address.listen}")
-    for name in config.graph.exports:
-        out.print(f"  {config.address.uri(name)}")
+        lease.close()

@@ -1,6 +1,7 @@
 """What a server reports, as the same frozen types that a file is read into."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -12,6 +13,9 @@ from blkrun.model import GraphModel
 from blkrun.options import DRIVERS, BlockdevOptions, ExportOptions, ThrottleLimits
 
 S = TypeVar("S", bound=Struct)
+
+fields_of = cache(msgspec.structs.fields)
+"""Looking them up again for each node took most of the time of a large plan."""
 
 
 class Live(Struct, frozen=True, kw_only=True):
@@ -66,7 +70,7 @@ def _decode(struct: type[S], wire: Mapping[str, Any]) -> S:
 def to_wire(options: BlockdevOptions) -> dict[str, Any]:
     """Options as blockdev-add takes them, without what is at its default."""
     wire: dict[str, Any] = {"driver": options.__struct_config__.tag}
-    for field in msgspec.structs.fields(options):
+    for field in fields_of(type(options)):
         value = getattr(options, field.name)
         if field.required or value != field.default:
             wire[field.encode_name] = value

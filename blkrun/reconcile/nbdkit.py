@@ -45,6 +45,11 @@ class Server:
             return f"killed by {signal.Signals(-code).name}"
         return f"exit status {code}"
 
+    def end(self) -> None:
+        """End a server that nobody uses yet."""
+        self._process.terminate()
+        self._process.wait()
+
     def last_words(self) -> str:
         """The end of the log, for somebody who is told that it did not start."""
         lines = self._log.read_text(errors="replace").splitlines()
@@ -54,6 +59,12 @@ class Server:
 def log_path(address: ServerAddress) -> Path:
     """Where the server's output goes: ``vm.qmp`` → ``vm.log``."""
     return address.control.with_suffix(".log")
+
+
+def answers(address: ServerAddress) -> bool:
+    """Whether a server is there already."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        return probe.connect_ex(str(address.control)) == 0
 
 
 def start(config: Config) -> Server:

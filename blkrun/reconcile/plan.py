@@ -28,7 +28,7 @@ from blkrun.options import (
     ThrottleLimits,
     children_of,
 )
-from blkrun.reconcile.live import to_wire
+from blkrun.reconcile.live import fields_of, to_wire
 from blkrun.units import format_bytes
 
 _EXPORT = "export "
@@ -63,21 +63,21 @@ def endangered(
     for name, export in live.exports.items():
         if name not in desired.exports:
             continue
-        old = _backends(live, export.node)
-        if old != _backends(desired, desired.exports[name].node) or old & replaced:
+        old = _disk(live, export.node)
+        if old != _disk(desired, desired.exports[name].node) or old & replaced:
             gone.add(name)
     return gone
 
 
-def _backends(graph: GraphModel, node: str) -> set[str]:
-    """Where a node's data is in the end."""
+def _disk(graph: GraphModel, node: str) -> set[str]:
+    """The nodes below that say what the data is: all but filters, which do not change it."""
     found, rest = set(), [node]
     while rest:
         name = rest.pop()
         options = graph.nodes.get(name)
-        below = children_of(options).values() if options is not None else ()
-        rest.extend(below)
-        if not below:
+        if options is not None:
+            rest.extend(children_of(options).values())
+        if options is None or not options.is_filter:
             found.add(name)
     return found
 
@@ -142,8 +142,10 @@ class _Planner:
             why = "another driver" if type(old) is not type(new) else ", ".join(sorted(changed))
             text = f"{name}: a new node in its place ({why})"
             yield Operation("x-blkrun-replace-node", to_wire(new), "~", text, table)
-            self.edges = {key: to for key, to in self.edges.items() if key[0] != name}
-            self.edges |= {(name, role): child for role, child in children_of(new).items()}
+            for role in children_of(old):
+                del self.edges[name, role]
+            for role, child in children_of(new).items():
+                self.edges[name, role] = child
             return
         for role, child in children_of(new).items():
             yield from self._edge(name, role, child, table)
@@ -281,7 +283,7 @@ def _changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
     roles = EDGES[type(new)]
     return {
         each.encode_name
-        for each in msgspec.structs.fields(new)
+        for each in fields_of(type(new))
         if each.encode_name not in roles and getattr(old, each.name) != getattr(new, each.name)
     }
 
@@ -301,7 +303,7 @@ def _set_limits(limits: ThrottleLimits) -> dict[str, int]:
 def _changed_limits(old: ThrottleLimits, new: ThrottleLimits) -> dict[str, int]:
     return {
         each.encode_name: getattr(new, each.name)
-        for each in msgspec.structs.fields(new)
+        for each in fields_of(ThrottleLimits)
         if getattr(old, each.name) != getattr(new, each.name)
     }
 

@@ -7,12 +7,9 @@ own death touches nothing: the next runner finds the server and goes on.
 
 import asyncio
 import contextlib
-import fcntl
-import os
 from collections.abc import Callable
-from pathlib import Path
 from time import monotonic_ns
-from typing import IO, Any
+from typing import Any
 
 from blkrun.client import Client
 from blkrun.config import EmptyFileError, parse, read
@@ -31,17 +28,26 @@ OnEvent = Callable[[dict[str, Any]], None]
 
 
 class Runner:
-    """``on_event`` hears every event of the server; ``note`` what no server can tell."""
+    """``on_event`` hears every event of the server; ``note`` what no server can tell.
 
-    def __init__(self, config: Config, *, on_event: OnEvent, note: Callable[[str], None]) -> None:
+    ``server`` is the one just started for this file, or None if one was there already.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        server: nbdkit.Server | None,
+        *,
+        on_event: OnEvent,
+        note: Callable[[str], None],
+    ) -> None:
         self.config = config
-        self.started_server = False
+        self.started_server = server is not None
         self._on_event = on_event
         self._note = note
         self._good: GraphModel = config.graph
         self._settler = Settler(look(config.path))
-        self._lock: IO[str] | None = None
-        self._server: nbdkit.Server | None = None
+        self._server = server
         self._client: Client | None = None
         self._listening: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
@@ -56,21 +62,19 @@ class Runner:
     # Life
 
     async def start(self) -> None:
-        """Find or start the server and bring it to what the file says.
+        """Meet the server and bring it to what the file says.
 
         Raises BlkrunError: then nothing runs that did not run before.
         """
-        self._take_lock()
-        try:
+        if self._server is None:
             await self._adopt()
-        except NoServerError:
-            await self._start_server()
-            self.started_server = True
-            try:
-                await self._converge(self.config)
-            except BlkrunError:
-                await self.stop_server()
-                raise
+            return
+        try:
+            await self._meet(self._server)
+            await self._converge(self.config)
+        except BlkrunError:
+            self._server.end()
+            raise
 
     async def run(self) -> None:
         """Keep server and file equal until ``stop``."""
@@ -93,44 +97,24 @@ class Runner:
         await stop_server(self.client, live.pid, self.config.address)
 
     async def close(self) -> None:
-        """Hang up and give up the lock; the server goes on."""
+        """Hang up; the server goes on."""
         if self._listening is not None:
             self._listening.cancel()
         if self._client is not None:
             await self._client.close()
-        if self._lock is not None:
-            self._lock.close()
-
-    def _take_lock(self) -> None:
-        """One runner a file; the lock ends with the process, however it ends."""
-        path = self.config.address.control.with_suffix(".lock")
-        self._lock = path.open("a+")
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self._lock.seek(0)
-            pid = self._lock.read().strip()
-            raise BlkrunError(
-                f"{self.config.path.name} is already run by process {pid}; "
-                f"see it with: blkrun status {self.config.path.name}"
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
 
     # The server
 
     async def _adopt(self) -> None:
-        """Go on with a server that runs.  Raises NoServerError."""
+        """Go on with a server that ran before.  Raises NoServerError."""
         self._client = await Client.connect(self.config.address.control)
         self._listen()
         live = await ask_live(self._client)
         await self._report("adopted", {"pid": live.pid})
         await self._follow(self.config)
 
-    async def _start_server(self) -> None:
-        self._server = nbdkit.start(self.config)
-        self._client = await wait_until_ready(self._server, self.config.address)
+    async def _meet(self, server: nbdkit.Server) -> None:
+        self._client = await wait_until_ready(server, self.config.address)
         self._listen()
 
     def _listen(self) -> None:
@@ -150,7 +134,8 @@ class Runner:
         retry_s = _FIRST_RETRY_S
         while not self._stop.is_set():
             try:
-                await self._start_server()
+                self._server = nbdkit.start(self.config)
+                await self._meet(self._server)
                 await converge(self.client, self._good, self.config)
                 await self._report("restarted", {"why": why})
             except BlkrunError as error:
@@ -232,16 +217,3 @@ class Runner:
         """Tell every watcher; a server that goes away meanwhile is noticed by the loop."""
         with contextlib.suppress(NoServerError):
             await self.client.execute("x-blkrun-report", {"kind": kind, "data": data})
-
-
-def lock_holder(config: Config) -> int | None:
-    """The process that runs a file now, if any."""
-    path: Path = config.address.control.with_suffix(".lock")
-    try:
-        with path.open("r+") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return int(path.read_text() or 0) or None
-    except FileNotFoundError:
-        return None
-    return None

@@ -228,7 +228,7 @@ def test_fua_is_a_flush_where_the_server_has_none(
 ) -> None:
     """Durability is not lost with a server that cannot do FUA."""
     log = tmp_path / "log"
-    serve("--filter=log", "--filter=fua", "memory", str(SIZE), "fuamode=none", f"logfile={log}")
+    serve("--filter=log", "--filter=fua", "memory", str(SIZE), f"logfile={log}")
     node = open_node(connections=1)
     requests: dict[str, Callable[[], None]] = {
         "write": lambda: write(node, b"x" * 512, 0, FLAG_FUA),
