@@ -61,16 +61,17 @@ class Client:
     async def events(self) -> AsyncIterator[dict[str, Any]]:
         """Every event from the connection's first moment on, until the server goes away."""
         gone = asyncio.ensure_future(self.gone())
+        event = asyncio.ensure_future(self._qmp.events.get())
         try:
             while True:
-                event = asyncio.ensure_future(self._qmp.events.get())
                 await asyncio.wait((event, gone), return_when=asyncio.FIRST_COMPLETED)
                 if not event.done():
-                    event.cancel()
                     return
                 yield dict(event.result())
+                event = asyncio.ensure_future(self._qmp.events.get())
         finally:
             gone.cancel()
+            event.cancel()
 
     async def gone(self) -> None:
         """Return when the connection has ended."""

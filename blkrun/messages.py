@@ -49,7 +49,9 @@ def event_text(event: dict[str, Any]) -> str:
 
 def _applied(data: dict[str, Any]) -> str:
     changes = data.get("summary") or "nothing to change"
-    return f"applied {data.get('file', '')}: {changes} in {data.get('milliseconds', 0)} ms"
+    took = f" in {data['milliseconds']} ms" if "milliseconds" in data else ""
+    notes = "".join(f"; {note}" for note in data.get("notes", ()))
+    return f"applied {data.get('file', '')}: {changes}{took}{notes}"
 
 
 def _rejected(data: dict[str, Any]) -> str:

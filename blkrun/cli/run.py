@@ -26,6 +26,6 @@ def run(args: argparse.Namespace) -> int:
         # Imported while nbdkit starts on another core: it is as much work.
         from blkrun.cli.serve import serve  # noqa: PLC0415
 
-        return serve(config, server, headless=args.headless)
+        return serve(config, server, shown=args.file, headless=args.headless)
     finally:
         lease.close()

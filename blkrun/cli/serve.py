@@ -9,6 +9,7 @@ import contextlib
 import signal
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from blkrun.cli import Exit
@@ -24,7 +25,7 @@ _STYLES = {Level.GOOD: "green", Level.WARNING: "yellow", Level.ERROR: "bold red"
 _ASK_AGAIN_S = 5.0
 
 
-def serve(config: Config, server: Server | None, *, headless: bool) -> Exit:
+def serve(config: Config, server: Server | None, *, shown: Path, headless: bool) -> Exit:
     """Serve until told to stop; ``server`` was just started, or is None if one was running."""
     if not headless and not (sys.stdin.isatty() and sys.stdout.isatty()):
         console().print("no terminal: serving headless")
@@ -32,12 +33,13 @@ def serve(config: Config, server: Server | None, *, headless: bool) -> Exit:
     elif not headless and find_spec("textual") is None:
         console().print("no dashboard: pip install 'blkrun[dashboard]'; serving headless")
         headless = True
-    return asyncio.run((_headless if headless else _with_dashboard)(config, server))
-
-
-async def _headless(config: Config, server: Server | None) -> Exit:
     printer = _Printer()
-    runner = Runner(config, server, on_event=printer.event, note=printer.note)
+    on_event = printer.event if headless else _ignore
+    runner = Runner(config, server, shown=shown, on_event=on_event, note=printer.note)
+    return asyncio.run((_headless if headless else _with_dashboard)(runner, printer))
+
+
+async def _headless(runner: Runner, printer: "_Printer") -> Exit:
     try:
         await runner.start()
         _announce(runner)
@@ -49,12 +51,11 @@ async def _headless(config: Config, server: Server | None) -> Exit:
     return Exit.DONE
 
 
-async def _with_dashboard(config: Config, server: Server | None) -> Exit:
+async def _with_dashboard(runner: Runner, printer: "_Printer") -> Exit:
     from blkrun.dashboard import show  # noqa: PLC0415 - Textual is for those who look at it
 
     closing = asyncio.Event()
-    notes: list[str] = []
-    runner = Runner(config, server, on_event=lambda _: None, note=notes.append)
+    printer.hold()  # the screen is the dashboard's until it has gone
     try:
         await runner.start()
         running = asyncio.create_task(runner.run())
@@ -62,9 +63,9 @@ async def _with_dashboard(config: Config, server: Server | None) -> Exit:
         for number in (signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, closing.set)
         choice = await show(
-            control=config.address.control,
-            title=config.path.name,
-            refresh_s=config.dashboard.refresh / 1e9,
+            control=runner.config.address.control,
+            title=runner.config.path.name,
+            refresh_s=runner.config.dashboard.refresh / 1e9,
             owner=runner.started_server,
             closing=closing,
         )
@@ -74,9 +75,12 @@ async def _with_dashboard(config: Config, server: Server | None) -> Exit:
         await running
     finally:
         await runner.close()
-        for note in notes:
-            console(stderr=True).print(note)
+        printer.release()
     return Exit.DONE
+
+
+def _ignore(event: dict[str, Any]) -> None:
+    """The dashboard hears events itself."""
 
 
 class _Printer:
@@ -84,6 +88,17 @@ class _Printer:
 
     def __init__(self) -> None:
         self._out = console()
+        self._held: list[str] | None = None
+
+    def hold(self) -> None:
+        """Keep notes until ``release``."""
+        self._held = []
+
+    def release(self) -> None:
+        """Print what was kept, and print at once again."""
+        held, self._held = self._held or [], None
+        for text in held:
+            self.note(text)
 
     def event(self, event: dict[str, Any]) -> None:
         """Time, level, words; a rejection with all its lines, since they show the place."""
@@ -98,7 +113,10 @@ class _Printer:
 
     def note(self, text: str) -> None:
         """Something no server could tell."""
-        self._out.print(text, style="yellow")
+        if self._held is not None:
+            self._held.append(text)
+        else:
+            self._out.print(text, style="yellow")
 
 
 class _Leaving:

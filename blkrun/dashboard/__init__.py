@@ -1,1 +1,31 @@
-"""(being built)"""
+"""The dashboard: what a server does, in the terminal, as a client of its control socket.
+
+::
+
+    poller ──reports──▶ app ──▶ model (pure: snapshots → rows) ──▶ widgets (rows → lines)
+
+It owns nothing: closing it, or its terminal, leaves the disks served.  ``show`` is the only
+entrance; Textual is imported inside it, since nothing else of blkrun needs it.
+"""
+
+import asyncio
+from pathlib import Path
+
+
+async def show(
+    *,
+    control: Path,
+    title: str,
+    refresh_s: float,
+    owner: bool,
+    closing: asyncio.Event | None = None,
+) -> str:
+    """Show the server behind ``control`` until the user leaves or ``closing`` is set.
+
+    Gives "stop" when the user wants the server ended, else "detach".  Only an ``owner`` is asked.
+    """
+    from blkrun.dashboard.app import Dashboard, run  # noqa: PLC0415 - Textual is for those who look
+    from blkrun.dashboard.poller import Poller  # noqa: PLC0415
+
+    app = Dashboard(Poller(control, refresh_s=refresh_s), title=title, owner=owner)
+    return await run(app, closing)

@@ -8,6 +8,7 @@ own death touches nothing: the next runner finds the server and goes on.
 import asyncio
 import contextlib
 from collections.abc import Callable
+from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
@@ -30,7 +31,8 @@ OnEvent = Callable[[dict[str, Any]], None]
 class Runner:
     """``on_event`` hears every event of the server; ``note`` what no server can tell.
 
-    ``server`` is the one just started for this file, or None if one was there already.
+    ``server`` is the one just started for this file, or None if one was there already;
+    ``shown`` is the file's path as the user wrote it, for messages.
     """
 
     def __init__(
@@ -38,10 +40,12 @@ class Runner:
         config: Config,
         server: nbdkit.Server | None,
         *,
+        shown: Path,
         on_event: OnEvent,
         note: Callable[[str], None],
     ) -> None:
         self.config = config
+        self._shown = shown
         self.started_server = server is not None
         self._on_event = on_event
         self._note = note
@@ -150,7 +154,7 @@ class Runner:
 
     async def _edit(self) -> None:
         """The file was saved."""
-        path = self.config.path
+        path = self._shown
         try:
             config = parse(read(path), path)
         except EmptyFileError:

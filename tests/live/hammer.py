@@ -87,45 +87,64 @@ class Place:
 
 def say(**what: object) -> None:
     """One JSON line."""
-    print(json.dumps(what), flush=True)
+    sys.stdout.write(json.dumps(what) + "\n")
+    sys.stdout.flush()
 
 
-def main(uri: str, seconds: float) -> None:
-    """Hammer, then check everything."""
-    stopped = False
+class Stop:
+    """Set by SIGTERM."""
 
-    def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
+    def __init__(self) -> None:
+        self.asked = False
+        signal.signal(signal.SIGTERM, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
         del number, frame
-        stopped = True
+        self.asked = True
 
-    signal.signal(signal.SIGTERM, stop)
-    handle = nbd.NBD()
-    handle.connect_uri(uri)
-    places = [Place(handle, number) for number in range(DEPTH)]
+
+def turn(handle: "nbd.NBD", places: list[Place]) -> None:
+    """Wait for news and take note of it."""
+    handle.poll(100)
+    for place in places:
+        place.poll()
+
+
+def work(handle: "nbd.NBD", places: list[Place], seconds: float) -> None:
+    """Keep all places busy until the time is over, then let the last requests end."""
+    stop = Stop()
     end = time.monotonic() + seconds
     report_at = 0.0
-    while not stopped and time.monotonic() < end:
+    while not stop.asked and time.monotonic() < end:
         for place in places:
             if place.cookie is None:
                 place.begin()
-        handle.poll(100)
-        for place in places:
-            place.poll()
+        turn(handle, places)
         if time.monotonic() >= report_at:
             report_at = time.monotonic() + 0.1
             say(at=time.time(), done=sum(place.done for place in places))
     while any(place.cookie is not None for place in places):
-        handle.poll(100)
-        for place in places:
-            place.poll()
-    wrong = [block for place in places for block in place.wrong]
+        turn(handle, places)
+
+
+def check(handle: "nbd.NBD", place: Place) -> None:
+    """Read everything a place knows once more."""
+    for block, data in place.known.items():
+        if bytes(handle.pread(BLOCK_BYTES, block * BLOCK_BYTES)) != data:
+            place.wrong.append(block)
+
+
+def main(uri: str, seconds: float) -> None:
+    """Hammer, check, give the verdict."""
+    handle = nbd.NBD()
+    handle.connect_uri(uri)
+    places = [Place(handle, number) for number in range(DEPTH)]
+    work(handle, places, seconds)
     for place in places:
-        for block, data in place.known.items():
-            if bytes(handle.pread(BLOCK_BYTES, block * BLOCK_BYTES)) != data:
-                wrong.append(block)
+        check(handle, place)
     handle.shutdown()
     errors = [error for place in places for error in place.errors]
+    wrong = [block for place in places for block in place.wrong]
     say(done=sum(place.done for place in places), errors=errors, wrong=wrong)
 
 

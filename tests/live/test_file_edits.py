@@ -1,6 +1,5 @@
 """How people save files, what they get wrong, and what waits for a yes."""
 
-import os
 import time
 from collections.abc import Callable
 
@@ -172,4 +171,4 @@ def test_a_start_that_cannot_be_says_why(serve: Serve) -> None:
     assert "nowhere.img': No such file or directory" in done.stderr
     assert "vm.toml:1: [backends.disk]" in done.stderr
     assert "Traceback" not in done.stderr + done.stdout
-    assert not os.path.exists(service.control) or service.blkrun("status").returncode == 3
+    assert not service.control.exists() or service.blkrun("status").returncode == 3

@@ -8,10 +8,13 @@ itself can be ended with it.
 That it does not outlive us, even if we are killed, is the work of a *watcher*: a shell in the
 child's process group that reads from a pipe which we hold open and never write to.  When the
 pipe ends, we have, and it ends the group.  The kernel's own means, PR_SET_PDEATHSIG (``setpriv
---pdeathsig``, ``nbdkit --exit-with-parent``), is not enough for any command: it fires when the
-*thread* that started the child ends, a QMP session here; it is lost where the command changes
-user; it reaches only the first process.  The watcher also keeps the process group's number from
-being reused, so that signals sent to the group cannot reach a stranger.
+--pdeathsig``), is not enough for any command: it is lost where the command changes user, and it
+reaches only the first process.  The watcher also keeps the process group's number from being
+reused, so that signals sent to the group cannot reach a stranger.
+
+PR_SET_PDEATHSIG fires when the *thread* that started the child ends, and nbdkit (1.32) asks for
+it by itself when it is socket-activated.  So a thread that lives until ``close`` starts the
+command, not the QMP session's that happens to open the node.
 """
 
 import contextlib
@@ -23,6 +26,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 TERM_GRACE_SECONDS = 2
@@ -56,9 +60,11 @@ class Child:
             raise FileNotFoundError(2, "no such program")
         self._directory = tempfile.mkdtemp(prefix="blkrun-nbd-")  # mode 0700
         self.socket_path = str(Path(self._directory) / "socket")
+        self._thread = ThreadPoolExecutor(1, "nbd-command")
         try:
-            self._process, self._leash = self._start(command)
+            self._process, self._leash = self._thread.submit(self._start, command).result()
         except BaseException:
+            self._thread.shutdown()
             shutil.rmtree(self._directory, ignore_errors=True)
             raise
 
@@ -86,6 +92,7 @@ class Child:
         self.exit_status(TERM_GRACE_SECONDS)
         self._signal(signal.SIGKILL)
         self._process.wait()
+        self._thread.shutdown()
         os.close(self._leash)
         shutil.rmtree(self._directory, ignore_errors=True)
 

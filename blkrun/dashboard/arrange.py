@@ -1,0 +1,77 @@
+"""Where the panels go at a terminal's size: pure, one answer for every size.
+
+::
+
+    ≥ 96 columns            ≥ 60 by 16             smaller, or maximised
+    graph     │ groups      graph                  one panel
+    ──────────┼───────      ──────────────
+    edit │ events           groups │ edit
+                            events
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+COLUMNS = 12
+LEAST_WIDTH, LEAST_HEIGHT = 60, 16
+WIDE = 96
+_BARS = 2
+"""Header and footer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrangement:
+    """Heights of the grid's rows, and of each visible panel the columns it spans."""
+
+    heights: tuple[int, ...]
+    spans: Mapping[str, int]
+    cramped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    spans: Mapping[str, int]
+    least: int
+    good: int
+    stretch: bool
+
+
+_NARROW = (
+    _Row({"graph": COLUMNS}, least=5, good=8, stretch=False),
+    _Row({"groups": 6, "edit": 6}, least=4, good=7, stretch=False),
+    _Row({"events": COLUMNS}, least=4, good=5, stretch=True),
+)
+_WIDE = (
+    _Row({"graph": 8, "groups": 4}, least=7, good=12, stretch=True),
+    _Row({"edit": 5, "events": 7}, least=6, good=10, stretch=True),
+)
+
+
+def arrange(width: int, height: int, wanted: Mapping[str, int], only: str | None) -> Arrangement:
+    """``wanted``: the rows each panel would like, frame included.  ``only``: a maximised panel."""
+    if only is not None:
+        return Arrangement((height - _BARS,), {only: COLUMNS})
+    if width < LEAST_WIDTH or height < LEAST_HEIGHT:
+        return Arrangement((height - _BARS,), {"graph": COLUMNS}, cramped=True)
+    rows = _WIDE if width >= WIDE else _NARROW
+    spans = {name: span for row in rows for name, span in row.spans.items()}
+    return Arrangement(_heights(rows, height - _BARS, wanted), spans)
+
+
+def _heights(rows: tuple[_Row, ...], height: int, wanted: Mapping[str, int]) -> tuple[int, ...]:
+    """Everybody's least, then what is good, then all that is wanted; stretch over the rest."""
+    heights = [row.least for row in rows]
+    rest = height - sum(heights)
+    all_wanted = [max(wanted[name] for name in row.spans) for row in rows]
+    all_good = [min(row.good, most) for row, most in zip(rows, all_wanted, strict=True)]
+    for aims in (all_good, all_wanted):
+        for index, aim in enumerate(aims):
+            given = min(max(aim - heights[index], 0), rest)
+            heights[index] += given
+            rest -= given
+    stretching = [index for index, row in enumerate(rows) if row.stretch]
+    for number, index in enumerate(stretching):
+        share = rest // (len(stretching) - number)
+        heights[index] += share
+        rest -= share
+    return tuple(heights)

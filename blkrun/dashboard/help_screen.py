@@ -1,0 +1,53 @@
+"""All keys, from the bindings themselves, and what the columns mean."""
+
+from collections.abc import Iterable
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.keys import format_key
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
+
+_COLUMNS = """\
+R/s W/s    reads and writes per second        BW      bytes per second, decimal
+QD         requests in flight now             p99ms   99 of 100 requests took no longer
+HELD n     requests waiting in a throttle     ↳ name  a shared node, shown in full above
+—          not known yet, or the counters began anew"""
+
+
+def help_text(bindings: Iterable[Binding]) -> str:
+    """One line an action: its keys, its name, what it does."""
+    rows: dict[str, tuple[list[str], Binding]] = {}
+    for binding in Binding.make_bindings(bindings):
+        keys, _ = rows.setdefault(binding.id or binding.action, ([], binding))
+        keys.append(binding.key_display or format_key(binding.key))
+    return "\n".join(
+        f"{' '.join(keys):<12} {binding.description:<10} {binding.tooltip}"
+        for keys, binding in rows.values()
+    )
+
+
+class HelpScreen(ModalScreen[None]):
+    """Any of its keys closes it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape,question_mark,q", "close", "Close", id="help.close", tooltip="close"),
+    ]
+
+    def compose(self) -> ComposeResult:
+        """Keys, then columns."""
+        with VerticalScroll(classes="dialog"):
+            yield Static("Keys", classes="dialog-title")
+            yield Static(help_text(APP_KEYS), markup=False)
+            yield Static("In a panel", classes="dialog-title")
+            yield Static(help_text(PANEL_KEYS), markup=False)
+            yield Static("What the numbers are", classes="dialog-title")
+            yield Static(_COLUMNS, markup=False)
+
+    def action_close(self) -> None:
+        """Back to the panels."""
+        self.dismiss()

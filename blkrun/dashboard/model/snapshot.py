@@ -1,0 +1,115 @@
+"""A reply of ``x-blkrun-query-graph`` in types: immutable, everything optional that may be new."""
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+
+class Stats(Struct, frozen=True):
+    """Counters since the node or export came to be; names are QEMU's."""
+
+    rd_operations: int = 0
+    wr_operations: int = 0
+    unmap_operations: int = 0
+    rd_bytes: int = 0
+    wr_bytes: int = 0
+    unmap_bytes: int = 0
+    failed_rd_operations: int = 0
+    failed_wr_operations: int = 0
+    failed_flush_operations: int = 0
+    failed_unmap_operations: int = 0
+
+    @property
+    def failed(self) -> int:
+        """Errors of every kind."""
+        return (
+            self.failed_rd_operations
+            + self.failed_wr_operations
+            + self.failed_flush_operations
+            + self.failed_unmap_operations
+        )
+
+
+class Node(Struct, frozen=True, rename="kebab", kw_only=True):
+    """A node and where its edges lead."""
+
+    node_name: str
+    options: dict[str, Any] = {}
+    children: dict[str, str] = {}
+    is_filter: bool = False
+    size: int = 0
+    in_flight: int = 0
+    stats: Stats = Stats()
+
+    @property
+    def driver(self) -> str:
+        """The driver's name."""
+        return str(self.options.get("driver", "?"))
+
+    @property
+    def group(self) -> str | None:
+        """The throttle group it is a member of."""
+        return self.options.get("throttle-group")
+
+
+class Member(Struct, frozen=True, rename="kebab"):
+    """A throttle node in its group, and how many requests wait there."""
+
+    node_name: str
+    waiting: int = 0
+
+
+class Group(Struct, frozen=True):
+    """A throttle group: limits as QEMU names them, bucket levels of those that are set."""
+
+    id: str
+    limits: dict[str, int] = {}
+    levels: dict[str, float] = {}
+    members: tuple[Member, ...] = ()
+
+
+class Client(Struct, frozen=True, rename="kebab"):
+    """A connection."""
+
+    id: int
+    in_flight: int = 0
+
+
+Histogram = tuple[tuple[int, int], ...]
+
+
+class Export(Struct, frozen=True, rename="kebab", kw_only=True):
+    """A disk that clients see.  Histograms are (bucket's floor in ns, count)."""
+
+    id: str
+    node_name: str
+    writable: bool = False
+    size: int = 0
+    in_flight: int = 0
+    stats: Stats = Stats()
+    read_latency: Histogram = ()
+    write_latency: Histogram = ()
+    clients: tuple[Client, ...] = ()
+
+
+class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
+    """Everything at one instant of the server."""
+
+    pid: int
+    now_ns: int
+    uptime_ns: int = 0
+    nodes: tuple[Node, ...] = ()
+    throttle_groups: tuple[Group, ...] = ()
+    exports: tuple[Export, ...] = ()
+    reports: dict[str, dict[str, Any]] = {}
+
+    @property
+    def clients(self) -> dict[str, int]:
+        """Exports that are open → by how many clients."""
+        return {export.id: len(export.clients) for export in self.exports if export.clients}
+
+
+def read_snapshot(reply: Any) -> Snapshot:
+    """Raises msgspec.ValidationError when the reply has another shape."""
+    return msgspec.convert(reply, Snapshot)

@@ -1,0 +1,159 @@
+"""The one task that talks to the server: looks at it regularly and tells what it saw.
+
+A look never begins before the last one has ended.  An event is only a bell: what is shown is
+fetched by number (``x-blkrun-query-events``), so that nothing is missed or shown twice, also over
+a lost connection.  When the server goes, connecting is tried again, ever less often.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+
+from blkrun.client import Client
+from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
+from blkrun.errors import BlkrunError, NoServerError
+
+_FIRST_RETRY_S = 0.1
+_LAST_RETRY_S = 2.0
+_LAST_WORDS_S = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the server looks like now."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Happened:
+    """Events as they came over the wire, oldest first."""
+
+    events: tuple[dict[str, Any], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Nobody answers.  Said once; the next ``Seen`` ends it."""
+
+    why: str
+
+
+Report = Seen | Happened | Lost
+
+
+class Feed(Protocol):
+    """What the app needs of a poller; tests have another one."""
+
+    @property
+    def refresh_s(self) -> float:
+        """Time between two looks."""
+
+    def set_refresh(self, refresh_s: float) -> None:
+        """Change it, from now on."""
+
+    async def run(self, tell: Callable[[Report], object]) -> None:
+        """Look and tell, until cancelled."""
+
+
+class Poller:
+    """The feed from a real server."""
+
+    def __init__(self, control: Path, *, refresh_s: float) -> None:
+        self._control = control
+        self._refresh_s = refresh_s
+        self._bell = asyncio.Event()
+        self._rung: list[dict[str, Any]] = []
+        self._pid: int | None = None
+        self._number = 0
+        self._told = (0, 0)
+        self._lost = False
+
+    @property
+    def refresh_s(self) -> float:
+        """Time between two looks."""
+        return self._refresh_s
+
+    def set_refresh(self, refresh_s: float) -> None:
+        """Change it, from now on."""
+        self._refresh_s = refresh_s
+        self._bell.set()
+
+    async def run(self, tell: Callable[[Report], object]) -> None:
+        """Look and tell, until cancelled."""
+        retry_s = _FIRST_RETRY_S
+        while True:
+            try:
+                async with await Client.connect(self._control) as client:
+                    retry_s = _FIRST_RETRY_S
+                    await self._follow(client, tell)
+            except (BlkrunError, msgspec.ValidationError) as error:
+                self._tell_lost(tell, str(error))
+            await asyncio.sleep(retry_s)
+            retry_s = min(retry_s * 2, _LAST_RETRY_S)
+
+    def _tell_lost(self, tell: Callable[[Report], object], why: str) -> None:
+        """With the server's last words, which could not be fetched by number any more."""
+        words = tuple(event for event in self._rung if _stamp(event) > self._told)
+        self._rung.clear()
+        if words:
+            tell(Happened(words))
+        if not self._lost:
+            self._lost = True
+            tell(Lost(why))
+
+    async def _follow(self, client: Client, tell: Callable[[Report], object]) -> None:
+        listening = asyncio.create_task(self._listen(client))
+        try:
+            self._bell.set()  # for what happened before this connection
+            while True:
+                begin_s = asyncio.get_running_loop().time()
+                await self._look(client, tell)
+                await self._wait(client, tell, begin_s)
+        except NoServerError:
+            await asyncio.wait((listening,), timeout=_LAST_WORDS_S)
+            raise
+        finally:
+            listening.cancel()
+
+    async def _wait(self, client: Client, tell: Callable[[Report], object], begin_s: float) -> None:
+        """Until the next look is due; answer the bell meanwhile."""
+        loop = asyncio.get_running_loop()
+        while (rest_s := begin_s + self._refresh_s - loop.time()) > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._bell.wait(), rest_s)
+            if self._bell.is_set():
+                self._bell.clear()
+                await self._fetch_events(client, tell)
+
+    async def _listen(self, client: Client) -> None:
+        async with contextlib.aclosing(client.events()) as events:  # type: ignore[type-var]
+            async for event in events:
+                self._rung.append(event)
+                self._bell.set()
+        self._bell.set()
+
+    async def _look(self, client: Client, tell: Callable[[Report], object]) -> None:
+        snapshot = read_snapshot(await client.execute("x-blkrun-query-graph"))
+        if snapshot.pid != self._pid:
+            self._pid, self._number = snapshot.pid, 0
+        self._lost = False
+        tell(Seen(snapshot))
+
+    async def _fetch_events(self, client: Client, tell: Callable[[Report], object]) -> None:
+        known = len(self._rung)
+        events = await client.execute("x-blkrun-query-events", {"since": self._number})
+        del self._rung[:known]
+        if events:
+            self._number, self._told = events[-1]["number"], _stamp(events[-1])
+            tell(Happened(tuple(events)))
+
+
+def _stamp(event: dict[str, Any]) -> tuple[int, int]:
+    stamp = event["timestamp"]
+    return stamp["seconds"], stamp["microseconds"]

@@ -1,0 +1,236 @@
+"""The frame all panels share: lines that fit, a selected row, and repainting only what changed."""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import BindingType
+from textual.content import Content
+from textual.geometry import Region, Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from blkrun.dashboard.keys import PANEL_KEYS
+from blkrun.dashboard.lines import TONES, Line, Tone
+
+_SUPERSCRIPT = dict(zip("1234", "¹²³⁴", strict=True))
+
+
+class Panel(ScrollView, can_focus=True):
+    """Subclasses give ``row_count``, ``row_line`` and, if it has one, ``heading_line``."""
+
+    ALLOW_MAXIMIZE = False
+    BINDINGS: ClassVar[list[BindingType]] = [*PANEL_KEYS]
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone--{tone}" for tone in TONES} | {"panel--cursor"}
+    TITLE: ClassVar[str]
+    NUMBER: ClassVar[str]
+    HEADING_ROWS: ClassVar[int] = 0
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self.stale = False
+        self.cursor = 0
+        self._caption: tuple[str, str] = ("", "")
+        self._styles_by_tone: dict[Tone, Style] = {}
+
+    # What subclasses say
+
+    @property
+    def row_count(self) -> int:
+        """Rows there are, without the heading."""
+        raise NotImplementedError
+
+    def row_line(self, index: int, width: int) -> Line:
+        """One row in exactly ``width`` cells."""
+        raise NotImplementedError
+
+    def heading_line(self, width: int) -> Line:
+        """The line that stays on top."""
+        raise NotImplementedError
+
+    def relayout(self) -> None:
+        """The width has changed."""
+
+    @property
+    def wanted_height(self) -> int:
+        """Rows that would show everything, frame included."""
+        return self.row_count + self.HEADING_ROWS + 2
+
+    # Painting
+
+    @property
+    def inner_width(self) -> int:
+        """Cells a line has."""
+        return self.scrollable_content_region.width
+
+    def render_line(self, y: int) -> Strip:
+        """Textual's question."""
+        width = self.inner_width
+        if y < self.HEADING_ROWS:
+            return self._strip(self.heading_line(width), width, selected=False)
+        index = y - self.HEADING_ROWS + self.scroll_offset.y
+        if index >= self.row_count:
+            return Strip.blank(self.size.width, self._style("plain"))
+        selected = self.has_focus and index == self.cursor
+        return self._strip(self.row_line(index, width), width, selected=selected)
+
+    def _strip(self, line: Line, width: int, *, selected: bool) -> Strip:
+        over = self.get_component_rich_style("panel--cursor", partial=True) if selected else None
+        segments = [
+            Segment(text, self._style("dim" if self.stale else tone) + over)
+            for text, tone in line.spans
+        ]
+        return Strip(segments, width)
+
+    def _style(self, tone: Tone) -> Style:
+        style = self._styles_by_tone.get(tone)
+        if style is None:
+            style = self.get_component_rich_style(f"tone--{tone}")
+            self._styles_by_tone[tone] = style
+        return style
+
+    def notify_style_update(self) -> None:
+        """Another theme, or another pseudo class."""
+        super().notify_style_update()
+        self._styles_by_tone.clear()
+
+    def refresh_row(self, index: int) -> None:
+        """Repaint one row if it is in sight."""
+        y = index + self.HEADING_ROWS - self.scroll_offset.y
+        if self.HEADING_ROWS <= y < self.size.height:
+            self.refresh(Region(0, y, self.size.width, 1))
+
+    def fit_content(self) -> None:
+        """Tell Textual how much there is to scroll."""
+        self.virtual_size = Size(self.inner_width, self.row_count + self.HEADING_ROWS)
+
+    def set_stale(self, *, stale: bool) -> None:
+        """Dimmed: what is shown is not the present."""
+        if stale != self.stale:
+            self.stale = stale
+            self.refresh()
+
+    def set_caption(self, title: str, subtitle: str = "") -> None:
+        """The frame's texts, never read as markup."""
+        if (title, subtitle) != self._caption:
+            self._caption = (title, subtitle)
+            self.border_title = Content(title)
+            self.border_subtitle = Content(subtitle) if subtitle else None
+
+    @property
+    def caption(self) -> str:
+        """The title with the key that leads here."""
+        return f"{_SUPERSCRIPT[self.NUMBER]}{self.TITLE}"
+
+    def on_mount(self) -> None:
+        """The frame says what this is before there is anything to show."""
+        self.set_caption(self.caption)
+
+    def on_resize(self) -> None:
+        """Every line has another width."""
+        self.relayout()
+        self.fit_content()
+        self.refresh()
+
+    def on_focus(self) -> None:
+        """The selected row is shown while the panel has the focus."""
+        self.refresh()
+
+    def on_blur(self) -> None:
+        """And only then."""
+        self.refresh()
+
+    # Selecting
+
+    def select(self, index: int) -> None:
+        """Move the cursor, and the view to it."""
+        index = min(max(index, 0), max(self.row_count - 1, 0))
+        old, self.cursor = self.cursor, index
+        self.refresh_row(old)
+        self.refresh_row(index)
+        page = self._page()
+        top = self.scroll_offset.y
+        if index < top:
+            self.scroll_to(y=index, animate=False)
+        elif index >= top + page:
+            self.scroll_to(y=index - page + 1, animate=False)
+
+    def _page(self) -> int:
+        return max(self.size.height - self.HEADING_ROWS, 1)
+
+    def on_click(self, event: events.Click) -> None:
+        """Select what is clicked."""
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.y >= self.HEADING_ROWS:
+            self.select(offset.y - self.HEADING_ROWS + self.scroll_offset.y)
+
+    def action_move(self, rows: int) -> None:
+        """Up and down."""
+        self.select(self.cursor + rows)
+
+    def action_page(self, pages: int) -> None:
+        """A page up or down."""
+        self.select(self.cursor + pages * self._page())
+
+    def action_first(self) -> None:
+        """To the first row."""
+        self.select(0)
+
+    def action_last(self) -> None:
+        """To the last row."""
+        self.select(self.row_count - 1)
+
+
+class LinesPanel(Panel):
+    """A panel whose lines are made anew at every change; the selected row is found by its key."""
+
+    def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
+        self._lines: list[Line] = []
+
+    def make_lines(self, width: int) -> Sequence[Line]:
+        """All rows at a width."""
+        raise NotImplementedError
+
+    @property
+    def row_count(self) -> int:
+        """Rows there are."""
+        return len(self._lines)
+
+    @property
+    def lines(self) -> tuple[Line, ...]:
+        """What is shown, or would be if it were scrolled to."""
+        return tuple(self._lines)
+
+    def row_line(self, index: int, width: int) -> Line:
+        """A row; its width is right since ``relayout``."""
+        del width
+        return self._lines[index]
+
+    def relayout(self) -> None:
+        """All rows at the new width."""
+        self._lines = list(self.make_lines(self.inner_width))
+
+    def update_lines(self) -> None:
+        """Make the lines anew; repaint those that differ, and keep the selected row selected."""
+        old, self._lines = self._lines, list(self.make_lines(self.inner_width))
+        self._keep_cursor(old)
+        if len(old) != len(self._lines):
+            self.fit_content()
+            self.refresh()
+            return
+        for index, (before, after) in enumerate(zip(old, self._lines, strict=True)):
+            if before != after:
+                self.refresh_row(index)
+
+    def _keep_cursor(self, old: list[Line]) -> None:
+        keys = [line.key for line in self._lines]
+        key = old[self.cursor].key if self.cursor < len(old) else None
+        before = self.cursor
+        if key in keys:
+            self.cursor = keys.index(key)
+        self.cursor = min(self.cursor, max(len(keys) - 1, 0))
+        if self.cursor != before:
+            self.refresh()

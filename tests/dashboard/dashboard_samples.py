@@ -1,0 +1,178 @@
+"""Replies and events as a server sends them, and a feed that only says what a test has it say."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from blkrun.dashboard.app import Dashboard
+from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
+from blkrun.dashboard.poller import Happened, Lost, Report, Seen
+
+SECOND = 10**9
+
+NASTY_NAMES = (
+    "[red]x[/]",
+    "[/]",
+    "[::b]",
+    "磁盘一号",
+    "disk-💾-👨‍👩‍👧",
+    "esc\x1b[31mred",
+    "tab\there",
+    "e\u0301a\u0300",
+    "\u202eright-to-left",
+    "\ud800",
+    "a" * 31,
+)
+
+
+def stats(reads: int = 0, writes: int = 0, **more: int) -> dict[str, int]:
+    """Counters of 4 KiB requests."""
+    counters = {"rd_operations": reads, "rd_bytes": 4096 * reads}
+    return counters | {"wr_operations": writes, "wr_bytes": 4096 * writes} | more
+
+
+def node(name: str, driver: str, file: str | None = None, **more: Any) -> dict[str, Any]:
+    """A node; ``group`` makes it a member."""
+    options: dict[str, Any] = {"driver": driver, "node-name": name}
+    if "group" in more:
+        options["throttle-group"] = more.pop("group")
+    return {
+        "node-name": name,
+        "options": options,
+        "children": {"file": file} if file else {},
+        "is-filter": driver == "throttle",
+        "attached": True,
+        "size": 2**30,
+        "in-flight": 0,
+        "stats": stats(),
+        "driver-specific": {},
+    } | more
+
+
+def export(name: str, root: str, **more: Any) -> dict[str, Any]:
+    """An export."""
+    return {
+        "id": name,
+        "node-name": root,
+        "writable": True,
+        "size": 2**30,
+        "in-flight": 0,
+        "stats": stats(),
+        "read-latency": [],
+        "write-latency": [],
+        "clients": [],
+    } | more
+
+
+def group(name: str, *members: tuple[str, int], **limits: int) -> dict[str, Any]:
+    """A throttle group; members with the requests that wait."""
+    return {
+        "id": name,
+        "limits": {key.replace("_", "-"): value for key, value in limits.items()},
+        "levels": {},
+        "members": [{"node-name": node, "waiting": waiting} for node, waiting in members],
+    }
+
+
+def client(number: int) -> dict[str, Any]:
+    """A connection."""
+    return {"id": number, "writable": True, "connected-seconds": 1.5, "in-flight": 0}
+
+
+def reply(seconds: float = 0, **more: Any) -> dict[str, Any]:
+    """What x-blkrun-query-graph answers ``seconds`` after its start."""
+    return {
+        "pid": 42,
+        "now-ns": round(seconds * SECOND),
+        "uptime-ns": round(seconds * SECOND),
+        "threads": 4,
+        "nodes": [],
+        "throttle-groups": [],
+        "exports": [],
+        "reports": {},
+    } | more
+
+
+def lab(seconds: float, *, clients: int = 1, held: int = 0, **more: Any) -> dict[str, Any]:
+    """An export over a throttle over a file; 1000 reads and 500 writes a second."""
+    done = stats(reads=round(1000 * seconds), writes=round(500 * seconds))
+    return (
+        reply(
+            seconds,
+            nodes=[
+                node("disk", "file", stats=done),
+                node("limit", "throttle", "disk", group="gold", stats=done),
+            ],
+            exports=[
+                export("vda", "limit", stats=done, clients=[client(n) for n in range(clients)])
+            ],
+            **{"throttle-groups": [group("gold", ("limit", held), iops_total=3000)]},
+        )
+        | more
+    )
+
+
+def snapshot(raw: dict[str, Any]) -> Snapshot:
+    """A reply, read."""
+    return read_snapshot(raw)
+
+
+def event(name: str, second: int = 0, **data: Any) -> dict[str, Any]:
+    """An event as it comes over the wire."""
+    return {"event": name, "data": data, "timestamp": {"seconds": second, "microseconds": 0}}
+
+
+def connected(number: int) -> dict[str, Any]:
+    """A client came."""
+    return event("X_BLKRUN_CLIENT_CONNECTED", number, id=number, export="vda")
+
+
+class FakeFeed:
+    """Says what the test says, when it says it."""
+
+    def __init__(self) -> None:
+        self.refresh_s = 0.5
+        self._tell: Callable[[Report], object] | None = None
+
+    def set_refresh(self, refresh_s: float) -> None:
+        """Remember it."""
+        self.refresh_s = refresh_s
+
+    async def run(self, tell: Callable[[Report], object]) -> None:
+        """Nothing by itself."""
+        self._tell = tell
+        await asyncio.Event().wait()
+
+    def see(self, *replies: dict[str, Any]) -> None:
+        """Looks, one after the other."""
+        for raw in replies:
+            self._say(Seen(read_snapshot(raw)))
+
+    def hear(self, *events: dict[str, Any]) -> None:
+        """Events."""
+        self._say(Happened(events))
+
+    def lose(self, why: str = "no server") -> None:
+        """The server goes."""
+        self._say(Lost(why))
+
+    def _say(self, report: Report) -> None:
+        assert self._tell is not None
+        self._tell(report)
+
+
+class FakeClock:
+    """Time that passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        """Seconds."""
+        return self.now_s
+
+
+def dashboard(*, owner: bool = True) -> tuple[Dashboard, FakeFeed, FakeClock]:
+    """The app over a fake feed and clock."""
+    feed, clock = FakeFeed(), FakeClock()
+    return Dashboard(feed, title="lab.toml", owner=owner, clock=clock), feed, clock

@@ -1,0 +1,35 @@
+"""The README names what there is."""
+
+from pathlib import Path
+
+import pytest
+
+from blkrun.cli import COMMANDS, Exit
+from blkrun.options import DRIVERS
+from blkrun.server.qmp.commands import COMMANDS as QMP_COMMANDS
+
+README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+
+
+@pytest.mark.parametrize("driver", DRIVERS)
+def test_every_driver_is_in_the_readme(driver: str) -> None:
+    """A row in the table of drivers."""
+    assert f"| `{driver}` |" in README
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_in_the_readme(command: str) -> None:
+    """A line in the list of commands."""
+    assert f"`blkrun {command} " in README
+
+
+@pytest.mark.parametrize("command", [*QMP_COMMANDS, "qmp_capabilities"])
+def test_every_qmp_command_is_in_the_readme(command: str) -> None:
+    """Its name, in the paragraph on QMP."""
+    assert f"`{command}`" in README
+
+
+@pytest.mark.parametrize("code", [code for code in Exit if code is not Exit.INTERRUPTED])
+def test_every_exit_code_is_in_the_readme(code: Exit) -> None:
+    """Its number, in the sentence on exit codes."""
+    assert f"{code.value} " in README.split("Exit codes")[1].split("\n\n")[0]
