@@ -15,6 +15,8 @@ class Level(Enum):
     ERROR = "ERROR"
 
 
+_OPERATIONS_SHOWN = 4
+
 _LEVELS = {
     "X_BLKRUN_CONFIG_APPLIED": Level.GOOD,
     "X_BLKRUN_CONFIG_REJECTED": Level.ERROR,
@@ -52,6 +54,14 @@ def _applied(data: dict[str, Any]) -> str:
     took = f" in {data['milliseconds']} ms" if "milliseconds" in data else ""
     notes = "".join(f"; {note}" for note in data.get("notes", ()))
     return f"applied {data.get('file', '')}: {changes}{took}{notes}"
+
+
+def operations_text(data: dict[str, Any]) -> str:
+    """The first few operations in one line, for a log that has one line an event."""
+    operations = data.get("operations", ())
+    more = len(operations) - _OPERATIONS_SHOWN
+    shown = [*operations[:_OPERATIONS_SHOWN], *([f"and {more} more"] if more > 0 else [])]
+    return "; ".join(shown)
 
 
 def _rejected(data: dict[str, Any]) -> str:

@@ -12,10 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from rich.text import Text
+
 from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.errors import NoServerError
-from blkrun.messages import Level, event_level, event_text, event_time
+from blkrun.messages import Level, event_level, event_text, event_time, operations_text
 from blkrun.model import Config
 from blkrun.reconcile.apply import ask_live
 from blkrun.reconcile.nbdkit import Server
@@ -101,15 +103,16 @@ class _Printer:
             self.note(text)
 
     def event(self, event: dict[str, Any]) -> None:
-        """Time, level, words; a rejection with all its lines, since they show the place."""
+        """Time, level, words in one line; what is wrong with a file also shows the place."""
         level = event_level(event)
         text = event_text(event)
-        self._out.print(f"{event_time(event)} {level.value:5} {text}", style=_STYLES[level])
-        message = str(event.get("data", {}).get("message", ""))
-        for line in message.splitlines()[1:]:
-            self._out.print(f"  {line}", style="dim")
-        for operation in event.get("data", {}).get("operations", ()):
-            self._out.print(f"  {operation}", style="dim")
+        data = event.get("data", {})
+        line = Text(f"{event_time(event)} {level.value:5} {text}", style=_STYLES[level])
+        if operations := operations_text(data):
+            line.append(f": {operations}", style="dim")
+        self._out.print(line)
+        for place in str(data.get("message", "")).splitlines()[1:]:
+            self._out.print(f"  {place}", style="dim")
 
     def note(self, text: str) -> None:
         """Something no server could tell."""

@@ -13,8 +13,8 @@ from rich.text import Text
 from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.client import Client
-from blkrun.config import load
-from blkrun.model import Config
+from blkrun.config import locate
+from blkrun.model import ServerAddress
 from blkrun.units import format_bytes, format_short
 
 _MEASURE_S = 0.5
@@ -30,17 +30,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Two looks half a second apart give the rates; --json is one look."""
-    config = load(args.file)
-    before, after = asyncio.run(_looks(config, rates=not args.json))
+    address = locate(args.file)
+    before, after = asyncio.run(_looks(address, rates=not args.json))
     if args.json:
         print(json.dumps(after, indent=2))  # noqa: T201 - the command's output
     else:
-        _print(config, before, after)
+        _print(args.file.name, address, before, after)
     return Exit.DONE
 
 
-async def _looks(config: Config, *, rates: bool) -> tuple[Graph, Graph]:
-    async with await Client.connect(config.address.control) as client:
+async def _looks(address: ServerAddress, *, rates: bool) -> tuple[Graph, Graph]:
+    async with await Client.connect(address.control) as client:
         before = await client.execute("x-blkrun-query-graph")
         if not rates:
             return before, before
@@ -48,12 +48,12 @@ async def _looks(config: Config, *, rates: bool) -> tuple[Graph, Graph]:
         return before, await client.execute("x-blkrun-query-graph")
 
 
-def _print(config: Config, before: Graph, after: Graph) -> None:
+def _print(name: str, address: ServerAddress, before: Graph, after: Graph) -> None:
     out = console()
     uptime_s = after["uptime-ns"] / 1e9
-    out.print(f"{config.path.name}: server {after['pid']}, up {uptime_s:.0f} s", soft_wrap=True)
+    out.print(f"{name}: server {after['pid']}, up {uptime_s:.0f} s", soft_wrap=True)
     seconds = (after["now-ns"] - before["now-ns"]) / 1e9
-    out.print(_exports(config, before, after, seconds))
+    out.print(_exports(address, before, after, seconds))
     out.print(_nodes(before, after, seconds))
     if after["throttle-groups"]:
         out.print(_groups(after))
@@ -61,7 +61,7 @@ def _print(config: Config, before: Graph, after: Graph) -> None:
         out.print(Text(f"last edit: {report['kind']} {report.get('summary', '')}".rstrip()))
 
 
-def _exports(config: Config, before: Graph, after: Graph, seconds: float) -> Table:
+def _exports(address: ServerAddress, before: Graph, after: Graph, seconds: float) -> Table:
     table = _table("EXPORT", "NODE", "SIZE", "MODE", "CLIENTS", "R/s", "W/s", "BW", "QD", "URI")
     for export in after["exports"]:
         table.add_row(
@@ -71,7 +71,7 @@ def _exports(config: Config, before: Graph, after: Graph, seconds: float) -> Tab
             "rw" if export["writable"] else "ro",
             str(len(export["clients"])),
             *_rates(_find(before["exports"], "id", export["id"]), export, seconds),
-            config.address.uri(export["id"]),
+            address.uri(export["id"]),
         )
     return table
 

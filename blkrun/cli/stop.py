@@ -8,8 +8,8 @@ from pathlib import Path
 from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.client import Client
-from blkrun.config import load
-from blkrun.model import Config
+from blkrun.config import locate
+from blkrun.model import ServerAddress
 from blkrun.reconcile.apply import ask_live
 from blkrun.reconcile.control import stop_server
 
@@ -22,17 +22,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask if clients are connected and somebody can answer."""
-    return asyncio.run(_stop(load(args.file), yes=args.yes))
+    return asyncio.run(_stop(locate(args.file), yes=args.yes))
 
 
-async def _stop(config: Config, *, yes: bool) -> Exit:
-    client = await Client.connect(config.address.control)
+async def _stop(address: ServerAddress, *, yes: bool) -> Exit:
+    client = await Client.connect(address.control)
     try:
         live = await ask_live(client)
         connected = {name: count for name, count in live.clients.items() if count}
         if connected and not yes and not _confirmed(connected):
             return Exit.PENDING
-        await stop_server(client, live.pid, config.address)
+        await stop_server(client, live.pid, address)
     finally:
         await client.close()
     console().print(f"stopped (pid {live.pid})")

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from dashboard_samples import (
+from tests.dashboard.dashboard_samples import (
     NASTY_NAMES,
     FakeClock,
     FakeFeed,

@@ -3,7 +3,17 @@
 from itertools import pairwise, product
 
 import pytest
-from dashboard_samples import NASTY_NAMES, client, export, group, lab, node, reply, snapshot, stats
+from tests.dashboard.dashboard_samples import (
+    NASTY_NAMES,
+    client,
+    export,
+    group,
+    lab,
+    node,
+    reply,
+    snapshot,
+    stats,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from dashboard_samples import (
+from tests.dashboard.dashboard_samples import (
     SECOND,
     client,
     connected,

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from dashboard_samples import connected, lab
+from tests.dashboard.dashboard_samples import connected, lab
 
 from blkrun.client import Client
 from blkrun.dashboard import poller as module

@@ -11,6 +11,7 @@ import random
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 sys.path.append("/usr/lib/python3/dist-packages")
@@ -33,7 +34,7 @@ class Place:
         self.done = 0
         self.errors: list[str] = []
         self.wrong: list[int] = []
-        self._finish = lambda: None
+        self._finish: Callable[[], object] = lambda: None
 
     def begin(self) -> None:
         """Issue one request."""

@@ -13,7 +13,6 @@ import pytest
 from tests.live.service import Service, wait_for
 
 HAMMER = Path(__file__).with_name("hammer.py")
-EDITS = 200
 
 
 class Hammer:
@@ -106,16 +105,33 @@ BAD = (
 
 def test_two_hundred_edits(serve: Callable[[str], Service], hammer: Callable[..., Hammer]) -> None:
     """Queue depth 16 with patterns through 200 edits: nobody is hurt, memory stays level."""
-    chance = random.Random(20)
+    edit_under_load(serve, hammer, edits=200, seed=20)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("seed", range(4))
+def test_thousands_of_edits(
+    serve: Callable[[str], Service], hammer: Callable[..., Hammer], seed: int
+) -> None:
+    """The same for as long as somebody cares to wait, each time with other edits."""
+    edit_under_load(serve, hammer, edits=3_000, seed=seed)
+
+
+def edit_under_load(
+    serve: Callable[[str], Service], hammer: Callable[..., Hammer], *, edits: int, seed: int
+) -> None:
+    """A client writes and verifies; every fifth edit is a bad one; every graph is as the file."""
+    chance = random.Random(seed)
     service = serve("[backends.x]\ndriver='null'\n[exports.x]\nnode='x'\n")
     directory = service.file.parent
     service.edit_and_wait(chain(directory, [], 0))
-    client = hammer(service.uri())
+    client = hammer(service.uri(), 3600.0)
     next(client.said())
     good = service.file.read_text()
     resident = 0
     with service.qmp() as qmp:
-        for number in range(EDITS):
+        for number in range(edits):
             if number % 5 == 4:
                 service.edit(chance.choice(BAD))
                 expected = "X_BLKRUN_CONFIG_REJECTED"
@@ -127,7 +143,7 @@ def test_two_hundred_edits(serve: Callable[[str], Service], hammer: Callable[...
             assert report["event"] == expected, report
             if number % 5 == 3:
                 assert service.live() == service.desired(), good
-            if number == EDITS // 4:
+            if number == edits // 4:
                 resident = service.resident_kib()
     assert service.resident_kib() - resident < 2048
     client.assert_unharmed()
