@@ -5,6 +5,16 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from textual.pilot import Pilot
+
+from blkrun.dashboard.app import Dashboard, run
+from blkrun.dashboard.help_screen import HelpScreen
+from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
+from blkrun.dashboard.model.record import KEPT_RECORDS
+from blkrun.dashboard.stop_screen import StopScreen
+from blkrun.dashboard.widgets.events import EventsPanel
+from blkrun.dashboard.widgets.header import Header
+from blkrun.dashboard.widgets.panel import LinesPanel, Panel
 from tests.dashboard.dashboard_samples import (
     NASTY_NAMES,
     FakeClock,
@@ -19,16 +29,6 @@ from tests.dashboard.dashboard_samples import (
     node,
     reply,
 )
-from textual.pilot import Pilot
-
-from blkrun.dashboard.app import Dashboard, run
-from blkrun.dashboard.help_screen import HelpScreen
-from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
-from blkrun.dashboard.model.record import KEPT_RECORDS
-from blkrun.dashboard.stop_screen import StopScreen
-from blkrun.dashboard.widgets.events import EventsPanel
-from blkrun.dashboard.widgets.header import Header
-from blkrun.dashboard.widgets.panel import LinesPanel, Panel
 
 
 class Stage:

@@ -3,17 +3,6 @@
 from itertools import pairwise, product
 
 import pytest
-from tests.dashboard.dashboard_samples import (
-    NASTY_NAMES,
-    client,
-    export,
-    group,
-    lab,
-    node,
-    reply,
-    snapshot,
-    stats,
-)
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
@@ -33,6 +22,17 @@ from blkrun.dashboard.widgets.groups import group_lines
 from blkrun.dashboard.widgets.header import header_line
 from blkrun.dashboard.widgets.last_edit import edit_lines
 from blkrun.messages import Level
+from tests.dashboard.dashboard_samples import (
+    NASTY_NAMES,
+    client,
+    export,
+    group,
+    lab,
+    node,
+    reply,
+    snapshot,
+    stats,
+)
 
 WIDTHS = range(8, 201)
 

@@ -3,6 +3,13 @@
 from typing import Any
 
 import pytest
+
+from blkrun.dashboard.model.edit import edit_rows, edit_title
+from blkrun.dashboard.model.groups import group_rows
+from blkrun.dashboard.model.rates import NOTHING, interval, percentile_ns, total
+from blkrun.dashboard.model.record import Log
+from blkrun.dashboard.model.status import Contact, State, duration_text, totals
+from blkrun.dashboard.model.tree import GraphRow, Kind, graph_rows, size_text
 from tests.dashboard.dashboard_samples import (
     SECOND,
     client,
@@ -16,13 +23,6 @@ from tests.dashboard.dashboard_samples import (
     snapshot,
     stats,
 )
-
-from blkrun.dashboard.model.edit import edit_rows, edit_title
-from blkrun.dashboard.model.groups import group_rows
-from blkrun.dashboard.model.rates import NOTHING, interval, percentile_ns, total
-from blkrun.dashboard.model.record import Log
-from blkrun.dashboard.model.status import Contact, State, duration_text, totals
-from blkrun.dashboard.model.tree import GraphRow, Kind, graph_rows, size_text
 
 
 def tree(raw: dict[str, Any]) -> list[GraphRow]:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Self
 
 import pytest
-from tests.dashboard.dashboard_samples import connected, lab
 
 from blkrun.client import Client
 from blkrun.dashboard import poller as module
 from blkrun.dashboard.poller import Happened, Lost, Poller, Report, Seen
 from blkrun.errors import NoServerError
+from tests.dashboard.dashboard_samples import connected, lab
 
 
 class Server:
