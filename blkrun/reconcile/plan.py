@@ -92,14 +92,18 @@ def summarise(operations: tuple[Operation, ...]) -> str:
 class _Planner:
     """``edges`` is the live graph as it is after the operations so far: (parent, role) → child.
 
+    ``nodes`` likewise: a name may be a backend in the live graph and a filter in the desired one.
+
     Exports are parents too, as ``"export NAME"``: no node's name has a space.
     """
 
     desired: GraphModel
     live: GraphModel
     edges: dict[tuple[str, str], str] = field(default_factory=dict)
+    nodes: dict[str, BlockdevOptions] = field(default_factory=dict)
 
     def operations(self) -> Iterator[Operation]:
+        self.nodes.update(self.live.nodes)
         for name, options in self.live.nodes.items():
             for role, child in children_of(options).items():
                 self.edges[name, role] = child
@@ -128,6 +132,7 @@ class _Planner:
 
     def _node(self, name: str) -> Iterator[Operation]:
         new, old = self.desired.nodes[name], self.live.nodes.get(name)
+        self.nodes[name] = new
         table = _table(new)
         if old is None:
             children = children_of(new)
@@ -244,8 +249,7 @@ class _Planner:
         return self._filter(node) and self.edges[node, "file"] == child
 
     def _filter(self, name: str) -> bool:
-        options = self.desired.nodes.get(name) or self.live.nodes.get(name)
-        return options is not None and options.is_filter
+        return self.nodes[name].is_filter
 
     def _leftovers(self) -> Iterator[Operation]:
         gone = [name for name in _children_first(self.live) if name not in self.desired.nodes]

@@ -38,10 +38,14 @@ _LONGEST_POLL_S = 0.002
 
 
 class Graph:
-    """``lock`` serialises edits; the tables are replaced or changed only under it."""
+    """``lock`` serialises edits, and may be held for as long as opening and draining take.
+
+    ``swapping`` is held inside it, only while tables and edges change: who just looks takes that.
+    """
 
     def __init__(self, events: Events) -> None:
         self.lock = threading.RLock()
+        self.swapping = threading.Lock()
         self.events = events
         self.nodes: dict[str, Node[Any]] = {}
         self.groups: dict[str, ThrottleGroup] = {}
@@ -82,6 +86,11 @@ class Graph:
         with self._connections_lock:
             return [client for client in self._connections.values() if client.export is export]
 
+    def _in_use(self) -> set[Export]:
+        """Exports that clients have open, deleted ones too: requests may be under way there."""
+        with self._connections_lock:
+            return {client.export for client in self._connections.values()}
+
     # Edits
 
     def transaction(
@@ -112,13 +121,13 @@ class Graph:
         staged = set(staging.nodes.values())
         gone_exports = [e for e in self.exports.values() if e not in staging.exports.values()]
         gone_nodes = [node for node in self.nodes.values() if node not in staged]
-        with self._drained(self._to_drain(staging, swaps, before)):
+        with self._drained(self._to_drain(staging, swaps, before)), self.swapping:
             self._swap(staging, sizes, before)
             for export in gone_exports:
                 export.shut_down()
         after = self._reach()
         self._update_detached(after)
-        suspects = [slot for export in set(before) for slot in export.busy_slots()]
+        suspects = [slot for export in self._in_use() for slot in export.busy_slots()]
         self._close_after_grace(gone_nodes, suspects)
         for export in gone_exports:
             self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})

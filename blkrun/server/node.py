@@ -128,7 +128,8 @@ class Node(Generic[O]):
         except BaseException:
             stats.failed_rd_operations += 1
             raise
-        stats.rd_bytes += len(buf)
+        length = len(buf)  # not in the next line: a call would let another thread in between
+        stats.rd_bytes += length
         stats.rd_operations += 1
 
     def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
@@ -140,7 +141,8 @@ class Node(Generic[O]):
         except BaseException:
             stats.failed_wr_operations += 1
             raise
-        stats.wr_bytes += len(buf)
+        length = len(buf)
+        stats.wr_bytes += length
         stats.wr_operations += 1
 
     def zero(self, count: int, offset: int, flags: int) -> None:

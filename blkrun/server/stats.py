@@ -6,8 +6,8 @@ Two ways to be exact without a lock on the data path:
 * a node's :class:`Counters` have many writers, but each update is ``self.x += n`` on an attribute
   that holds an int.  CPython with a GIL switches threads only where the interpreter checks for
   it: at calls and backward jumps, never between the load, the addition of two ints and the
-  store.  ``tests/test_stats.py`` hammers this with a switch interval of a microsecond, and the
-  plugin refuses a free-threaded interpreter.
+  store.  ``tests/server/test_stats.py`` hammers this with a switch interval of a microsecond, and
+  the plugin refuses a free-threaded interpreter.
 
 Counter names are QEMU's (query-blockstats).  As in QEMU an operation is counted when it is done.
 """
@@ -19,6 +19,7 @@ HISTOGRAM_SUB_BITS: Final = 3
 HISTOGRAM_SIZE: Final = 41 << HISTOGRAM_SUB_BITS
 """Eight buckets per power of two (an error of at most 1/8), from 8 ns to 2^40 ns (18 minutes)."""
 
+_BOTTOM_NS: Final = 8
 _TOP_NS: Final = 2**40 - 1
 
 COUNTERS: Final = (
@@ -107,7 +108,10 @@ def new_histogram() -> list[int]:
 
 def bucket_of(duration_ns: int) -> int:
     """Index of the histogram bucket for a duration."""
-    duration_ns = min(duration_ns | 8, _TOP_NS)
+    if duration_ns < _BOTTOM_NS:
+        duration_ns = _BOTTOM_NS
+    elif duration_ns > _TOP_NS:
+        duration_ns = _TOP_NS
     bits = duration_ns.bit_length()
     return bits << 3 | (duration_ns >> (bits - 4)) & 7
 

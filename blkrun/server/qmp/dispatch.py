@@ -65,13 +65,17 @@ def parse_blockdev(raw: dict[str, Any], path: Path = ()) -> AddedNodes:
     inline: list[BlockdevOptions] = []
     if "node-name" not in raw:
         raise CommandError("'node-name' must be specified for the root node")
-    return AddedNodes(tuple(inline), _blockdev(raw, path, inline))
+    node = _blockdev(raw, path, inline)
+    return AddedNodes(tuple(inline), node)
 
 
 def _blockdev(raw: dict[str, Any], path: Path, inline: list[BlockdevOptions]) -> BlockdevOptions:
     driver = raw.get("driver")
     if driver is None:
         raise CommandError(f"Parameter '{dotted((*path, 'driver'))}' is missing")
+    if not isinstance(driver, str):
+        name = dotted((*path, "driver"))
+        raise CommandError(f"Invalid parameter type for '{name}', expected: string")
     if driver not in DRIVERS:
         raise CommandError(
             f"Parameter '{dotted((*path, 'driver'))}' does not accept value '{driver}'"

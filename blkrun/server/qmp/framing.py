@@ -12,12 +12,14 @@ from typing import Any
 import msgspec
 
 MAX_MESSAGE_BYTES = 64 * 2**20
-MAX_DEPTH = 1024
-"""QEMU's own limits (qobject/json-streamer.c)."""
+"""QEMU's own limit (qobject/json-streamer.c)."""
+
+MAX_DEPTH = 512
+"""QEMU's is 1024; what recurses through a value must fit Python's stack of 1000 calls."""
 
 _MARKS = re.compile(rb'[{}\[\]"]')
-_STRING_END = re.compile(rb'(?:[^"\\]|\\.)*?"', re.DOTALL)
-_SPACE = b" \t\r\n"
+_IN_STRING = re.compile(rb'["\\]')
+_SPACE = re.compile(rb"[ \t\r\n]*")
 
 
 class FramingError(Exception):
@@ -78,18 +80,18 @@ class Framer:
         return False
 
     def _leave_string(self) -> bool:
-        end = _STRING_END.match(self._buffer, self._scanned)
-        if end is None:
-            return False  # looked at again with more; strings of QMP are short
-        self._scanned = end.end()
-        self._in_string = False
-        return True
+        while mark := _IN_STRING.search(self._buffer, self._scanned):
+            if mark.group() == b'"':
+                self._scanned = mark.end()
+                self._in_string = False
+                return True
+            self._scanned = mark.end() + 1  # what is escaped; it may be still to come
+        self._scanned = max(self._scanned, len(self._buffer))
+        return False
 
     def _skip_space(self) -> None:
-        if self._scanned == 0:
-            stripped = self._buffer.lstrip(_SPACE)
-            if len(stripped) != len(self._buffer):
-                self._buffer[:] = stripped
+        if self._scanned == 0 and (space := _SPACE.match(self._buffer)):
+            del self._buffer[: space.end()]
 
 
 def _decode(value: bytes) -> Any:

@@ -31,6 +31,21 @@ class Bucket:
     level: float = 0.0
     burst_level: float = 0.0
 
+    def size(self) -> float:
+        """What may have gone through at once; above it requests wait."""
+        return self.burst * self.burst_seconds if self.burst else self.average / 10
+
+    def carry(self, old: "Bucket") -> None:
+        """Go on where the same limit, with other values, has been: as full, as long in debt.
+
+        The plain level would be days of debt for a limit that is lowered from thousands to one.
+        """
+        self.level = _carried(old.level, (old.size(), old.average), (self.size(), self.average))
+        if self.burst_seconds > 1 and old.burst_seconds > 1:
+            self.burst_level = _carried(
+                old.burst_level, (old.burst / 10, old.burst), (self.burst / 10, self.burst)
+            )
+
     def leak(self, elapsed_ns: int) -> None:
         """Let ``elapsed_ns`` pass."""
         self.level = max(self.level - self.average * elapsed_ns / NS_PER_S, 0.0)
@@ -41,8 +56,7 @@ class Bucket:
         """How long until a request may go; 0: now.  A bucket exactly full does not block."""
         if not self.average:
             return 0
-        size = self.burst * self.burst_seconds if self.burst else self.average / 10
-        extra = self.level - size
+        extra = self.level - self.size()
         if extra > 0:
             return int(extra * NS_PER_S / self.average)
         if self.burst_seconds > 1:
@@ -75,9 +89,9 @@ class Buckets:
         self._build(limits, {})
 
     def retune(self, limits: ThrottleLimits, now_ns: int) -> None:
-        """New limits take effect for what has passed too: levels stay.
+        """New limits take effect for what has passed too: buckets stay as full as they were.
 
-        QEMU zeroes them, so that saving a file again and again would grant burst after burst.
+        QEMU empties them, so that saving a file again and again would grant burst after burst.
         """
         self._leak(now_ns)
         self._build(limits, self._named)
@@ -142,6 +156,13 @@ def _bucket(limits: ThrottleLimits, name: str, old: dict[str, Bucket]) -> Bucket
         burst_seconds=getattr(limits, f"{name}_max_length"),
     )
     if name in old:
-        bucket.level = old[name].level
-        bucket.burst_level = old[name].burst_level
+        bucket.carry(old[name])
     return bucket
+
+
+def _carried(level: float, old: tuple[float, int], new: tuple[float, int]) -> float:
+    """A level, from one (size, rate) to another: a share of the size, then time at the rate."""
+    (old_size, old_rate), (size, rate) = old, new
+    if level <= old_size:
+        return level * size / old_size
+    return size + (level - old_size) * rate / old_rate

@@ -118,12 +118,15 @@ class Schedule:
                 self._dispatch(member, direction, now_ns)
 
     def retune(self, limits: ThrottleLimits, now_ns: int) -> None:
-        """New limits hold at once, also for those that wait (QEMU leaves them to the old date)."""
+        """New limits hold at once, also for those that wait (QEMU leaves them to the old date).
+
+        Whose turn it was, it still is: else retuning again and again could pass somebody over.
+        """
         self.buckets.retune(limits, now_ns)
         for direction in Direction:
             armed = self._armed[direction]
             self._armed[direction] = None
-            if armed is not None:
+            if armed is not None and not self._must_wait(armed[0], direction, now_ns):
                 self._dispatch(armed[0], direction, now_ns)
 
     def _after(self, member: Member) -> Member:

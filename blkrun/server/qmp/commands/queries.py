@@ -146,13 +146,14 @@ def _exports(context: Context, args: NoArguments) -> list[dict[str, Any]]:
 def _debug_graph(context: Context, args: NoArguments) -> dict[str, Any]:
     del args
     graph = context.graph
-    parents: list[Export | Node[Any]] = [*graph.exports.values(), *graph.nodes.values()]
-    ids = {parent: number for number, parent in enumerate(parents, 1)}
-    edges = [
-        _debug_edge(ids[parent], ids[child], role, writable=not parent.options.read_only)
-        for parent in parents
-        for role, child in parent.children.items()
-    ]
+    with graph.swapping:  # an edit in between would make edges to nodes without a number
+        parents: list[Export | Node[Any]] = [*graph.exports.values(), *graph.nodes.values()]
+        ids = {parent: number for number, parent in enumerate(parents, 1)}
+        edges = [
+            _debug_edge(ids[parent], ids[child], role, writable=not parent.options.read_only)
+            for parent in parents
+            for role, child in parent.children.items()
+        ]
     return {"nodes": [_debug_node(ids[parent], parent) for parent in parents], "edges": edges}
 
 
@@ -181,7 +182,7 @@ def _query_graph(context: Context, args: NoArguments) -> dict[str, Any]:
     """Everything at one instant: configuration as it is in force, and all numbers."""
     del args
     graph = context.graph
-    with graph.lock:
+    with graph.swapping:  # not the edits' lock: looking must not wait for a drain
         return {
             "pid": os.getpid(),
             "now-ns": monotonic_ns(),
