@@ -47,15 +47,16 @@ class Kind(Enum):
 class Problem:
     """One thing that is wrong, and where.
 
-    ``expected`` names the JSON type for Kind.TYPE (``integer``, ``string``, …); ``suggestion``
-    is the nearest name that would have been right; ``related`` leads to where a thing that is
-    referred to is defined.
+    ``expected`` names the JSON type for Kind.TYPE (``integer``, ``string``, …); ``value`` is
+    what was written, for Kind.VALUE; ``suggestion`` is the nearest name that would have been
+    right; ``related`` leads to where a thing that is referred to is defined.
     """
 
     path: Path
     kind: Kind
     message: str
     expected: str | None = None
+    value: Any = None
     suggestion: str | None = None
     related: Path | None = None
 
@@ -126,7 +127,7 @@ def _value(field: _Field, written: Any, path: Path) -> tuple[Problem | None, Any
         try:
             value = _PARSERS[field.unit](written)
         except ValueError as error:
-            return Problem(path=path, kind=Kind.VALUE, message=str(error)), None
+            return Problem(path=path, kind=Kind.VALUE, message=str(error), value=value), None
     try:
         return None, msgspec.convert(value, field.type)
     except msgspec.ValidationError as error:
@@ -156,7 +157,7 @@ def _problem_of(text: str, value: Any, field: _Field, path: Path) -> Problem:
         written_out = _FORMATS[field.unit]
         limit = re.sub(r"\d+", lambda number: written_out(int(number[0])), limit)
     message = f"{shown} is out of range: needs {limit.removeprefix('int ')}"
-    return Problem(path=path, kind=Kind.VALUE, message=message)
+    return Problem(path=path, kind=Kind.VALUE, message=message, value=value)
 
 
 def _problem_of_choice(value: Any, field: _Field, path: Path) -> Problem:
@@ -166,5 +167,6 @@ def _problem_of_choice(value: Any, field: _Field, path: Path) -> Problem:
         path=path,
         kind=Kind.VALUE,
         message=f"{value!r} is not one of {listed}",
+        value=value,
         suggestion=nearest(str(value), choices),
     )

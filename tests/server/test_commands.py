@@ -566,7 +566,7 @@ def test_object_del_refused(server: InProcess) -> None:
     [
         ({"id": "vda"}, "Block export id 'vda' is already in use"),
         ({"node-name": "nope"}, "Cannot find device='nope' nor node-name='nope'"),
-        ({"type": "fuse"}, "Parameter 'type' does not accept its value:"),
+        ({"type": "fuse"}, "Parameter 'type' does not accept value 'fuse'"),
         ({"node-name": "ro", "writable": True}, "Cannot export read-only node as writable: 'ro'"),
         (
             {"node-name": "over-ro", "writable": True},

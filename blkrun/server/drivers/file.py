@@ -10,6 +10,7 @@ import os
 import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 from blkrun.errors import CommandError
 from blkrun.options import FileOptions
@@ -37,22 +38,29 @@ class File(Node[FileOptions]):
         self._fd = -1
         self._length = 0
         self._can_seek_data = True
+        self._is_trial = False  # made by a transaction that has not been committed
 
     def open(self, staging: Staging) -> None:
         """Open (or make) the image, check its size, lock it as QEMU does."""
-        taken = self._take_over(staging)
-        self._fd = self._open_or_create() if taken is None else taken
+        read_only = self.options.read_only
+        departing = self._departing(staging)
+        successor_of = departing[read_only]
+        self._fd = os.dup(successor_of[0]) if successor_of else self._open_or_create()
         try:
-            if taken is None:
-                lock_image(self._fd, self.options.path, read_only=self.options.read_only)
+            if not successor_of:
+                others = departing[not read_only]
+                lock_image(self._fd, self.options.path, read_only=read_only, departing=others)
             self._length = self._measure()
         except BaseException:
             self.close()
             raise
+        staging.commits.append(self._keep)
 
     def close(self) -> None:
-        """Close; this also gives up the lock."""
+        """Close; this also gives up the lock.  An image made for nothing goes away again."""
         fd, self._fd = self._fd, -1
+        if self._is_trial and _same_file(fd, self.options.path):
+            Path(self.options.path).unlink()
         os.close(fd)
 
     def size_over(self, sizes: Mapping[str, int]) -> int:
@@ -126,23 +134,39 @@ class File(Node[FileOptions]):
             raise CommandError(self._wrong_size(options.size))
         return super().prepare_reopen(options, staging)
 
-    def _take_over(self, staging: Staging) -> int | None:
-        """The same image in a node that this transaction removes: share its descriptor and lock."""
+    def _departing(self, staging: Staging) -> dict[bool, list[int]]:
+        """Descriptors, by read-only, of nodes on the same image that this transaction removes.
+
+        None count if there is an heir already: two writers are refused however they come.
+        """
+        found: dict[bool, list[int]] = {True: [], False: []}
+        new = set(staging.nodes.values()).difference(staging.graph.nodes.values(), [self])
+        if any(self._is_rival(node) for node in new):
+            return found
         for node in staging.departing():
-            if (
-                isinstance(node, File)
-                and node.options.read_only == self.options.read_only
-                and _same_file(node._fd, self.options.path)  # noqa: SLF001 - the same class
-            ):
-                return os.dup(node._fd)  # noqa: SLF001 - the same class
-        return None
+            if isinstance(node, File) and node._is_on(self.options.path):  # noqa: SLF001
+                found[node.options.read_only].append(node._fd)  # noqa: SLF001 - the same class
+        return found
+
+    def _is_rival(self, node: Node[Any]) -> bool:
+        return (
+            isinstance(node, File)
+            and not (node.options.read_only and self.options.read_only)
+            and node._is_on(self.options.path)  # noqa: SLF001 - the same class
+        )
+
+    def _is_on(self, path: str) -> bool:
+        return _same_file(self._fd, path)
+
+    def _keep(self) -> None:
+        self._is_trial = False
 
     def _open_or_create(self) -> int:
         options = self.options
         flags = os.O_CLOEXEC | (os.O_RDONLY if options.read_only else os.O_RDWR)
         try:
             try:
-                return os.open(options.path, flags)
+                return _open_at_once(options.path, flags)
             except FileNotFoundError:
                 if not options.create or options.read_only:
                     raise
@@ -163,6 +187,7 @@ class File(Node[FileOptions]):
             Path(self.options.path).unlink()
             os.close(fd)
             raise
+        self._is_trial = True
         return fd
 
     def _measure(self) -> int:
@@ -194,6 +219,13 @@ class File(Node[FileOptions]):
             if error.errno == errno.ENXIO:  # nothing but a hole until the end of the file
                 return end
             raise
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open, also a FIFO, which is refused later, without waiting for its writer."""
+    fd = os.open(path, flags | os.O_NONBLOCK)
+    os.set_blocking(fd, True)
+    return fd
 
 
 def _same_file(fd: int, path: str) -> bool:

@@ -103,7 +103,7 @@ def qemu_words(problem: Problem) -> str:
         return f"Parameter '{name}' is unexpected"
     if problem.kind is Kind.TYPE:
         return f"Invalid parameter type for '{name}', expected: {problem.expected}"
-    return f"Parameter '{name}' does not accept its value: {problem.message}"
+    return f"Parameter '{name}' does not accept value '{problem.value}'"
 
 
 def dotted(path: Path) -> str:

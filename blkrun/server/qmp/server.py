@@ -8,6 +8,7 @@ import contextlib
 import queue
 import socket
 import threading
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -103,6 +104,8 @@ class _Client:
                     break
         except OSError:
             pass  # the client is gone, which is what the next lines are for
+        except Exception:  # noqa: BLE001 - the top of a thread: a defect ends this client only
+            traceback.print_exc()  # into the server's log
         self._context.events.unsubscribe(self._session.on_event)
         self.finish()
         self._socket.close()

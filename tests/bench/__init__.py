@@ -1,0 +1,1 @@
+"""``python -m tests.bench``: the data path beside nbdkit's C plugin and qemu-storage-daemon."""

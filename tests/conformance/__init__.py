@@ -1,0 +1,1 @@
+"""What every driver has to do, and what the file driver promises besides."""

@@ -1,0 +1,143 @@
+"""The table: how to build a small graph with each driver.  A new driver is a new row."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from blkrun.options import (
+    BlockdevOptions,
+    FileOptions,
+    MemoryOptions,
+    NbdOptions,
+    NullOptions,
+    RawOptions,
+    ThrottleLimits,
+    ThrottleOptions,
+)
+from blkrun.server.actions import blockdev_add, group_add
+from blkrun.server.events import Events
+from blkrun.server.graph import Graph
+from blkrun.server.node import Node
+
+from .tools import DIST_PACKAGES, answers, require_module, require_tool, running, wait_until
+
+SIZE = 5 * 2**16 + 777
+"""Several pages of the memory driver and a tail that no power of two divides."""
+
+NBD_SIZE = 64 * 2**20
+WINDOW_OFFSET = 1000
+
+if DIST_PACKAGES not in sys.path:
+    sys.path.append(DIST_PACKAGES)  # last: for libnbd only
+
+
+class Workshop:
+    """A graph, a directory, and processes that end with the test."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.graph = Graph(Events())
+        self.stack = ExitStack()
+
+    def add(self, *options: BlockdevOptions) -> Node[Any]:
+        """Add nodes in one transaction; gives the last."""
+        self.graph.transaction([partial(blockdev_add, options=each) for each in options])
+        return self.graph.nodes[options[-1].node_name]
+
+    def add_group(self, name: str, limits: ThrottleLimits) -> None:
+        """Add a throttle group."""
+        self.graph.transaction([lambda s: group_add(s, name, limits)])
+
+
+@dataclass(frozen=True)
+class Row:
+    """A driver's graph: options from the bottom up, the last for the driver itself."""
+
+    build: Callable[[Workshop], tuple[BlockdevOptions, ...]]
+    size: int = SIZE
+    stores: bool = True
+    trim_zeroes: bool = True
+
+
+def _file(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "disk.img")
+    return (FileOptions(node_name="subject", path=path, size=SIZE, create=True),)
+
+
+def _memory(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (MemoryOptions(node_name="subject", size=SIZE),)
+
+
+def _nbd(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    require_module("nbd")
+    sock = shop.directory / "sock"
+    command = (require_tool("nbdkit"), "-f", "-U", str(sock), "memory", "64M")
+    shop.stack.enter_context(running(*command))
+    wait_until(lambda: answers(sock))
+    return (NbdOptions(node_name="subject", uri=f"nbd+unix:///?socket={sock}"),)
+
+
+def _null(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (NullOptions(node_name="subject", size=SIZE),)
+
+
+def _raw(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=WINDOW_OFFSET + SIZE + 500),
+        RawOptions(node_name="subject", file="disk", offset=WINDOW_OFFSET, size=SIZE),
+    )
+
+
+def _throttle(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    shop.add_group("free", ThrottleLimits())
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        ThrottleOptions(node_name="subject", file="disk", throttle_group="free"),
+    )
+
+
+ROWS = {
+    "file": Row(_file),
+    "memory": Row(_memory),
+    "nbd": Row(_nbd, size=NBD_SIZE),
+    "null": Row(_null, stores=False),
+    "raw": Row(_raw),
+    "throttle": Row(_throttle),
+}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A driver under test, the node its data ends in, and the graph around them."""
+
+    driver: str
+    row: Row
+    node: Node[Any]
+    bottom: Node[Any]
+    shop: Workshop
+
+    @property
+    def size(self) -> int:
+        """The node's size in bytes."""
+        return self.node.size_bytes
+
+
+@contextmanager
+def subject_of(driver: str, directory: Path) -> Iterator[Subject]:
+    """The graph of a row, open."""
+    shop = Workshop(directory)
+    row = ROWS[driver]
+    with shop.stack:
+        shop.stack.callback(shop.graph.close)
+        options = row.build(shop)
+        node = shop.add(*options)
+        # Processes end after the nodes that talk to them are closed.
+        shop.stack.callback(shop.graph.close)
+        yield Subject(driver, row, node, shop.graph.nodes[options[0].node_name], shop)

@@ -1,0 +1,145 @@
+"""Every driver under two filters: each layer is called in order, and counts what it did."""
+
+import errno
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from blkrun.options import BlockdevOptions, NodeName
+from blkrun.server.node import FLAG_FUA, FLAG_MAY_TRIM, Extent, Filter, Node
+from blkrun.server.staging import Staging
+from blkrun.server.stats import COUNTERS
+
+from .subjects import Subject
+from .tools import pattern, read, write
+
+Log = list[tuple[str, str, str]]
+
+
+class RecorderOptions(BlockdevOptions, frozen=True, tag="recorder"):
+    """A filter of these tests."""
+
+    is_filter = True
+
+    file: NodeName
+
+
+class Recorder(Filter[RecorderOptions]):
+    """Writes down when a request comes in and when it goes out."""
+
+    driver = "recorder"
+
+    def __init__(self, options: RecorderOptions, log: Log) -> None:
+        super().__init__(options)
+        record(self, log)
+
+
+def record(node: Node[Any], log: Log) -> None:
+    """Make a node of any driver write down its requests."""
+
+    def wrap(kind: str, work: Callable[..., object]) -> Callable[..., object]:
+        def recorded(*arguments: object) -> object:
+            log.append((node.name, kind, "in"))
+            try:
+                return work(*arguments)
+            finally:
+                log.append((node.name, kind, "out"))
+
+        return recorded
+
+    for kind in ("pread", "pwrite", "zero", "trim", "flush", "extents", "cache"):
+        setattr(node, f"do_{kind}", wrap(kind, getattr(node, f"do_{kind}")))
+
+
+def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | None]]:
+    """One request of each kind."""
+    return {
+        "pread": lambda: read(node, 700, 3),
+        "pwrite": lambda: write(node, pattern(700, 1), 3, FLAG_FUA),
+        "zero": lambda: node.zero(700, 3, FLAG_MAY_TRIM),
+        "trim": lambda: node.trim(700, 3, 0),
+        "flush": node.flush,
+        "extents": lambda: node.extents(700, 3),
+        "cache": lambda: node.cache(700, 3),
+    }
+
+
+def test_layers_are_called_in_order(subject: Subject) -> None:
+    """A request passes top, middle and the driver once each, on its way down and up again."""
+    log: Log = []
+    middle = Recorder(RecorderOptions(node_name="middle", file="subject"), log)
+    top = Recorder(RecorderOptions(node_name="top", file="middle"), log)
+
+    def stack(staging: Staging) -> None:
+        staging.add_node(middle, {"file": subject.node})
+        staging.add_node(top, {"file": middle})
+
+    subject.shop.graph.transaction([stack])
+    names = ["top", "middle", "subject"]
+    record(subject.node, log)
+    if subject.bottom is not subject.node:
+        record(subject.bottom, log)
+        names.append(subject.bottom.name)
+    for kind, request in requests(top).items():
+        log.clear()
+        request()
+        down = [(name, kind, "in") for name in names]
+        up = [(name, kind, "out") for name in reversed(names)]
+        assert [entry for entry in log if entry[1] == kind] == down + up
+    assert top.size_bytes == middle.size_bytes == subject.size
+
+
+def test_counters(subject: Subject) -> None:
+    """Operations and bytes by kind are what was done, at the driver and at the node below it."""
+    node = subject.node
+    for count, offset in ((1, 0), (4096, 1), (70000, 65535)):
+        read(node, count, offset)
+    for count, offset in ((512, 0), (65537, 65530)):
+        write(node, pattern(count, 1), offset, FLAG_FUA)
+    node.zero(1000, 65000, FLAG_MAY_TRIM)
+    node.zero(10, 5, FLAG_FUA)
+    node.trim(2000, 64000, 0)
+    node.flush()
+    node.flush()
+    node.extents(1000, 0)
+    node.cache(1000, 0)
+    expected = dict.fromkeys(COUNTERS, 0) | {
+        "rd_operations": 3,
+        "rd_bytes": 1 + 4096 + 70000,
+        "wr_operations": 4,
+        "wr_bytes": 512 + 65537 + 1000 + 10,
+        "unmap_operations": 1,
+        "unmap_bytes": 2000,
+        "flush_operations": 2,
+    }
+    for counted in (node, subject.bottom):
+        assert counted.stats.as_dict() == expected
+        assert counted.stats.started == 10
+        assert counted.stats.in_flight() == 0
+
+
+def test_failures_are_counted_and_keep_their_errno(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A request that fails below fails above with the same errno, and is a failure at both."""
+
+    def fail(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    for kind in ("pread", "pwrite", "zero", "trim", "flush"):
+        monkeypatch.setattr(subject.bottom, f"do_{kind}", fail)
+    for kind, request in requests(subject.node).items():
+        if kind not in ("extents", "cache"):
+            with pytest.raises(OSError, match="full") as raised:
+                request()
+            assert raised.value.errno == errno.ENOSPC
+    expected = dict.fromkeys(COUNTERS, 0) | {
+        "failed_rd_operations": 1,
+        "failed_wr_operations": 2,
+        "failed_unmap_operations": 1,
+        "failed_flush_operations": 1,
+    }
+    for node in (subject.node, subject.bottom):
+        assert node.stats.as_dict() == expected
+        assert node.stats.in_flight() == 0
