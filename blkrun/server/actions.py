@@ -66,7 +66,7 @@ def blockdev_del(staging: Staging, name: str) -> None:
         raise CommandError(f"Node {name} is not owned by the monitor")
     if staging.parents(node):
         raise CommandError(f"Block device {name} is in use")
-    _drop(staging, node)
+    staging.drop_node(node)
 
 
 def blockdev_reopen(staging: Staging, options: BlockdevOptions) -> None:
@@ -103,7 +103,6 @@ def replace_node(staging: Staging, options: BlockdevOptions) -> None:
         if parent is not new:
             staging.set_edge(parent, role, new)
     staging.disturbed.add(old)
-    _drop_orphans(staging, old)
 
 
 def insert_node(staging: Staging, parent: str, child: str, name: str) -> None:
@@ -283,14 +282,3 @@ def _check_limits(limits: ThrottleLimits) -> None:
     problem = check_limits(limits)
     if problem is not None:
         raise CommandError(problem.message)
-
-
-def _drop(staging: Staging, node: Node[Any]) -> None:
-    staging.drop_node(node)
-    _drop_orphans(staging, node)
-
-
-def _drop_orphans(staging: Staging, node: Node[Any]) -> None:
-    for child in staging.children(node).values():
-        if not child.monitor_owned and not staging.parents(child):
-            _drop(staging, child)

@@ -13,9 +13,11 @@ makes it live, with requests in flight:
 All of it is done by one thread at a time, under ``lock``; requests never take it.
 """
 
+import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from time import monotonic, sleep
 from typing import Any
@@ -51,6 +53,7 @@ class Graph:
         self.groups: dict[str, ThrottleGroup] = {}
         self.memberships: dict[Node[Any], ThrottleGroup] = {}
         self.exports: dict[str, Export] = {}
+        self._strays: list[_Stray] = []
         self._connections: dict[int, Connection] = {}
         self._connections_lock = threading.Lock()  # the dict above and the number below
         self._last_connection = 0
@@ -117,15 +120,18 @@ class Graph:
         """Make the staged graph live.  Draining may fail, before anything is changed."""
         swaps = {edge: node for edge, node in staging.edges.items() if self._is_swap(edge, node)}
         before = self._reach()
+        after = {export: staging.below(export) for export in staging.exports.values()}
         sizes = {node: staging.size(node) for node in staging.nodes.values()}
         staged = set(staging.nodes.values())
         gone_exports = [e for e in self.exports.values() if e not in staging.exports.values()]
         gone_nodes = [node for node in self.nodes.values() if node not in staged]
-        with self._drained(self._to_drain(staging, swaps, before)), self.swapping:
+        gone_nodes += staging.leftovers()
+        self._await_strays({parent for parent, _ in swaps} | staging.disturbed)
+        with self._drained(self._to_drain(staging, swaps, before, after)), self.swapping:
             self._swap(staging, sizes, before)
             for export in gone_exports:
                 export.shut_down()
-        after = self._reach()
+        self._note_strays(before, after)
         self._update_detached(after)
         suspects = [slot for export in self._in_use() for slot in export.busy_slots()]
         self._close_after_grace(gone_nodes, suspects)
@@ -176,16 +182,50 @@ class Graph:
 
     @staticmethod
     def _to_drain(
-        staging: Staging, swaps: Collection[Edge], reach: dict[Export, set[Node[Any]]]
+        staging: Staging,
+        swaps: Collection[Edge],
+        before: dict[Export, set[Node[Any]]],
+        after: dict[Export, set[Node[Any]]],
     ) -> list[Export]:
-        """Live exports for which the edit is more than one store."""
+        """Live exports for which the edit is more than one store, on the old way or the new."""
         parents = [parent for parent, _ in swaps]
-        return [
-            export
-            for export, below in reach.items()
-            if staging.disturbed & below
-            or sum(parent is export or parent in below for parent in parents) > 1
-        ]
+        chosen = []
+        for export, old in before.items():
+            below = old | after.get(export, set())
+            stores = sum(parent is export or parent in below for parent in parents)
+            if stores > 1 or staging.disturbed & below:
+                chosen.append(export)
+        return chosen
+
+    def _note_strays(
+        self, before: dict[Export, set[Node[Any]]], after: dict[Export, set[Node[Any]]]
+    ) -> None:
+        """Remember the requests that may still be inside nodes their export has lost."""
+        self._strays = [stray for stray in self._strays if not stray.ended()]
+        for export, old in before.items():
+            lost = frozenset(old - after.get(export, set()))
+            if lost:
+                busy = export.busy_slots()
+                self._strays += [_Stray(slot, sequence, lost) for slot, sequence in busy]
+
+    def _await_strays(self, changing: Collection[object]) -> None:
+        """Before a node's edge leads elsewhere: no request of an earlier way may be inside it.
+
+        Draining does not find these: their export does not reach the node any more.
+        """
+        concerned = [stray for stray in self._strays if not stray.lost.isdisjoint(changing)]
+        nodes = set().union(*(stray.lost for stray in concerned))
+        for node in nodes:
+            node.drain_begin()
+        try:
+            if not _wait_until(lambda: all(s.ended() for s in concerned), DRAIN_TIMEOUT_S):
+                raise CommandError(
+                    "requests from before the last edit are still under way after "
+                    f"{DRAIN_TIMEOUT_S:.0f} s; nothing was changed"
+                )
+        finally:
+            for node in nodes:
+                node.drain_end()
 
     def _reach(self) -> dict[Export, set[Node[Any]]]:
         """The nodes below each export, now."""
@@ -238,8 +278,12 @@ class Graph:
         """The server ends and no request will come: close every node, parents first."""
         with self.lock:
             for node in reversed(self.nodes.values()):
-                node.close()
+                _close(node)
             self.nodes = {}
+
+    def at_rest(self) -> bool:
+        """Whether no request is under way anywhere."""
+        return not any(export.busy_slots() for export in self._in_use())
 
     def _close_after_grace(self, nodes: list[Node[Any]], suspects: list[tuple[Slot, int]]) -> None:
         """Close removed nodes when the requests that were under way have ended.
@@ -258,12 +302,33 @@ class Graph:
         def close() -> None:
             _wait_until(ended, None)
             for node in nodes:
-                node.close()
+                _close(node)
 
         if _wait_until(ended, _GRACE_IN_COMMAND_S):
             close()
         else:
             threading.Thread(target=close, name="blkrun-grace", daemon=True).start()
+
+
+@dataclass(frozen=True, slots=True)
+class _Stray:
+    """A request that was under way when its export lost nodes that it may be inside of."""
+
+    slot: Slot
+    sequence: int
+    lost: frozenset[Node[Any]]
+
+    def ended(self) -> bool:
+        """Whether that request is over."""
+        return not (self.slot.busy and self.slot.sequence == self.sequence)
+
+
+def _close(node: Node[Any]) -> None:
+    """Close a node that is in no table any more: an error cannot undo the edit, so it is logged."""
+    try:
+        node.close()
+    except OSError as error:
+        print(f"closing {node.name}: {error}", file=sys.stderr)  # noqa: T201 - the server's log
 
 
 def _is_at_rest(export: Export) -> bool:

@@ -127,8 +127,26 @@ class Staging:
 
     # Deciding
 
+    def below(self, export: Export) -> set[Node[Any]]:
+        """The nodes that will be under an export."""
+        root = self.child(export, "root")
+        found: set[Node[Any]] = set()
+        rest = [root] if root is not None else []
+        while rest:
+            node = rest.pop()
+            if node not in found:
+                found.add(node)
+                rest.extend(self.children(node).values())
+        return found
+
+    def leftovers(self) -> list[Node[Any]]:
+        """Nodes that were opened here and dropped again: after a commit they are in no table."""
+        kept = set(self.nodes.values())
+        return [node for node in self._opened if node not in kept]
+
     def check(self) -> None:
         """Whether the graph as it will be may be.  Raises CommandError."""
+        self._drop_orphans()
         self._check_cycles()
         for node in self.nodes.values():
             self.size(node)
@@ -139,6 +157,14 @@ class Staging:
         """Close what was opened for nothing, last first."""
         for node in reversed(self._opened):
             node.close()
+
+    def _drop_orphans(self) -> None:
+        """Inline children belong to their parents: they go with the last of them."""
+        inline = [node for node in self.nodes.values() if not node.monitor_owned]
+        while orphans := [node for node in inline if not self.parents(node)]:
+            for node in orphans:
+                self.drop_node(node)
+                inline.remove(node)
 
     def _check_export(self, export: Export) -> None:
         root = self.child(export, "root")

@@ -7,10 +7,12 @@ A client that does not read is cut off when its queue is full; it never holds up
 import contextlib
 import queue
 import socket
+import sys
 import threading
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from time import sleep
 from typing import Final
 
 from blkrun.server.context import Context
@@ -18,6 +20,8 @@ from blkrun.server.qmp.session import Session
 
 _QUEUED_MESSAGES: Final = 10_000
 _READ_BYTES: Final = 2**16
+_ACCEPT_AGAIN_S: Final = 0.1
+"""After an error, such as no descriptors left."""
 
 
 class QmpServer:
@@ -28,6 +32,7 @@ class QmpServer:
         self._context = context
         self._clients: set[_Client] = set()
         self._lock = threading.Lock()  # the set above
+        self._stopping = False
         self._socket = _listen(path)
 
     def start(self) -> None:
@@ -36,6 +41,7 @@ class QmpServer:
 
     def stop(self) -> None:
         """No more clients; those that are there have what was sent to them."""
+        self._stopping = True
         with contextlib.suppress(OSError):
             Path(self._path).unlink()
         with contextlib.suppress(OSError):
@@ -50,12 +56,23 @@ class QmpServer:
         while True:
             try:
                 connection, _ = self._socket.accept()
-            except OSError:
-                return
-            client = _Client(connection, self._context, self._forget)
-            with self._lock:
-                self._clients.add(client)
+            except OSError as error:
+                if self._stopping:
+                    return
+                print(f"control socket: {error}", file=sys.stderr)  # noqa: T201 - the log
+                sleep(_ACCEPT_AGAIN_S)
+                continue
+            self._welcome(connection)
+
+    def _welcome(self, connection: socket.socket) -> None:
+        client = _Client(connection, self._context, self._forget)
+        with self._lock:
+            self._clients.add(client)
+        try:
             client.start()
+        except RuntimeError as error:  # no thread to be had
+            print(f"control socket: {error}", file=sys.stderr)  # noqa: T201 - the log
+            client.abandon()
 
     def _forget(self, client: "_Client") -> None:
         with self._lock:
@@ -91,11 +108,19 @@ class _Client:
         self._writer.start()
         threading.Thread(target=self._read, name="blkrun-qmp-r", daemon=True).start()
 
+    def abandon(self) -> None:
+        """The conversation is over: give everything back."""
+        self._context.events.unsubscribe(self._session.on_event)
+        self.finish()
+        self._socket.close()
+        self._forget(self)
+
     def finish(self) -> None:
         """Send what is queued, then close."""
         with contextlib.suppress(queue.Full):
             self._outgoing.put_nowait(None)
-        self._writer.join(timeout=1)
+        if self._writer.is_alive():
+            self._writer.join(timeout=1)
 
     def _read(self) -> None:
         try:
@@ -106,10 +131,8 @@ class _Client:
             pass  # the client is gone, which is what the next lines are for
         except Exception:  # noqa: BLE001 - the top of a thread: a defect ends this client only
             traceback.print_exc()  # into the server's log
-        self._context.events.unsubscribe(self._session.on_event)
-        self.finish()
-        self._socket.close()
-        self._forget(self)
+        finally:
+            self.abandon()
 
     def _write(self) -> None:
         try:

@@ -4,6 +4,8 @@ Sans I/O: bytes in, bytes out through ``send``, which never blocks.  Events that
 client has negotiated are kept for it.
 """
 
+import traceback
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +19,9 @@ from blkrun.server.qmp.commands.protocol import version
 from blkrun.server.qmp.dispatch import Command
 from blkrun.server.qmp.framing import Framer, FramingError
 
+_EARLY_EVENTS = 10_000
+"""Kept for a client that has not negotiated; older ones go, as it may never do so."""
+
 _MEMBERS = ("execute", "arguments", "id")
 
 
@@ -28,7 +33,7 @@ class Session:
         self._send_bytes = send
         self._framer = Framer()
         self._negotiated = False
-        self._early_events: list[Event] = []
+        self._early_events: deque[Event] = deque(maxlen=_EARLY_EVENTS)
 
     def greet(self) -> None:
         """The first thing a client sees."""
@@ -59,6 +64,9 @@ class Session:
             result = self._execute(name, arguments)
         except CommandError as error:
             self._send(_error(error, identity))
+        except Exception as error:  # noqa: BLE001 - an edge: a defect is told, and logged whole
+            traceback.print_exc()
+            self._send(_error(CommandError(f"internal error: {error!r}"), identity))
         else:
             self._send({"return": {} if result is None else result, **(identity or {})})
             if name == "qmp_capabilities":
