@@ -23,6 +23,8 @@ MISSING = (
     "apt install nbdkit nbdkit-plugin-python python3-libnbd"
 )
 
+_END_TIMEOUT_S = 2.0
+
 
 class Server:
     """A server that this process started."""
@@ -48,7 +50,11 @@ class Server:
     def end(self) -> None:
         """End a server that nobody uses yet."""
         self._process.terminate()
-        self._process.wait()
+        try:
+            self._process.wait(_END_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
 
     def last_words(self) -> str:
         """The end of the log, for somebody who is told that it did not start."""
@@ -96,7 +102,8 @@ def _arguments(config: Config) -> list[str]:
         else ["-U", str(address.unix)]
     )
     plugin = Path(blkrun.__file__).parent / "server" / "plugin.py"
-    parameters = [f"control={address.control}", f"threads={threads}"]
+    listen = f"tcp:{address.tcp[1]}" if address.tcp is not None else f"unix:{address.unix}"
+    parameters = [f"control={address.control}", f"listen={listen}", f"threads={threads}"]
     return ["-f", *where, "-t", threads, "python", str(plugin), *parameters]
 
 

@@ -1,4 +1,4 @@
-"""nbdkit's callbacks and nothing else: ``nbdkit python plugin.py control=PATH threads=N``.
+"""nbdkit's callbacks and nothing else: ``nbdkit python plugin.py control=PATH listen=… threads=N``.
 
 nbdkit runs this file as ``__main__`` and looks the callbacks up by name, so it shadows builtins
 and is imported by nobody.  Requests go to :class:`Connection`; its plain functions are the
@@ -24,6 +24,7 @@ from blkrun.server.events import Events
 from blkrun.server.graph import Graph
 from blkrun.server.parent import outlive_parent
 from blkrun.server.qmp.server import QmpServer
+from blkrun.server.shutdown import Shutdown
 
 API_VERSION = 2
 
@@ -31,9 +32,22 @@ _parameters: dict[str, str] = {}
 _events = Events()
 _graph = Graph(_events)
 _servers: list[QmpServer] = []
+_shutdowns: list[Shutdown] = []
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: Any) -> list[str]:
+    """What nbdkit logs.
+
+    nbdkit never gives the exception back (seen in 1.32.5), so what hangs on it is let go of here:
+    frames, and with them the connection and its export.
+    """
+    text = _in_words(kind, error, trace)
+    traceback.clear_frames(trace)
+    error.__traceback__ = None
+    return text
+
+
+def _in_words(kind: type[BaseException], error: BaseException, trace: Any) -> list[str]:
     if isinstance(error, (OSError, BlkrunError)):
         return [str(error)]
     return _format_exception(kind, error, trace)
@@ -55,16 +69,20 @@ def thread_model() -> int:
 
 
 def config(key: str, value: str) -> None:
-    """``control`` (path of the QMP socket) and ``threads`` (what -t was given, for queries)."""
-    if key not in ("control", "threads"):
+    """Parameters: ``control``, ``listen`` and ``threads``.
+
+    The path of the QMP socket; ``unix:PATH`` or ``tcp:PORT``, as given to nbdkit; likewise -t.
+    """
+    if key not in ("control", "listen", "threads"):
         raise BlkrunError(f"unknown parameter {key!r}")
     _parameters[key] = value
 
 
 def config_complete() -> None:
     """Refuse what could not work."""
-    if "control" not in _parameters:
-        raise BlkrunError("control=PATH is missing")
+    for key in ("control", "listen", "threads"):
+        if key not in _parameters:
+            raise BlkrunError(f"{key}= is missing")
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         raise BlkrunError("this Python has no GIL, and blkrun's counters count on it")
 
@@ -72,11 +90,12 @@ def config_complete() -> None:
 def get_ready() -> None:
     """Bind the control socket, while failing can still be seen."""
     outlive_parent()
+    _shutdowns.append(Shutdown(_graph, _parameters["listen"], nbdkit.shutdown))
     context = Context(
         graph=_graph,
         events=_events,
-        shutdown=nbdkit.shutdown,
-        threads=int(_parameters.get("threads", 0)),
+        shutdown=_shutdowns[0].begin,
+        threads=int(_parameters["threads"]),
         started_ns=time.monotonic_ns(),
     )
     _servers.append(QmpServer(_parameters["control"], context))
@@ -84,6 +103,8 @@ def get_ready() -> None:
 
 def after_fork() -> None:
     """Threads may start now."""
+    for shutdown in _shutdowns:
+        shutdown.on_sigterm()
     for server in _servers:
         server.start()
 

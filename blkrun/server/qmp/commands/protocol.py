@@ -39,7 +39,6 @@ def _query_commands(context: Context, args: NoArguments) -> list[dict[str, str]]
 def _quit(context: Context, args: NoArguments) -> None:
     del args
     context.events.emit("SHUTDOWN", {"guest": False, "reason": "host-qmp-quit"})
-    context.graph.let_all_go()
     context.shutdown()
 
 

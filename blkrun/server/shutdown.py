@@ -1,0 +1,93 @@
+"""How the server ends: nothing waits in a throttle, then the clients are hung up on.
+
+nbdkit, told to end, waits until every client has disconnected by itself, and an idle one never
+does.  So when the requests under way are over, the receiving side of every NBD connection is shut
+down: nbdkit sees a client that has left, replies that are due still go out, and ``cleanup`` runs.
+
+SIGTERM takes the same way: nbdkit's own handler knows nothing of throttled requests.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+
+from blkrun.server.graph import Graph
+
+REST_TIMEOUT_S = 5.0
+_POLL_S = 0.005
+
+
+class Shutdown:
+    """``begin`` may be called from any thread, any number of times."""
+
+    def __init__(self, graph: Graph, listen: str, end_nbdkit: Callable[[], None]) -> None:
+        self._graph = graph
+        self._listen = listen
+        self._end_nbdkit = end_nbdkit
+        self._begun = threading.Lock()
+
+    def begin(self) -> None:
+        """End the server; returns at once."""
+        if self._begun.acquire(blocking=False):
+            threading.Thread(target=self._run, name="blkrun-shutdown", daemon=True).start()
+
+    def on_sigterm(self) -> None:
+        """From now on SIGTERM begins the shutdown.  On the main thread, after nbdkit's own."""
+        readable, writable = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        os.set_blocking(readable, True)
+        # The main thread is in nbdkit's C code and runs no Python handler; the wake-up
+        # descriptor is written by the C half of the handler, whatever that thread does.
+        signal.signal(signal.SIGTERM, _only_wake)
+        signal.set_wakeup_fd(writable)
+        arguments = (readable,)
+        threading.Thread(target=self._wait, args=arguments, name="blkrun-sig", daemon=True).start()
+
+    def _wait(self, readable: int) -> None:
+        while signal.SIGTERM not in os.read(readable, 64):
+            pass
+        self.begin()
+
+    def _run(self) -> None:
+        self._graph.let_all_go()
+        self._end_nbdkit()
+        deadline = monotonic() + REST_TIMEOUT_S
+        while not self._graph.at_rest() and monotonic() < deadline:
+            sleep(_POLL_S)
+        for connection in _connections(self._listen):
+            with contextlib.suppress(OSError):  # it has left by itself
+                connection.shutdown(socket.SHUT_RD)
+            connection.close()
+
+
+def _only_wake(number: int, frame: object) -> None:
+    """Nothing: the wake-up descriptor has done it."""
+
+
+def _connections(listen: str) -> Iterator[socket.socket]:
+    """Duplicates of nbdkit's client sockets: streams whose own address is the listening one."""
+    for entry in list(Path("/proc/self/fd").iterdir()):
+        try:
+            duplicate = socket.socket(fileno=os.dup(int(entry.name)))
+        except OSError:
+            continue  # no socket, or gone by now
+        if _is_client(duplicate, listen):
+            yield duplicate
+        else:
+            duplicate.close()
+
+
+def _is_client(candidate: socket.socket, listen: str) -> bool:
+    try:
+        if candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            return False
+        own = candidate.getsockname()
+    except OSError:
+        return False
+    if candidate.family == socket.AF_UNIX:
+        return listen == f"unix:{own}"
+    return candidate.family in (socket.AF_INET, socket.AF_INET6) and listen == f"tcp:{own[1]}"
