@@ -13,10 +13,15 @@ from typing import Any, Self
 
 from qemu.qmp import ConnectError, ExecuteError, QMPClient, QMPError, Runstate
 
-from blkrun.errors import CommandError, CommandNotFound, DeviceNotFound, NoServerError
+from blkrun.errors import CommandError, CommandNotFound, DeviceNotFound, NoServerError, WaitError
 
 # The library reports to its log what it also raises.
 logging.getLogger("qemu.qmp").setLevel(logging.CRITICAL)
+
+CONNECT_TIMEOUT_S = 5.0
+QUERY_TIMEOUT_S = 10.0
+EDIT_TIMEOUT_S = 90.0
+"""A transaction may open remote nodes and drain, which the server bounds by 30 s."""
 
 _CLASSES = {error.qmp_class: error for error in (CommandNotFound, DeviceNotFound)}
 
@@ -30,12 +35,15 @@ class Client:
 
     @classmethod
     async def connect(cls, control: Path) -> "Client":
-        """Connect and negotiate.  Raises NoServerError."""
+        """Connect and negotiate.  Raises NoServerError, or WaitError if it hangs."""
         qmp = QMPClient("blkrun")
         try:
-            await qmp.connect(str(control))
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await qmp.connect(str(control))
         except ConnectError as error:
             raise NoServerError(f"no server at {control}") from error
+        except TimeoutError as error:
+            raise WaitError(f"the server at {control} does not answer; is it stopped?") from error
         return cls(qmp, control)
 
     async def __aenter__(self) -> Self:
@@ -46,13 +54,24 @@ class Client:
 
     async def close(self) -> None:
         """Hang up; also right after the server did."""
-        with contextlib.suppress(QMPError, OSError, EOFError):
-            await self._qmp.disconnect()
+        with contextlib.suppress(QMPError, OSError, EOFError, TimeoutError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._qmp.disconnect()
 
-    async def execute(self, command: str, arguments: Mapping[str, Any] | None = None) -> Any:
-        """Run one command.  Raises CommandError or NoServerError."""
+    async def execute(
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        timeout_s: float = QUERY_TIMEOUT_S,
+    ) -> Any:
+        """Run one command.  Raises CommandError, NoServerError, or WaitError if it hangs."""
         try:
-            return await self._qmp.execute(command, arguments)
+            async with asyncio.timeout(timeout_s):
+                return await self._qmp.execute(command, arguments)
+        except TimeoutError as error:
+            message = f"the server at {self._control} has not answered {command} in {timeout_s:g} s"
+            raise WaitError(message) from error
         except ExecuteError as error:
             raise _command_error(error) from error
         except (QMPError, OSError, EOFError) as error:

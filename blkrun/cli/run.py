@@ -9,6 +9,7 @@ from pathlib import Path
 from blkrun.config import load
 from blkrun.reconcile import nbdkit
 from blkrun.reconcile.lease import Lease
+from blkrun.reconcile.watch import look
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
+    seen = look(args.file)  # before it is read: a save in between is an edit
     config = load(args.file)
     lease = Lease(config)
     try:
@@ -26,6 +28,6 @@ def run(args: argparse.Namespace) -> int:
         # Imported while nbdkit starts on another core: it is as much work.
         from blkrun.cli.serve import serve  # noqa: PLC0415
 
-        return serve(config, server, shown=args.file, headless=args.headless)
+        return serve(config, server, shown=args.file, seen=seen, headless=args.headless)
     finally:
         lease.close()

@@ -16,18 +16,22 @@ from rich.text import Text
 
 from blkrun.cli import Exit
 from blkrun.cli.output import console
-from blkrun.errors import NoServerError
+from blkrun.errors import BlkrunError, NoServerError
 from blkrun.messages import Level, event_level, event_text, event_time, operations_text
 from blkrun.model import Config
 from blkrun.reconcile.apply import ask_live
 from blkrun.reconcile.nbdkit import Server
 from blkrun.reconcile.runner import Runner
+from blkrun.reconcile.watch import Look
 
 _STYLES = {Level.GOOD: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.INFO: ""}
 _ASK_AGAIN_S = 5.0
+_ASK_TIMEOUT_S = 2.0
 
 
-def serve(config: Config, server: Server | None, *, shown: Path, headless: bool) -> Exit:
+def serve(
+    config: Config, server: Server | None, *, shown: Path, seen: Look | None, headless: bool
+) -> Exit:
     """Serve until told to stop; ``server`` was just started, or is None if one was running."""
     if not headless and not (sys.stdin.isatty() and sys.stdout.isatty()):
         console().print("no terminal: serving headless")
@@ -37,7 +41,7 @@ def serve(config: Config, server: Server | None, *, shown: Path, headless: bool)
         headless = True
     printer = _Printer()
     on_event = printer.event if headless else _ignore
-    runner = Runner(config, server, shown=shown, on_event=on_event, note=printer.note)
+    runner = Runner(config, server, shown=shown, seen=seen, on_event=on_event, note=printer.note)
     return asyncio.run((_headless if headless else _with_dashboard)(runner, printer))
 
 
@@ -148,15 +152,20 @@ class _Leaving:
         if self._asked_at is not None and now - self._asked_at < _ASK_AGAIN_S:
             self._stop()
             return
-        clients = 0
-        if self._runner.started_server:
-            with contextlib.suppress(NoServerError):
-                clients = sum((await ask_live(self._runner.client)).clients.values())
-        if not clients:
+        self._asked_at = now
+        if not (clients := await self._clients()):
             self._stop()
             return
-        self._asked_at = now
         self._note(f"{clients} client(s) are connected; Ctrl-C again to stop anyway")
+
+    async def _clients(self) -> int:
+        """How many would lose their disk; a server that hangs is asked no longer than a moment."""
+        if not self._runner.started_server:
+            return 0
+        with contextlib.suppress(BlkrunError, TimeoutError):
+            async with asyncio.timeout(_ASK_TIMEOUT_S):
+                return sum((await ask_live(self._runner.client)).clients.values())
+        return 0
 
     async def finish(self) -> None:
         """After ``run`` has returned."""

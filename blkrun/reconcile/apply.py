@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from blkrun.client import Client
+from blkrun.client import EDIT_TIMEOUT_S, Client
 from blkrun.errors import BlkrunError, CommandError
 from blkrun.model import Config, GraphModel
 from blkrun.reconcile.live import Live, read_live
@@ -35,7 +35,7 @@ async def apply(
     """
     actions = [_action(operation, hard=hard) for operation in operations]
     try:
-        await client.execute("transaction", {"actions": actions})
+        await client.execute("transaction", {"actions": actions}, timeout_s=EDIT_TIMEOUT_S)
     except CommandError as error:
         raise RefusedError(_explain(error, operations, config)) from error
 

@@ -13,6 +13,7 @@ from blkrun.reconcile.nbdkit import Server, alive, check_python
 
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
+_QUIT_TIMEOUT_S = 2.0
 _POLL_S = 0.005
 
 
@@ -35,7 +36,7 @@ async def wait_until_ready(server: Server, address: ServerAddress) -> Client:
 async def stop_server(client: Client, pid: int, address: ServerAddress) -> None:
     """End a server, whoever started it, and wait until it has; a hung one is killed."""
     with contextlib.suppress(NoServerError, WaitError):
-        await client.execute("quit")
+        await client.execute("quit", timeout_s=_QUIT_TIMEOUT_S)
     await client.close()
     deadline = monotonic() + STOP_TIMEOUT_S
     while alive(pid):

@@ -13,7 +13,11 @@ class Lease:
     """Held from construction to ``close``.  Raises BlkrunError naming the holder."""
 
     def __init__(self, config: Config) -> None:
-        self._file = _path(config).open("a+")
+        try:
+            self._file = _path(config).open("a+")
+        except OSError as error:
+            directory = config.address.control.parent
+            raise BlkrunError(f"[server] control: {directory}: {error.strerror}") from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -14,13 +14,13 @@ from typing import Any
 
 from blkrun.client import Client
 from blkrun.config import EmptyFileError, parse, read
-from blkrun.errors import BlkrunError, FileError, NoServerError
+from blkrun.errors import BlkrunError, FileError, NoServerError, WaitError
 from blkrun.model import Config, GraphModel
 from blkrun.reconcile import nbdkit
 from blkrun.reconcile.apply import RefusedError, apply, ask_live, converge, taken_from_clients
 from blkrun.reconcile.control import stop_server, wait_until_ready
 from blkrun.reconcile.plan import Operation, plan, summarise
-from blkrun.reconcile.watch import LOOK_INTERVAL_S, Settler, look
+from blkrun.reconcile.watch import LOOK_INTERVAL_S, Look, Settler, look
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 5.0
@@ -32,15 +32,17 @@ class Runner:
     """``on_event`` hears every event of the server; ``note`` what no server can tell.
 
     ``server`` is the one just started for this file, or None if one was there already;
-    ``shown`` is the file's path as the user wrote it, for messages.
+    ``shown`` is the file's path as the user wrote it, for messages; ``seen`` is what the file
+    looked like before ``config`` was read from it.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all by name, and one caller
         self,
         config: Config,
         server: nbdkit.Server | None,
         *,
         shown: Path,
+        seen: Look | None,
         on_event: OnEvent,
         note: Callable[[str], None],
     ) -> None:
@@ -50,10 +52,13 @@ class Runner:
         self._on_event = on_event
         self._note = note
         self._good: GraphModel = config.graph
-        self._settler = Settler(look(config.path))
+        self._good_is_stale = False
+        self._settler = Settler(seen)
         self._server = server
         self._client: Client | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._retry_s = _FIRST_RETRY_S
+        self._death: str | None = None
         self._stop = asyncio.Event()
 
     @property
@@ -81,14 +86,33 @@ class Runner:
             raise
 
     async def run(self) -> None:
-        """Keep server and file equal until ``stop``."""
+        """Keep server and file equal until ``stop``, which does not wait for the step at hand."""
+        stopped = asyncio.ensure_future(self._stop.wait())
         while not self._stop.is_set():
+            step = asyncio.ensure_future(self._step())
+            await asyncio.wait((step, stopped), return_when=asyncio.FIRST_COMPLETED)
+            if step.done():
+                step.result()
+            else:
+                step.cancel()
+                with contextlib.suppress(asyncio.CancelledError, BlkrunError):
+                    await step
+
+    async def _step(self) -> None:
+        """One look at everything, and what follows from it."""
+        try:
             if self._listening is None or self._listening.done():
-                await self._revive()
+                await self._recover()
+            elif self._good_is_stale:
+                self._good_is_stale = False
+                self._good = (await ask_live(self.client)).graph
             elif self._settler.observe(look(self.config.path), monotonic_ns()):
                 await self._edit()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), LOOK_INTERVAL_S)
+        except NoServerError:
+            self._settler.forget()  # the next step recovers, and then this edit is due again
+        except WaitError as error:
+            self._note(f"{error}")
+        await asyncio.sleep(LOOK_INTERVAL_S)
 
     def stop(self) -> None:
         """Let ``run`` return; the server goes on."""
@@ -97,8 +121,9 @@ class Runner:
     async def stop_server(self) -> None:
         """End the server."""
         self.stop()
-        live = await ask_live(self.client)
-        await stop_server(self.client, live.pid, self.config.address)
+        # Our own child's number is known; a server that hangs would not tell it.
+        pid = self._server.pid if self._server is not None else (await ask_live(self.client)).pid
+        await stop_server(self.client, pid, self.config.address)
 
     async def close(self) -> None:
         """Hang up; the server goes on."""
@@ -128,27 +153,47 @@ class Runner:
         async for event in client.events():
             if event["event"] == "SHUTDOWN":
                 self.stop()
+            elif event["event"] == "X_BLKRUN_CONFIG_APPLIED":
+                self._good_is_stale = True  # by us, or by ``blkrun apply``
             self._on_event(event)
 
-    async def _revive(self) -> None:
-        """The server died: a new one, with the last good graph; again and again if need be."""
-        how = self._server.ended() if self._server is not None else None
-        why = how or "it went away"
-        await self.client.close()
-        retry_s = _FIRST_RETRY_S
-        while not self._stop.is_set():
-            try:
-                self._server = nbdkit.start(self.config)
-                await self._meet(self._server)
-                await converge(self.client, self._good, self.config)
-                await self._report("restarted", {"why": why})
-            except BlkrunError as error:
-                self._note(f"the server could not be restarted: {error}")
-                await asyncio.sleep(retry_s)
-                retry_s = min(retry_s * 2, _LAST_RETRY_S)
+    async def _recover(self) -> None:
+        """The conversation has ended: go on with the server if it is there, else start another.
+
+        One attempt a step; the time between attempts grows.
+        """
+        if self._client is not None:
+            await self._client.close()
+        try:
+            if nbdkit.answers(self.config.address):
+                await self._adopt()
             else:
-                self.started_server = True
-                return
+                await self._start_again()
+        except (BlkrunError, OSError) as error:
+            self._note(f"no server, trying again: {error}")
+            await asyncio.sleep(self._retry_s)
+            self._retry_s = min(self._retry_s * 2, _LAST_RETRY_S)
+        else:
+            self._retry_s = _FIRST_RETRY_S
+            self._settler.forget()  # what was pending for a client's sake may be due now
+
+    async def _start_again(self) -> None:
+        """A new server with the last good graph, or none at all."""
+        if self._death is None:
+            how = self._server.ended() if self._server is not None else None
+            self._death = how or "it went away"
+        server = self._server = nbdkit.start(self.config)
+        try:
+            await self._meet(server)
+            await converge(self.client, self._good, self.config)
+        except BlkrunError:
+            if self._listening is not None:
+                self._listening.cancel()
+            server.end()
+            raise
+        self.started_server = True
+        await self._report("restarted", {"why": self._death})
+        self._death = None
 
     # The file
 

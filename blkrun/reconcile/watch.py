@@ -39,6 +39,10 @@ def look(path: Path) -> Look | None:
     )
 
 
+_NEVER = Look((-1, -1), -1, -1, -1)
+"""No file looks like that."""
+
+
 class Settler:
     """Folds looks into "read it now".  Time is passed in."""
 
@@ -46,6 +50,10 @@ class Settler:
         self._known = known
         self._last = known
         self._since_ns = 0
+
+    def forget(self) -> None:
+        """Tell the file as it is now once more."""
+        self._known = _NEVER
 
     def observe(self, seen: Look | None, now_ns: int) -> bool:
         """Whether this look shows a change that has settled; each is told once."""

@@ -44,10 +44,14 @@ class Qmp:
     def __init__(self, control: Path) -> None:
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.socket.settimeout(PATIENCE_S)
-        self.socket.connect(str(control))
         self._file = self.socket.makefile("rb")
         self.events: list[dict[str, Any]] = []
-        self.greeting = self.read()
+        try:
+            self.socket.connect(str(control))
+            self.greeting = self.read()
+        except OSError:
+            self.close()
+            raise
 
     def read(self) -> dict[str, Any]:
         """The next message, or an empty dict at the end."""
@@ -149,9 +153,9 @@ class Service:
     @contextmanager
     def qmp(self) -> Iterator[Qmp]:
         """A conversation that is ready for commands."""
-        qmp = Qmp(self.control).negotiated()
+        qmp = Qmp(self.control)
         try:
-            yield qmp
+            yield qmp.negotiated()
         finally:
             qmp.close()
 

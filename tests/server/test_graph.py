@@ -14,12 +14,14 @@ from typing import Any
 import pytest
 
 from blkrun.errors import CommandError
-from blkrun.options import MemoryOptions
+from blkrun.options import MemoryOptions, ThrottleOptions
 from blkrun.server import graph as graph_module
 from blkrun.server.connection import Connection
 from blkrun.server.drivers.memory import Memory
+from blkrun.server.drivers.throttle import Throttle
 from blkrun.server.staging import MAX_DEPTH, Staging
 from tests.server.inprocess import (
+    PATIENCE_S,
     InProcess,
     Worker,
     eventually,
@@ -614,3 +616,117 @@ def test_queries_during_edits(server: InProcess) -> None:
                 rounds(server)
         finally:
             stop.set()
+
+
+# Requests of an earlier way
+
+
+class HeldFilter(Throttle):
+    """A filter that can hold a write before it looks at its edge."""
+
+    def __init__(self, name: str, file: str) -> None:
+        super().__init__(ThrottleOptions(node_name=name, file=file, throttle_group="free"))
+        self.go = threading.Event()
+        self.inside = threading.Event()
+
+    def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
+        """Wait inside, then go wherever the edge leads."""
+        self.inside.set()
+        assert self.go.wait(PATIENCE_S)
+        super().do_pwrite(buf, offset, flags)
+
+
+LEAVING = {
+    "taken out of the export": ("block-remove-node", {"parent": "vda", "child": "disk"}),
+    "its export deleted": ("block-export-del", {"id": "vda", "mode": "hard"}),
+}
+
+
+@pytest.mark.parametrize("how", LEAVING)
+def test_a_stray_request_stays_on_its_way(server: InProcess, how: str) -> None:
+    """A write inside a node that its export has lost does not follow the node's edge elsewhere."""
+    held = HeldFilter("t", "disk")
+    disk = server.graph.nodes["disk"]
+    server.graph.transaction([lambda staging: staging.add_node(held, {"file": disk})])
+    server.execute(*insert("vda", "disk", "t"))
+    server.add("memory", "other", size=SIZE)
+    scene = Scene(server)
+    writer = Worker(lambda: scene.client.pwrite(memoryview(b"x" * 512), 0, 0))
+    assert held.inside.wait(PATIENCE_S)
+
+    command, arguments = LEAVING[how]
+    server.execute(command, {**arguments, "node": "t"} if "parent" in arguments else arguments)
+    edit = Worker(lambda: server.execute(*set_edge("t", "file", "other")))
+    edit.join(0.05)
+    assert edit.is_alive(), "the edge was moved under a request"
+    held.go.set()
+    writer.finish()
+    edit.finish()
+
+    found = memoryview(bytearray(512))
+    server.graph.nodes["other"].do_pread(found, 0)
+    assert bytes(found) == bytes(512)
+    scene.disk.do_pread(found, 0)
+    assert bytes(found) == b"x" * 512
+    scene.end()
+
+
+@pytest.mark.usefixtures("_often")
+def test_an_export_that_comes_to_a_node_sees_all_of_the_edit(server: InProcess) -> None:
+    """In one transaction a node moves to another disk and an export to the node: no mixture."""
+    disk = server.graph.nodes["disk"]
+    disk.do_pwrite(memoryview(b"a" * 512), 0, 0)
+    server.add("memory", "other", size=SIZE)
+    server.graph.nodes["other"].do_pwrite(memoryview(b"b" * 512), 0, 0)
+    add_throttle(server, "t", "disk")
+    server.execute(*insert("vda", "disk", "t"))
+    export(server, "vdb", "other")
+    client = server.graph.connect("vdb", ignore)
+    done = threading.Event()
+
+    def read() -> None:
+        buffer = bytearray(512)
+        while not done.is_set():
+            client.pread(memoryview(buffer), 0, 0)
+            assert buffer[0] == ord("b")
+
+    with workers([read] * 3):
+        for _ in range(100):
+            server.transaction(
+                set_edge("vdb", "root", "t"),
+                set_edge("vda", "root", "disk"),
+                set_edge("t", "file", "other"),
+            )
+            server.transaction(
+                set_edge("vdb", "root", "other"),
+                set_edge("t", "file", "disk"),
+                set_edge("vda", "root", "t"),
+            )
+        done.set()
+    server.graph.disconnect(client)
+
+
+def test_added_and_dropped_in_one_transaction_is_closed(server: InProcess) -> None:
+    """A node that a transaction both adds and deletes gives back what it opened."""
+    server.transaction(
+        ("blockdev-add", throttle("t", "disk")),
+        ("blockdev-del", {"node-name": "t"}),
+    )
+    assert server.execute("x-blkrun-query-graph")["throttle-groups"][1]["members"] == []
+
+
+def test_inline_children_go_with_their_last_parent(server: InProcess) -> None:
+    """An inline child that loses its edge is deleted: nobody else could name it."""
+    child = {"driver": "memory", "size": SIZE}
+    server.execute("blockdev-add", {**throttle("t", "disk"), "file": child})
+    server.execute(*set_edge("t", "file", "disk"))
+    assert set(server.graph.nodes) == {"disk", "t"}
+
+
+def test_an_unexpected_error_is_answered(server: InProcess) -> None:
+    """A NUL in a path, which the driver's open cannot take, is an error and not silence."""
+    arguments = {"driver": "file", "node-name": "x", "path": "a\0b"}
+    kind, text = server.refused("blockdev-add", arguments)
+    assert kind == "GenericError"
+    assert "null byte" in text
+    assert "x" not in server.graph.nodes
