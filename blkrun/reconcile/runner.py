@@ -185,7 +185,7 @@ class Runner:
         server = self._server = nbdkit.start(self.config)
         try:
             await self._meet(server)
-            await converge(self.client, self._good, self.config)
+            await converge(self.client, self._last_good(), self.config)
         except BlkrunError:
             if self._listening is not None:
                 self._listening.cancel()
@@ -194,6 +194,13 @@ class Runner:
         self.started_server = True
         await self._report("restarted", {"why": self._death})
         self._death = None
+
+    def _last_good(self) -> GraphModel:
+        """What was in force; just after somebody's ``blkrun apply`` that is what the file says."""
+        if self._good_is_stale:
+            with contextlib.suppress(FileError):
+                return parse(read(self._shown), self._shown).graph
+        return self._good
 
     # The file
 

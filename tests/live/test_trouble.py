@@ -82,7 +82,7 @@ def test_what_apply_did_survives_the_server(serve: Serve) -> None:
     assert service.blkrun("apply", "--yes").returncode == 0
     os.kill(service.server_pid(), signal.SIGKILL)
     wait_for(lambda: "was restarted" in service.said(), "the server to be back")
-    assert set(service.live().exports) == {"vda"}
+    wait_for(lambda: set(service.live().exports) == {"vda"}, "the disk to be gone again")
 
 
 def test_the_server_dies_during_an_edit(serve: Serve) -> None:
