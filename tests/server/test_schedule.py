@@ -47,7 +47,7 @@ class Simulation:
             if self.schedule.arrive(member, direction, size, self.now_ns):
                 self._went(ticket)
             else:
-                member.queues[direction].append(ticket)
+                self.schedule.enqueue(member, direction, ticket)
 
     def run(self, until_s: float | None = None) -> None:
         """Fire whatever is due, in order of time; then it is ``until_s``."""
@@ -487,7 +487,7 @@ class Machine:
             self._went(number, member, direction)
         else:
             self.waiting[number] = (member, direction)
-            member.queues[direction].append(Ticket(512 * (1 + number % 5), number))
+            self.schedule.enqueue(member, direction, Ticket(512 * (1 + number % 5), number))
 
     def check(self) -> None:
         """The invariants."""

@@ -48,7 +48,8 @@ class Bucket:
 
     def leak(self, elapsed_ns: int) -> None:
         """Let ``elapsed_ns`` pass."""
-        self.level = max(self.level - self.average * elapsed_ns / NS_PER_S, 0.0)
+        level = self.level - self.average * elapsed_ns / NS_PER_S
+        self.level = level if level > 0.0 else 0.0  # noqa: FURB136 - max() is a call
         if self.burst_seconds > 1:
             self.burst_level = max(self.burst_level - self.burst * elapsed_ns / NS_PER_S, 0.0)
 
@@ -82,7 +83,7 @@ class Buckets:
     A direction looks at the totals and at its own: at most four.
     """
 
-    __slots__ = ("_bytes", "_named", "_operations", "_previous_ns", "limited", "limits")
+    __slots__ = ("_bytes", "_named", "_operations", "_previous_ns", "_sizes", "limited", "limits")
 
     def __init__(self, limits: ThrottleLimits, now_ns: int) -> None:
         self._previous_ns = now_ns
@@ -105,10 +106,9 @@ class Buckets:
         """The longest wait of the direction's buckets, after leaking up to now."""
         self._leak(now_ns)
         wait = 0
-        for bucket in self._bytes[direction]:
-            wait = max(wait, bucket.wait_ns())
-        for bucket in self._operations[direction]:
-            wait = max(wait, bucket.wait_ns())
+        for bucket, size in self._sizes[direction]:
+            if bucket.level > size or bucket.burst_seconds > 1:  # seldom: most have room
+                wait = max(wait, bucket.wait_ns())
         return wait
 
     def charge(self, direction: Direction, count: int) -> None:
@@ -134,6 +134,10 @@ class Buckets:
         self._named = {name: bucket for name in BUCKETS if (bucket := _bucket(limits, name, old))}
         self._bytes = self._by_direction("bps")
         self._operations = self._by_direction("iops")
+        self._sizes = tuple(
+            tuple((bucket, bucket.size()) for bucket in (*by_bytes, *by_operations))
+            for by_bytes, by_operations in zip(self._bytes, self._operations, strict=True)
+        )
         self.limited = tuple(
             bool(self._bytes[direction] or self._operations[direction]) for direction in Direction
         )

@@ -96,10 +96,11 @@ class ThrottleGroup:
         now_ns = self._clock()
         with self._lock:
             if self._schedule.arrive(member, direction, count, now_ns):
-                self._rearm()
+                if self._schedule.anybody_waits():
+                    self._rearm()
                 return 0
             ticket = Ticket(count, _Parking())
-            member.queues[direction].append(ticket)
+            self._schedule.enqueue(member, direction, ticket)
             self._rearm(besides=ticket)
         self._wait(ticket, direction)
         return self._clock() - now_ns

@@ -32,6 +32,9 @@ class Member:
     drains: int = 0
 
 
+_NOBODY = [0, 0]
+
+
 class Schedule:
     """Buckets, members in ring order, and for each direction the token and the armed member.
 
@@ -46,6 +49,7 @@ class Schedule:
         self._ring: list[Member] = []
         self._token: list[Member | None] = [None, None]
         self._armed: list[tuple[Member, int] | None] = [None, None]
+        self._waiting = [0, 0]
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -71,18 +75,35 @@ class Schedule:
     def arrive(self, member: Member, direction: Direction, count: int, now_ns: int) -> bool:
         """Whether a request of ``count`` bytes may go at once, and is charged.
 
-        If not, the caller puts a ticket into ``member.queues[direction]``; the member may have
-        been armed for it already.
+        If not, the caller has to ``enqueue`` it; the member may have been armed for it already.
         """
-        if member.drains or not self.buckets.limited[direction]:
-            self.buckets.charge(direction, count)
+        buckets = self.buckets
+        if member.drains or not buckets.limited[direction]:
+            buckets.charge(direction, count)
             return True
+        if not self._waiting[direction]:  # nearly always: no turns to take, nobody is armed
+            wait_ns = buckets.wait_ns(direction, now_ns)
+            if wait_ns == 0:
+                buckets.charge(direction, count)
+                return True
+            self._armed[direction] = (member, now_ns + wait_ns)
+            self._token[direction] = member
+            return False
         candidate = self._next(member, direction)
         if self._must_wait(candidate, direction, now_ns) or member.queues[direction]:
             return False
         self.buckets.charge(direction, count)
         self._dispatch(member, direction, now_ns)
         return True
+
+    def enqueue(self, member: Member, direction: Direction, ticket: Ticket) -> None:
+        """Make a request wait that ``arrive`` did not let go."""
+        member.queues[direction].append(ticket)
+        self._waiting[direction] += 1
+
+    def anybody_waits(self) -> bool:
+        """Whether any request is queued, in either direction."""
+        return self._waiting != _NOBODY
 
     def due_ns(self, direction: Direction) -> int | None:
         """When ``fire`` wants to be called, or None if nobody is armed."""
@@ -164,5 +185,6 @@ class Schedule:
 
     def _let_go(self, member: Member, direction: Direction) -> None:
         ticket = member.queues[direction].popleft()
+        self._waiting[direction] -= 1
         self.buckets.charge(direction, ticket.count)
         self._release(ticket)
