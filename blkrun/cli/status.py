@@ -53,16 +53,18 @@ def _print(name: str, address: ServerAddress, before: Graph, after: Graph) -> No
     uptime_s = after["uptime-ns"] / 1e9
     out.print(f"{name}: server {after['pid']}, up {uptime_s:.0f} s", soft_wrap=True)
     seconds = (after["now-ns"] - before["now-ns"]) / 1e9
-    out.print(_exports(address, before, after, seconds))
+    out.print(_exports(before, after, seconds))
     out.print(_nodes(before, after, seconds))
     if after["throttle-groups"]:
         out.print(_groups(after))
+    for export in after["exports"]:
+        out.print(address.uri(export["id"]))
     if report := after["reports"].get("config"):
         out.print(Text(f"last edit: {report['kind']} {report.get('summary', '')}".rstrip()))
 
 
-def _exports(address: ServerAddress, before: Graph, after: Graph, seconds: float) -> Table:
-    table = _table("EXPORT", "NODE", "SIZE", "MODE", "CLIENTS", "R/s", "W/s", "BW", "QD", "URI")
+def _exports(before: Graph, after: Graph, seconds: float) -> Table:
+    table = _table("EXPORT", "NODE", "SIZE", "MODE", "CLIENTS", "R/s", "W/s", "BW", "QD")
     for export in after["exports"]:
         table.add_row(
             export["id"],
@@ -71,7 +73,6 @@ def _exports(address: ServerAddress, before: Graph, after: Graph, seconds: float
             "rw" if export["writable"] else "ro",
             str(len(export["clients"])),
             *_rates(_find(before["exports"], "id", export["id"]), export, seconds),
-            address.uri(export["id"]),
         )
     return table
 

@@ -130,15 +130,15 @@ def _clear_socket(path: Path, what: str) -> None:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; if it was ours, its end is taken note of."""
+    """Whether a process runs; one that has ended and that its parent has not looked at does not."""
     with contextlib.suppress(ChildProcessError):
         if os.waitpid(pid, os.WNOHANG)[0]:
-            return False
+            return False  # it was ours: this took it off the process table
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True
+    return state != "Z"
 
 
 def check_python() -> None:
