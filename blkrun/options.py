@@ -12,6 +12,7 @@ Names on the wire and in TOML are kebab-case; here they are snake_case.  ``renam
 is the one place where that is converted.
 """
 
+from functools import cache
 from typing import Annotated, Any, ClassVar, Literal
 
 import msgspec
@@ -223,6 +224,20 @@ def extra_of(field_type: Any, key: str) -> Any:
             if found is not None:
                 return found
     return None
+
+
+fields_of = cache(msgspec.structs.fields)
+"""Looking them up again for each node took most of the time of a large plan."""
+
+
+def to_wire(options: "BlockdevOptions") -> dict[str, Any]:
+    """Options as blockdev-add takes them, without what is at its default."""
+    wire: dict[str, Any] = {"driver": options.__struct_config__.tag}
+    for field in fields_of(type(options)):
+        value = getattr(options, field.name)
+        if field.required or value != field.default:
+            wire[field.encode_name] = value
+    return wire
 
 
 def _edge_fields(options: type[BlockdevOptions]) -> dict[str, str]:

@@ -1,10 +1,8 @@
 """What a server reports, as the same frozen types that a file is read into."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from blkrun.decode import Problem, decode
@@ -13,9 +11,6 @@ from blkrun.model import GraphModel
 from blkrun.options import DRIVERS, BlockdevOptions, ExportOptions, ThrottleLimits
 
 S = TypeVar("S", bound=Struct)
-
-fields_of = cache(msgspec.structs.fields)
-"""Looking them up again for each node took most of the time of a large plan."""
 
 
 class Live(Struct, frozen=True, kw_only=True):
@@ -65,13 +60,3 @@ def _decode(struct: type[S], wire: Mapping[str, Any]) -> S:
     if decoded is None:
         raise BlkrunError(f"the server speaks of options unknown here: {problems[0].message}")
     return decoded
-
-
-def to_wire(options: BlockdevOptions) -> dict[str, Any]:
-    """Options as blockdev-add takes them, without what is at its default."""
-    wire: dict[str, Any] = {"driver": options.__struct_config__.tag}
-    for field in fields_of(type(options)):
-        value = getattr(options, field.name)
-        if field.required or value != field.default:
-            wire[field.encode_name] = value
-    return wire

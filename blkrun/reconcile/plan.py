@@ -27,8 +27,9 @@ from blkrun.options import (
     ExportOptions,
     ThrottleLimits,
     children_of,
+    fields_of,
+    to_wire,
 )
-from blkrun.reconcile.live import fields_of, to_wire
 from blkrun.units import format_bytes
 
 _EXPORT = "export "

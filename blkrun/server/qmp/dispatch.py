@@ -5,10 +5,9 @@ A command is a row: name, argument Struct, handler, one line of documentation.  
 of a bigger one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-import msgspec
 from msgspec import Struct
 
 from blkrun.decode import Kind, Path, Problem, decode
@@ -112,13 +111,3 @@ def dotted(path: Path) -> str:
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"
     return text.removeprefix(".")
-
-
-def wire_options(options: BlockdevOptions, children: Mapping[str, str]) -> dict[str, Any]:
-    """Options as blockdev-add takes them, with the edges as they are now and without defaults."""
-    wire: dict[str, Any] = {"driver": options.__struct_config__.tag}
-    for field in msgspec.structs.fields(options):
-        value = getattr(options, field.name)
-        if field.required or value != field.default:
-            wire[field.encode_name] = value
-    return wire | dict(children)

@@ -7,11 +7,12 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from blkrun.options import to_wire
 from blkrun.server.connection import describe as describe_connection
 from blkrun.server.context import Context
 from blkrun.server.export import Export
 from blkrun.server.node import Node
-from blkrun.server.qmp.dispatch import Command, NoArguments, arguments, wire_options
+from blkrun.server.qmp.dispatch import Command, NoArguments, arguments
 from blkrun.server.stats import Counters, sparse
 from blkrun.server.throttle.group import ThrottleGroup
 
@@ -52,7 +53,7 @@ def _filename(node: Node[Any]) -> str:
 
 
 def _option_tree(node: Node[Any]) -> dict[str, Any]:
-    tree = wire_options(node.options, {})
+    tree = to_wire(node.options)
     del tree["node-name"]
     for role, child in node.children.items():
         tree[role] = _option_tree(child)
@@ -199,7 +200,7 @@ def _node(node: Node[Any]) -> dict[str, Any]:
     counters = node.stats
     return {
         "node-name": node.name,
-        "options": wire_options(node.options, children_names(node)),
+        "options": to_wire(node.options) | children_names(node),
         "children": children_names(node),
         "is-filter": node.is_filter,
         "monitor-owned": node.monitor_owned,
