@@ -215,7 +215,12 @@ class Service:
 
 
 def tool(*command: str) -> str:
-    """Run a client tool; its output.  A failure shows what it said."""
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    """Run a client tool; its output.  A failure shows what it said.
+
+    Without file(1) on the machine nbdinfo prints bytes that are no text as a disk's content.
+    """
+    done = subprocess.run(
+        command, capture_output=True, text=True, errors="replace", timeout=60, check=False
+    )
     assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
     return done.stdout
