@@ -35,7 +35,10 @@ class BlockdevOptions(Struct, frozen=True, kw_only=True, rename="kebab", tag_fie
     """What every node has.  Subclasses are drivers; the tag is the driver's name."""
 
     reopenable: ClassVar[frozenset[str]] = frozenset()
-    """Fields (wire names) that ``blockdev-reopen`` may change, besides edges and read-only."""
+    """Fields (wire names) that ``blockdev-reopen`` may change, besides edges.
+
+    For any other the plan puts a new node in the old one's place.
+    """
 
     is_filter: ClassVar[bool] = False
     """One main child, ``file``, with the same data and size: may be inserted and removed live."""

@@ -1,4 +1,4 @@
-"""The command line: one file a command, each with HELP, ``add_arguments`` and ``run``.
+"""The command line: one file a command, each with ``add_arguments`` and ``run``.
 
 A command's module is imported only when it is called for, and nothing here imports Textual: the
 quick commands stay quick.  This is the edge where an error becomes an exit code and a message.

@@ -11,8 +11,6 @@ from blkrun.config.diagnostics import place
 from blkrun.errors import FileError
 from blkrun.model import GraphModel
 
-HELP = "check a file, and show everything that is wrong with it"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and --json."""

@@ -1,6 +1,6 @@
 """The runner: keeps a server equal to a file, for as long as it runs.
 
-One loop, one thing at a time: the file has changed → ``_edit``; the server has gone → ``_revive``.
+One loop, one thing at a time: the file has changed → ``_edit``; the server has gone → ``_recover``.
 What it did it reports through the server, so that every watcher sees one stream of events.  Its
 own death touches nothing: the next runner finds the server and goes on.
 """

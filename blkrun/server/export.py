@@ -16,11 +16,24 @@ two sees the other.
 import errno
 import threading
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from blkrun.options import BlockdevOptions, ExportOptions
 from blkrun.server.node import Extent, Node
 from blkrun.server.stats import Counters, Slot, merge_histograms, new_histogram
+
+
+@dataclass(frozen=True, slots=True)
+class UnderWay:
+    """One request that a thread was inside of when somebody looked."""
+
+    slot: Slot
+    sequence: int
+
+    def ended(self) -> bool:
+        """Whether that request is over; the thread may be in another by now."""
+        return not (self.slot.busy and self.slot.sequence == self.sequence)
 
 
 class Export:
@@ -74,11 +87,11 @@ class Export:
                     (self._past_write_latency, slot.write_latency)
                 )
 
-    def busy_slots(self) -> list[tuple[Slot, int]]:
-        """Slots inside a request now, each with its sequence number."""
+    def under_way(self) -> list["UnderWay"]:
+        """The requests that threads are inside of now."""
         with self._lock:
             slots = list(self._slots)
-        return [(slot, slot.sequence) for slot in slots if slot.busy]
+        return [UnderWay(slot, slot.sequence) for slot in slots if slot.busy]
 
     def totals(self) -> Counters:
         """The sum over all connections, past and present."""

@@ -25,10 +25,9 @@ from typing import Any
 from blkrun.errors import CommandError
 from blkrun.server.connection import Connection
 from blkrun.server.events import Events
-from blkrun.server.export import Export
+from blkrun.server.export import Export, UnderWay
 from blkrun.server.node import Node, Parent
 from blkrun.server.staging import Edge, Staging
-from blkrun.server.stats import Slot
 from blkrun.server.throttle.group import ThrottleGroup
 
 DRAIN_TIMEOUT_S = 30.0
@@ -133,7 +132,7 @@ class Graph:
                 export.shut_down()
         self._note_strays(before, after)
         self._update_detached(after)
-        suspects = [slot for export in self._in_use() for slot in export.busy_slots()]
+        suspects = [request for export in self._in_use() for request in export.under_way()]
         self._close_after_grace(gone_nodes, suspects)
         for export in gone_exports:
             self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})
@@ -201,12 +200,11 @@ class Graph:
         self, before: dict[Export, set[Node[Any]]], after: dict[Export, set[Node[Any]]]
     ) -> None:
         """Remember the requests that may still be inside nodes their export has lost."""
-        self._strays = [stray for stray in self._strays if not stray.ended()]
+        self._strays = [stray for stray in self._strays if not stray.request.ended()]
         for export, old in before.items():
             lost = frozenset(old - after.get(export, set()))
             if lost:
-                busy = export.busy_slots()
-                self._strays += [_Stray(slot, sequence, lost) for slot, sequence in busy]
+                self._strays += [_Stray(request, lost) for request in export.under_way()]
 
     def _await_strays(self, changing: Collection[object]) -> None:
         """Before a node's edge leads elsewhere: no request of an earlier way may be inside it.
@@ -218,7 +216,9 @@ class Graph:
         for node in nodes:
             node.drain_begin()
         try:
-            if not _wait_until(lambda: all(s.ended() for s in concerned), DRAIN_TIMEOUT_S):
+            if not _wait_until(
+                lambda: all(stray.request.ended() for stray in concerned), DRAIN_TIMEOUT_S
+            ):
                 raise CommandError(
                     "requests from before the last edit are still under way after "
                     f"{DRAIN_TIMEOUT_S:.0f} s; nothing was changed"
@@ -283,9 +283,9 @@ class Graph:
 
     def at_rest(self) -> bool:
         """Whether no request is under way anywhere."""
-        return not any(export.busy_slots() for export in self._in_use())
+        return not any(export.under_way() for export in self._in_use())
 
-    def _close_after_grace(self, nodes: list[Node[Any]], suspects: list[tuple[Slot, int]]) -> None:
+    def _close_after_grace(self, nodes: list[Node[Any]], suspects: list[UnderWay]) -> None:
         """Close removed nodes when the requests that were under way have ended.
 
         Nearly always that is now; a request that takes long is waited for in the background.
@@ -297,7 +297,7 @@ class Graph:
                 node.drain_begin()
 
         def ended() -> bool:
-            return not any(slot.busy and slot.sequence == seen for slot, seen in suspects)
+            return all(request.ended() for request in suspects)
 
         def close() -> None:
             _wait_until(ended, None)
@@ -314,13 +314,8 @@ class Graph:
 class _Stray:
     """A request that was under way when its export lost nodes that it may be inside of."""
 
-    slot: Slot
-    sequence: int
+    request: UnderWay
     lost: frozenset[Node[Any]]
-
-    def ended(self) -> bool:
-        """Whether that request is over."""
-        return not (self.slot.busy and self.slot.sequence == self.sequence)
 
 
 def _close(node: Node[Any]) -> None:
@@ -332,7 +327,7 @@ def _close(node: Node[Any]) -> None:
 
 
 def _is_at_rest(export: Export) -> bool:
-    return not export.busy_slots()
+    return not export.under_way()
 
 
 def nodes_below(root: Node[Any]) -> set[Node[Any]]:

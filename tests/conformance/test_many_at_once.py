@@ -186,7 +186,7 @@ def test_drained_section_under_load(disk: Subject) -> None:
         staging.commits.append(
             lambda: seen.append(
                 (
-                    len(export.busy_slots()),
+                    len(export.under_way()),
                     disk.node.stats.in_flight(),
                     disk.bottom.stats.in_flight(),
                 )

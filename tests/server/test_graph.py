@@ -179,7 +179,7 @@ def test_one_edge_never_closes_the_gate(server: InProcess, held: int) -> None:
     for above, below in (("c", "b"), ("b", "a"), ("a", "disk")):
         server.transaction(remove("vda", below, above), ("blockdev-del", {"node-name": above}))
     assert scene.client.export.root is scene.disk
-    assert len(scene.client.export.busy_slots()) == held
+    assert len(scene.client.export.under_way()) == held
     scene.end()
 
 

@@ -235,4 +235,4 @@ def test_slots_fold_into_the_export() -> None:
     assert seen() == before
     export.retire_slots(slots[2:])
     assert seen() == before
-    assert export.busy_slots() == []
+    assert export.under_way() == []
