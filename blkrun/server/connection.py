@@ -1,23 +1,31 @@
 """One NBD connection: nbdkit's handle, and the entrance to the graph.
 
 nbdkit calls these methods from the connection's worker threads, several at once.  Each does the
-same around its request: take the thread's slot, say busy, pass the gate, go down, count, leave.
-The read and the write, which are most of what happens, have that written out.
+same: say busy, enter the export's route, go down, and tell nbdkit of an error.  The read and the
+write, which are most of what happens, have that written out.
 """
 
 import threading
-from collections.abc import Callable
-from time import monotonic, perf_counter_ns
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
 
-from blkrun.server.export import Export
-from blkrun.server.node import Extent
-from blkrun.server.stats import Slot, bucket_of
+from blkrun.server.export import HELD, Export
+from blkrun.server.route import Route
 from blkrun.server.threads import KeptState, keep_thread_state, release_thread_states
-
-R = TypeVar("R")
+from blkrun.server.way import Extent
 
 _local = threading.local()
+
+
+class Worker:
+    """A worker thread of nbdkit's: whether it is inside a request."""
+
+    __slots__ = ("busy",)
+
+    def __init__(self) -> None:
+        self.busy = False
 
 
 class Connection:
@@ -34,152 +42,132 @@ class Connection:
         self.size_bytes = export.root.size_bytes
         self.writable = not export.options.read_only
         self.since = monotonic()
-        self.slots: list[Slot] = []
+        self.route = export.route
+        """What the export's was when this connection last looked."""
+        self.workers: list[Worker] = []
         self._kept: list[KeptState] = []
         self._report_error = report_error
 
     def close(self) -> None:
-        """All workers have ended: keep their counts, free their thread states."""
-        self.export.retire_slots(self.slots)
+        """All workers have ended: free their thread states."""
         _local.__dict__.clear()  # with one thread, this thread was the worker
         release_thread_states(self._kept)
-
-    def _first_request(self) -> Slot:
-        """Make this thread one of the connection's workers."""
-        slot = Slot()
-        self._kept.append(keep_thread_state())
-        self.slots.append(slot)
-        self.export.add_slot(slot)
-        _local.slot = slot
-        return slot
 
     def pread(self, buf: memoryview, offset: int, flags: int) -> None:
         """Fill ``buf`` from ``offset``."""
         del flags
         try:
-            slot: Slot = _local.slot
+            worker: Worker = _local.worker
         except AttributeError:
-            slot = self._first_request()
-        export = self.export
-        slot.busy = True
-        if export.gate is not None:
-            export.enter(slot)
-        slot.started += 1
-        begin_ns = perf_counter_ns()
+            worker = self._first_request()
+        worker.busy = True
+        route = self.route
+        route.in_flight = depth = route.in_flight + 1
+        if self.export.route is not route:
+            route, depth = self._change_route(route)
+        route.in_flight_max = max(route.in_flight_max, depth)
         try:
-            export.root.pread(buf, offset)
+            route.pread(buf, offset)
         except BaseException as error:
-            slot.failed_rd_operations += 1
             self._report_error(error)
             raise
-        else:
-            elapsed_ns = perf_counter_ns() - begin_ns
-            slot.rd_bytes += len(buf)
-            slot.rd_operations += 1
-            slot.rd_total_time_ns += elapsed_ns
-            slot.read_latency[bucket_of(elapsed_ns)] += 1
         finally:
-            slot.sequence += 1
-            slot.busy = False
+            worker.busy = False
 
     def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Write all of ``buf``."""
         try:
-            slot: Slot = _local.slot
+            worker: Worker = _local.worker
         except AttributeError:
-            slot = self._first_request()
-        export = self.export
-        slot.busy = True
-        if export.gate is not None:
-            export.enter(slot)
-        slot.started += 1
-        begin_ns = perf_counter_ns()
+            worker = self._first_request()
+        worker.busy = True
+        route = self.route
+        route.in_flight = depth = route.in_flight + 1
+        if self.export.route is not route:
+            route, depth = self._change_route(route)
+        route.in_flight_max = max(route.in_flight_max, depth)
         try:
-            export.root.pwrite(buf, offset, flags)
+            route.pwrite(buf, offset, flags)
         except BaseException as error:
-            slot.failed_wr_operations += 1
             self._report_error(error)
             raise
-        else:
-            elapsed_ns = perf_counter_ns() - begin_ns
-            slot.wr_bytes += len(buf)
-            slot.wr_operations += 1
-            slot.wr_total_time_ns += elapsed_ns
-            slot.write_latency[bucket_of(elapsed_ns)] += 1
         finally:
-            slot.sequence += 1
-            slot.busy = False
+            worker.busy = False
 
     def zero(self, count: int, offset: int, flags: int) -> None:
-        """Make a range read as zeroes.  Counted as a write, as QEMU does."""
-        self._counted("wr", lambda: self.export.root.zero(count, offset, flags), count)
+        """Make a range read as zeroes."""
+        with self._inside() as route:
+            route.zero(count, offset, flags)
 
     def trim(self, count: int, offset: int, flags: int) -> None:
         """Discard a range."""
-        self._counted("unmap", lambda: self.export.root.trim(count, offset, flags), count)
+        with self._inside() as route:
+            route.trim(count, offset, flags)
 
     def flush(self, flags: int) -> None:
         """Make every acknowledged write durable."""
         del flags
-        self._counted("flush", self._flush_root, 0)
-
-    def _flush_root(self) -> None:
-        self.export.root.flush()  # looked up only now, inside the gate
+        with self._inside() as route:
+            route.flush()
 
     def extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """What is allocated where."""
         del flags
-        return self._inside(lambda slot: self.export.root.extents(count, offset))  # noqa: ARG005
+        with self._inside() as route:
+            return route.extents(count, offset)
 
     def cache(self, count: int, offset: int, flags: int) -> None:
         """Prefetch a range."""
         del flags
-        self._inside(lambda slot: self.export.root.cache(count, offset))  # noqa: ARG005
+        with self._inside() as route:
+            route.cache(count, offset)
 
-    def _counted(self, kind: str, work: Callable[[], None], count: int) -> None:
-        def run(slot: Slot) -> None:
-            slot.started += 1
-            begin_ns = perf_counter_ns()
-            try:
-                work()
-            except BaseException:
-                _count(slot, f"failed_{kind}_operations", 1)
-                raise
-            _count(slot, f"{kind}_total_time_ns", perf_counter_ns() - begin_ns)
-            if count:
-                _count(slot, f"{kind}_bytes", count)
-            _count(slot, f"{kind}_operations", 1)
-
-        self._inside(run)
-
-    def _inside(self, work: Callable[[Slot], R]) -> R:
+    @contextmanager
+    def _inside(self) -> Iterator[Route]:
         try:
-            slot: Slot = _local.slot
+            worker: Worker = _local.worker
         except AttributeError:
-            slot = self._first_request()
-        slot.busy = True
-        self.export.enter(slot)
+            worker = self._first_request()
+        worker.busy = True
+        route = self.route
+        route.in_flight = depth = route.in_flight + 1
+        if self.export.route is not route:
+            route, depth = self._change_route(route)
+        route.in_flight_max = max(route.in_flight_max, depth)
         try:
-            return work(slot)
+            yield route
         except BaseException as error:
             self._report_error(error)
             raise
         finally:
-            slot.sequence += 1
-            slot.busy = False
+            worker.busy = False
 
+    def _first_request(self) -> Worker:
+        """Make this thread one of the connection's workers."""
+        worker = Worker()
+        self._kept.append(keep_thread_state())
+        self.workers.append(worker)
+        _local.worker = worker
+        return worker
 
-def _count(slot: Slot, name: str, amount: int) -> None:
-    """Only the slot's own thread comes here."""
-    setattr(slot, name, getattr(slot, name) + amount)
+    def _change_route(self, route: Route) -> tuple[Route, int]:
+        """Leave a route that the export has no more, wait at its gate, and enter the new one."""
+        export = self.export
+        while True:
+            route.in_flight -= 1
+            while (gate := export.gate) is not None:
+                gate.wait()
+            route = self.route = export.route
+            route.in_flight = depth = route.in_flight + 1
+            if export.route is route and route is not HELD:
+                return route, depth
 
 
 def describe(connection: Connection) -> dict[str, Any]:
     """For ``x-blkrun-query-graph``."""
-    busy = sum(slot.busy for slot in connection.slots)
     return {
         "id": connection.number,
         "writable": connection.writable,
         "connected-seconds": round(monotonic() - connection.since, 3),
-        "in-flight": busy,
+        "in-flight": sum(worker.busy for worker in connection.workers),
     }

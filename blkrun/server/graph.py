@@ -3,9 +3,9 @@
 ``transaction`` runs actions on a :class:`Staging`; if they and the final check succeed, ``commit``
 makes it live, with requests in flight:
 
-1. exports below which several live edges change, or a node is disturbed (reopened, replaced),
-   are drained, so that no request sees half of an edit; where one edge changes, nothing stops;
-2. edges are swapped, each by one store, and groups retuned;
+1. exports below which a node is disturbed (reopened, replaced), or that would see more than one
+   store, are drained, so that no request sees half of an edit; elsewhere nothing stops;
+2. edges are changed, groups retuned, and the exports get their new routes, each by one store;
 3. nodes no longer under any export let their waiting requests go;
 4. after the grace period, when every request that could have seen them has ended, removed nodes
    are closed.
@@ -18,15 +18,16 @@ import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from time import monotonic, sleep
 from typing import Any
 
 from blkrun.errors import CommandError
 from blkrun.server.connection import Connection
 from blkrun.server.events import Events
-from blkrun.server.export import Export, UnderWay
+from blkrun.server.export import Export
 from blkrun.server.node import Node, Parent
+from blkrun.server.route import Route
+from blkrun.server.routing import Entry, Routes, resolve
 from blkrun.server.staging import Edge, Staging
 from blkrun.server.throttle.group import ThrottleGroup
 
@@ -52,7 +53,8 @@ class Graph:
         self.groups: dict[str, ThrottleGroup] = {}
         self.memberships: dict[Node[Any], ThrottleGroup] = {}
         self.exports: dict[str, Export] = {}
-        self._strays: list[_Stray] = []
+        self._routes: Routes = {}
+        self._replaced: list[_Replaced] = []
         self._connections: dict[int, Connection] = {}
         self._connections_lock = threading.Lock()  # the dict above and the number below
         self._last_connection = 0
@@ -88,11 +90,6 @@ class Graph:
         with self._connections_lock:
             return [client for client in self._connections.values() if client.export is export]
 
-    def _in_use(self) -> set[Export]:
-        """Exports that clients have open, deleted ones too: requests may be under way there."""
-        with self._connections_lock:
-            return {client.export for client in self._connections.values()}
-
     # Edits
 
     def transaction(
@@ -117,23 +114,19 @@ class Graph:
 
     def _commit(self, staging: Staging) -> None:
         """Make the staged graph live.  Draining may fail, before anything is changed."""
-        swaps = {edge: node for edge, node in staging.edges.items() if self._is_swap(edge, node)}
-        before = self._reach()
-        after = {export: staging.below(export) for export in staging.exports.values()}
-        sizes = {node: staging.size(node) for node in staging.nodes.values()}
+        swaps = {edge for edge, node in staging.edges.items() if self._is_swap(edge, node)}
         staged = set(staging.nodes.values())
         gone_exports = [e for e in self.exports.values() if e not in staging.exports.values()]
         gone_nodes = [node for node in self.nodes.values() if node not in staged]
         gone_nodes += staging.leftovers()
-        self._await_strays({parent for parent, _ in swaps} | staging.disturbed)
-        with self._drained(self._to_drain(staging, swaps, before, after)), self.swapping:
-            self._swap(staging, sizes, before)
+        sizes = {node: staging.size(node) for node in staging.nodes.values()}
+        self._await_strays({parent for parent, _ in swaps if _chooses(parent)} | staging.disturbed)
+        with self._drained(self._to_drain(staging, swaps)), self.swapping:
+            self._swap(staging, sizes)
             for export in gone_exports:
                 export.shut_down()
-        self._note_strays(before, after)
-        self._update_detached(after)
-        suspects = [request for export in self._in_use() for request in export.under_way()]
-        self._close_after_grace(gone_nodes, suspects)
+            self._reroute()
+        self._close_after_grace(gone_nodes)
         for export in gone_exports:
             self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})
 
@@ -144,32 +137,21 @@ class Graph:
         old = parent.children.get(role)
         return old is not None and old is not node
 
-    def _swap(
-        self,
-        staging: Staging,
-        sizes: dict[Node[Any], int],
-        before: dict[Export, set[Node[Any]]],
-    ) -> None:
-        """From here on nothing can fail.
-
-        Edges that no request can see yet come first, so that what a request finds is whole.
-        """
+    def _swap(self, staging: Staging, sizes: dict[Node[Any], int]) -> None:
+        """From here on nothing can fail."""
         staging.committed = True
         for node, size_bytes in sizes.items():
             node.size_bytes = size_bytes
         for commit in staging.commits:
             commit()
-        live: set[object] = set(before).union(*before.values())
-        for (parent, role), node in sorted(
-            staging.edges.items(), key=lambda item: item[0][0] in live
-        ):
+        for (parent, role), node in staging.edges.items():
             parent.attach(role, node)
         self.nodes, self.exports = staging.nodes, staging.exports
         self.groups, self.memberships = staging.groups, staging.memberships
-        self._refresh_parents()
         for group, limits in staging.limits.items():
             if group.limits != limits:
                 group.retune(limits)
+        self._refresh_parents()
 
     def _refresh_parents(self) -> None:
         for node in self.nodes.values():
@@ -179,45 +161,74 @@ class Graph:
             for role, child in parent.children.items():
                 child.parents.add((parent, role))
 
-    @staticmethod
-    def _to_drain(
-        staging: Staging,
-        swaps: Collection[Edge],
-        before: dict[Export, set[Node[Any]]],
-        after: dict[Export, set[Node[Any]]],
-    ) -> list[Export]:
-        """Live exports for which the edit is more than one store, on the old way or the new."""
-        parents = [parent for parent, _ in swaps]
+    def _reroute(self) -> None:
+        """Work out the routes anew, and send requests along those that are new.
+
+        An export whose gate is closed gets its route when the gate opens.
+        """
+        self._update_detached()
+        old, self._routes = (
+            self._routes,
+            resolve(self.exports.values(), self.nodes.values(), self._routes),
+        )
+        for entry, route in old.items():
+            if self._routes.get(entry) is not route:
+                self._replaced.append(_Replaced(entry, route))
+        for export in self.exports.values():
+            if export.gate is None:
+                export.route = self._routes[export]
+        for node in self.nodes.values():
+            node.route = self._routes.get(node)
+        self._settle()
+
+    def _settle(self) -> None:
+        """Fold the counts of routes that have been left into their nodes, and list the others."""
+        busy = [each.route for each in self._replaced if each.under_way()]
+        kept = set(busy).union(*(route.routes_below() for route in busy))
+        left = [each for each in self._replaced if each.route not in kept]
+        self._replaced = [each for each in self._replaced if each.route in kept]
+        for each in left:
+            each.fold()
+        places: list[Export | Node[Any]] = [*self.exports.values(), *self.nodes.values()]
+        for place in places:
+            place.routes = []
+        for entry, route in self._routes.items():
+            _note(entry, route)
+        for each in self._replaced:
+            _note(each.entry, each.route)
+
+    def _to_drain(self, staging: Staging, swaps: Collection[Edge]) -> list[Export]:
+        """Live exports whose requests would see more than one store, on the old way or the new.
+
+        A route is one store, however many edges it was made from; a node with edges of its own
+        to choose from looks at them per request.
+        """
+        choosing = {parent for parent, _ in swaps if _chooses(parent)}
         chosen = []
-        for export, old in before.items():
-            below = old | after.get(export, set())
-            stores = sum(parent is export or parent in below for parent in parents)
-            if stores > 1 or staging.disturbed & below:
+        for export in self.exports.values():
+            below = nodes_below(export.root)
+            if export in staging.exports.values():
+                below |= staging.below(export)
+            if staging.disturbed & below or (len(swaps) > 1 and not choosing.isdisjoint(below)):
                 chosen.append(export)
         return chosen
 
-    def _note_strays(
-        self, before: dict[Export, set[Node[Any]]], after: dict[Export, set[Node[Any]]]
-    ) -> None:
-        """Remember the requests that may still be inside nodes their export has lost."""
-        self._strays = [stray for stray in self._strays if not stray.request.ended()]
-        for export, old in before.items():
-            lost = frozenset(old - after.get(export, set()))
-            if lost:
-                self._strays += [_Stray(request, lost) for request in export.under_way()]
-
     def _await_strays(self, changing: Collection[object]) -> None:
-        """Before a node's edge leads elsewhere: no request of an earlier way may be inside it.
+        """Before a node changes: no request of an earlier route may be inside it.
 
         Draining does not find these: their export does not reach the node any more.
         """
-        concerned = [stray for stray in self._strays if not stray.lost.isdisjoint(changing)]
-        nodes = set().union(*(stray.lost for stray in concerned))
+        concerned = [
+            each
+            for each in self._replaced
+            if each.under_way() and not each.route.reach().isdisjoint(changing)
+        ]
+        nodes = set().union(*(each.route.reach() for each in concerned))
         for node in nodes:
             node.drain_begin()
         try:
             if not _wait_until(
-                lambda: all(stray.request.ended() for stray in concerned), DRAIN_TIMEOUT_S
+                lambda: not any(each.under_way() for each in concerned), DRAIN_TIMEOUT_S
             ):
                 raise CommandError(
                     "requests from before the last edit are still under way after "
@@ -227,13 +238,9 @@ class Graph:
             for node in nodes:
                 node.drain_end()
 
-    def _reach(self) -> dict[Export, set[Node[Any]]]:
-        """The nodes below each export, now."""
-        return {export: nodes_below(export.root) for export in self.exports.values()}
-
-    def _update_detached(self, reach: dict[Export, set[Node[Any]]]) -> None:
+    def _update_detached(self) -> None:
         """A node that has left every export holds nobody back; one that is back, does again."""
-        attached = set().union(*reach.values())
+        attached = set().union(*(nodes_below(export.root) for export in self.exports.values()))
         for node in self.nodes.values():
             detached = node not in attached
             if detached and not node.detached:
@@ -248,14 +255,13 @@ class Graph:
     def _drained(self, exports: Collection[Export]) -> Iterator[None]:
         """Hold new requests at the exports, let throttled ones go, wait for the last to end."""
         nodes = set().union(*(nodes_below(export.root) for export in exports))
-        gates = {export: threading.Event() for export in exports}
-        for export, gate in gates.items():
-            export.gate = gate
+        for export in exports:
+            export.close_gate()
         for node in nodes:
             node.drain_begin()
         try:
             for export in exports:
-                if not _wait_until(partial(_is_at_rest, export), DRAIN_TIMEOUT_S):
+                if not _wait_until(export.at_rest, DRAIN_TIMEOUT_S):
                     raise CommandError(
                         f"Export '{export.name}' did not come to rest within "
                         f"{DRAIN_TIMEOUT_S:.0f} s; nothing was changed"
@@ -264,9 +270,11 @@ class Graph:
         finally:
             for node in nodes:
                 node.drain_end()
-            for export, gate in gates.items():
-                export.gate = None
-                gate.set()
+            for export in exports:
+                if export in self._routes:
+                    export.open_gate(self._routes[export])
+                else:
+                    export.open_gate(export.route)
 
     def let_all_go(self) -> None:
         """Before the server ends: no request waits in a throttle any more."""
@@ -283,10 +291,11 @@ class Graph:
 
     def at_rest(self) -> bool:
         """Whether no request is under way anywhere."""
-        return not any(export.under_way() for export in self._in_use())
+        routes = (*self._routes.values(), *(each.route for each in self._replaced))
+        return not any(route.in_flight for route in routes)
 
-    def _close_after_grace(self, nodes: list[Node[Any]], suspects: list[UnderWay]) -> None:
-        """Close removed nodes when the requests that were under way have ended.
+    def _close_after_grace(self, nodes: list[Node[Any]]) -> None:
+        """Close removed nodes when the requests that may be inside have ended.
 
         Nearly always that is now; a request that takes long is waited for in the background.
         """
@@ -295,9 +304,10 @@ class Graph:
         for node in nodes:
             if not node.detached:
                 node.drain_begin()
+        inside = [each for each in self._replaced if each.under_way()]
 
         def ended() -> bool:
-            return all(request.ended() for request in suspects)
+            return not any(each.under_way() for each in inside)
 
         def close() -> None:
             _wait_until(ended, None)
@@ -311,11 +321,36 @@ class Graph:
 
 
 @dataclass(frozen=True, slots=True)
-class _Stray:
-    """A request that was under way when its export lost nodes that it may be inside of."""
+class _Replaced:
+    """A route that was an entry's, and that some requests may still be on."""
 
-    request: UnderWay
-    lost: frozenset[Node[Any]]
+    entry: Entry
+    route: Route
+
+    def under_way(self) -> bool:
+        """Whether a request is inside.  Those inside the graph are part of one of a client."""
+        return self.route.in_flight > 0
+
+    def fold(self) -> None:
+        """Nobody will be counted here any more: hand the counts on."""
+        for place in _places(self.entry, self.route):
+            place.past.add(self.route)
+            place.past.in_flight = 0  # one that looks in and turns round may have been counted
+
+
+def _note(entry: Entry, route: Route) -> None:
+    for place in _places(entry, route):
+        place.routes.append(route)
+
+
+def _places(entry: Entry, route: Route) -> list[Export | Node[Any]]:
+    """Who has seen what a route has counted."""
+    return [entry, *route.nodes] if isinstance(entry, Export) else [*route.nodes]
+
+
+def _chooses(parent: Parent) -> bool:
+    """Whether a parent looks at its edges per request."""
+    return isinstance(parent, Node) and not parent.passes_on
 
 
 def _close(node: Node[Any]) -> None:
@@ -324,10 +359,6 @@ def _close(node: Node[Any]) -> None:
         node.close()
     except OSError as error:
         print(f"closing {node.name}: {error}", file=sys.stderr)  # noqa: T201 - the server's log
-
-
-def _is_at_rest(export: Export) -> bool:
-    return not export.under_way()
 
 
 def nodes_below(root: Node[Any]) -> set[Node[Any]]:

@@ -1,9 +1,9 @@
 """Nodes: what every driver is, and the pass-through that every filter starts from.
 
-A request goes down as one call per node, ``child.pread(buf, offset)``.  That entry, the same
-for all drivers, counts; the driver's own work is in ``do_pread`` and its siblings.  A driver
-overrides only what it changes: a filter's defaults hand everything to its child, a backend's
-defaults give what can be emulated (zero → write zeroes) and ignore what is only advice.
+A driver says in ``lower`` what a request does at its node.  A filter's default is to do nothing;
+it overrides what it changes.  A backend's defaults are its ``do_pread`` and its siblings, which
+give what can be emulated (zero → write zeroes) and ignore what is only advice.  Counting, times
+and depths are the business of the routes that are made of this (see ``blkrun.server.route``).
 
 Errors are ``OSError`` with the errno for the client, and reach it unchanged.
 """
@@ -13,23 +13,18 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from blkrun.options import BlockdevOptions
-from blkrun.server.stats import Counters
+from blkrun.server.route import Key, Route
+from blkrun.server.stats import Tally, total
+from blkrun.server.way import (
+    EXTENT_DATA,
+    FLAG_FAST_ZERO,
+    FLAG_FUA,
+    Extent,
+    Way,
+)
 
 if TYPE_CHECKING:
     from blkrun.server.staging import Staging
-
-FLAG_MAY_TRIM = 1
-FLAG_FUA = 2
-FLAG_FAST_ZERO = 8
-"""nbdkit's request flags (nbdkit-plugin(3)); they travel down the graph as they came."""
-
-EXTENT_DATA = 0
-EXTENT_HOLE = 1
-EXTENT_ZERO = 2
-"""NBD's base:allocation bits."""
-
-Extent = tuple[int, int, int]
-"""(offset, length, EXTENT_* bits)"""
 
 _ZERO_CHUNK_BYTES = 2**20
 _ZEROES = memoryview(bytes(_ZERO_CHUNK_BYTES))
@@ -52,11 +47,13 @@ class Node(Generic[O]):
     """A vertex of the graph.  ``children`` is role → node; each edge is an attribute as well.
 
     Life: ``Driver(options)``, ``attach`` for every edge, ``open``, requests, ``close``.  Edges are
-    changed only by a transaction's commit, by one attribute store that requests see at once.
+    changed only by a transaction's commit.
     """
 
     driver: ClassVar[str]
     is_filter: ClassVar[bool] = False
+    passes_on: ClassVar[bool] = False
+    """Each request goes on to ``file``, once and whole: see ``lower``."""
 
     def __init__(self, options: O) -> None:
         self.options = options
@@ -64,7 +61,9 @@ class Node(Generic[O]):
         self.monitor_owned = True
         self.children: dict[str, Node[Any]] = {}
         self.parents: set[tuple[Parent, str]] = set()  # kept by Graph, for control only
-        self.stats = Counters()
+        self.past = Tally()  # of routes that are no more
+        self.routes: list[Route] = []  # those that lead through here; kept by Graph
+        self.route: Route | None = None  # the one that begins here, if one does; kept by Graph
         self.size_bytes = 0
         self.detached = False
         self._drains = 0
@@ -72,7 +71,7 @@ class Node(Generic[O]):
     # Control: called by one thread at a time, under the graph's lock.
 
     def attach(self, role: str, child: "Node[Any]") -> None:
-        """Point the edge ``role`` at ``child``: from here on every new request goes there."""
+        """Point the edge ``role`` at ``child``."""
         self.children[role] = child
         setattr(self, role.replace("-", "_"), child)
 
@@ -117,76 +116,73 @@ class Node(Generic[O]):
         """Driver-specific numbers for ``x-blkrun-query-graph``."""
         return {}
 
-    # Requests: called by any number of threads.
+    # Requests
+
+    def form(self) -> Key:
+        """What ``lower`` depends on: while this is equal, so is what ``lower`` gives."""
+        return (self, self.options)
+
+    def may_wait(self) -> bool:
+        """Whether requests may be held back here: times and depths below are others then."""
+        return False
+
+    def lower(self, below: Way) -> Way:
+        """What a request does from here on, ``below`` being what it does from ``file`` on.
+
+        ``below`` is called once by each request that gets so far; so say nodes that pass requests
+        on.  For all others, these defaults, requests end here, and what the driver asks of its
+        children are requests of its own, made by ``self.file.pread`` and its siblings.
+        """
+        del below
+        return Way(
+            self.do_pread,
+            self.do_pwrite,
+            self._zero_or_write,
+            self.do_trim,
+            self.do_flush,
+            self.do_extents,
+            self.do_cache,
+        )
+
+    @property
+    def entrance(self) -> Way:
+        """Where requests made inside the graph come in: by formats, jobs, tests."""
+        if self.route is None:
+            raise AssertionError(f"nobody was said to make requests at {self.name}")
+        return self.route.entrance
+
+    @property
+    def stats(self) -> Tally:
+        """What has passed this node since it was opened."""
+        return total((self.past, *self.routes))
 
     def pread(self, buf: memoryview, offset: int) -> None:
         """Fill ``buf`` from ``offset``."""
-        stats = self.stats
-        stats.started += 1
-        try:
-            self.do_pread(buf, offset)
-        except BaseException:
-            stats.failed_rd_operations += 1
-            raise
-        length = len(buf)  # not in the next line: a call would let another thread in between
-        stats.rd_bytes += length
-        stats.rd_operations += 1
+        self.entrance.pread(buf, offset)
 
     def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Write all of ``buf``; FLAG_FUA: it is durable on return."""
-        stats = self.stats
-        stats.started += 1
-        try:
-            self.do_pwrite(buf, offset, flags)
-        except BaseException:
-            stats.failed_wr_operations += 1
-            raise
-        length = len(buf)
-        stats.wr_bytes += length
-        stats.wr_operations += 1
+        self.entrance.pwrite(buf, offset, flags)
 
     def zero(self, count: int, offset: int, flags: int) -> None:
         """Make a range read as zeroes; where the driver cannot, write them."""
-        stats = self.stats
-        stats.started += 1
-        try:
-            self._zero_or_write(count, offset, flags)
-        except BaseException:
-            stats.failed_wr_operations += 1
-            raise
-        stats.wr_bytes += count
-        stats.wr_operations += 1
+        self.entrance.zero(count, offset, flags)
 
     def trim(self, count: int, offset: int, flags: int) -> None:
         """The range is not needed any more.  Advice, but FLAG_FUA is not."""
-        stats = self.stats
-        stats.started += 1
-        try:
-            self.do_trim(count, offset, flags)
-        except BaseException:
-            stats.failed_unmap_operations += 1
-            raise
-        stats.unmap_bytes += count
-        stats.unmap_operations += 1
+        self.entrance.trim(count, offset, flags)
 
     def flush(self) -> None:
         """All writes acknowledged before this are durable on return."""
-        stats = self.stats
-        stats.started += 1
-        try:
-            self.do_flush()
-        except BaseException:
-            stats.failed_flush_operations += 1
-            raise
-        stats.flush_operations += 1
+        self.entrance.flush()
 
     def extents(self, count: int, offset: int) -> list[Extent]:
         """What is known of a range: in order, without gaps, from ``offset`` on."""
-        return self.do_extents(count, offset)
+        return self.entrance.extents(count, offset)
 
     def cache(self, count: int, offset: int) -> None:
         """Prefetch a range.  Advice."""
-        self.do_cache(count, offset)
+        self.entrance.cache(count, offset)
 
     # What drivers implement; these defaults are a backend's.
 
@@ -237,35 +233,22 @@ class Node(Generic[O]):
 
 
 class Filter(Node[O]):
-    """Passes everything to ``file``: same data, same size."""
+    """Passes everything to ``file``: same data, same size.
+
+    A subclass overrides ``lower`` for the requests that it does something about::
+
+        def lower(self, below: Way) -> Way:
+            def pwrite(buf: memoryview, offset: int, flags: int) -> None:
+                ...
+                below.pwrite(buf, offset, flags)
+
+            return below._replace(pwrite=pwrite)
+    """
 
     is_filter = True
+    passes_on = True
     file: Node[Any]
 
-    def do_pread(self, buf: memoryview, offset: int) -> None:
-        """Pass on."""
-        self.file.pread(buf, offset)
-
-    def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
-        """Pass on."""
-        self.file.pwrite(buf, offset, flags)
-
-    def do_zero(self, count: int, offset: int, flags: int) -> None:
-        """Pass on."""
-        self.file.zero(count, offset, flags)
-
-    def do_trim(self, count: int, offset: int, flags: int) -> None:
-        """Pass on."""
-        self.file.trim(count, offset, flags)
-
-    def do_flush(self) -> None:
-        """Pass on."""
-        self.file.flush()
-
-    def do_extents(self, count: int, offset: int) -> list[Extent]:
-        """Pass on."""
-        return self.file.extents(count, offset)
-
-    def do_cache(self, count: int, offset: int) -> None:
-        """Pass on."""
-        self.file.cache(count, offset)
+    def lower(self, below: Way) -> Way:
+        """Nothing to do here."""
+        return below

@@ -1,137 +1,169 @@
 """Counters that are exact under any load, and latency histograms.
 
-Two ways to be exact without a lock on the data path:
+Many threads write one tally, without a lock: each update is ``self.x += n`` on an attribute that
+holds an int, or ``histogram[i] += 1``.  CPython with a GIL switches threads only where the
+interpreter checks for it: at calls and backward jumps, never between the load, the addition of
+two ints and the store.  ``tests/server/test_stats.py`` hammers this with a switch interval of a
+microsecond, and the plugin refuses a free-threaded interpreter.
 
-* a :class:`Slot` has a single writer, the worker thread that owns it; readers only add slots up;
-* a node's :class:`Counters` have many writers, but each update is ``self.x += n`` on an attribute
-  that holds an int.  CPython with a GIL switches threads only where the interpreter checks for
-  it: at calls and backward jumps, never between the load, the addition of two ints and the
-  store.  ``tests/server/test_stats.py`` hammers this with a switch interval of a microsecond, and
-  the plugin refuses a free-threaded interpreter.
-
-Counter names are QEMU's (query-blockstats).  As in QEMU an operation is counted when it is done.
+As in QEMU an operation is counted when it is done; what failed counts no bytes and no time.
 """
 
+from bisect import bisect_left
+from collections import defaultdict
 from collections.abc import Iterable
+from itertools import accumulate
+from operator import attrgetter
 from typing import Final
 
-HISTOGRAM_SUB_BITS: Final = 3
-HISTOGRAM_SIZE: Final = 41 << HISTOGRAM_SUB_BITS
-"""Eight buckets per power of two (an error of at most 1/8), from 8 ns to 2^40 ns (18 minutes)."""
+SUB_BITS: Final = 4
+"""Sixteen buckets a power of two: the middle of a bucket is at most 1/32 wrong."""
 
-_BOTTOM_NS: Final = 8
-_TOP_NS: Final = 2**40 - 1
-
-COUNTERS: Final = (
-    "rd_bytes",
-    "wr_bytes",
-    "unmap_bytes",
-    "rd_operations",
-    "wr_operations",
-    "flush_operations",
-    "unmap_operations",
-    "failed_rd_operations",
-    "failed_wr_operations",
-    "failed_flush_operations",
-    "failed_unmap_operations",
-    "rd_total_time_ns",
-    "wr_total_time_ns",
-    "flush_total_time_ns",
-    "unmap_total_time_ns",
-)
-
-_ALL: Final = (*COUNTERS, "started")
-_FINISHED: Final = tuple(name for name in COUNTERS if name.endswith("_operations"))
+Histogram = defaultdict[int, int]
+"""Bucket's index → operations; buckets appear when they are first hit."""
 
 
-class Counters:
-    """Operations, bytes, errors and time by kind; ``started`` counts every beginning."""
+def index_of(duration_ns: int) -> int:
+    """The bucket of a duration.  Below 16 ns all are one; there is no upper end.
 
-    __slots__ = _ALL
+    ``Route`` has this written out for reads and writes.
+    """
+    bits = (duration_ns | 16).bit_length()
+    return bits << 4 | (duration_ns >> (bits - 5)) & 15
+
+
+def floor_ns(index: int) -> int:
+    """The smallest duration that falls into a bucket."""
+    bits, part = divmod(index, 1 << SUB_BITS)
+    return (16 | part) << (bits - 5)
+
+
+def middle_ns(index: int) -> int:
+    """What stands for the durations in a bucket."""
+    return (floor_ns(index) + floor_ns(index + 1)) // 2
+
+
+def percentiles_ns(histogram: dict[int, int], shares: Iterable[float]) -> list[int]:
+    """The duration that a share (0.99: 99 %) of the operations did not exceed; 0s without any."""
+    indices = sorted(histogram)
+    reached = list(accumulate(histogram[index] for index in indices))
+    if not reached:
+        return [0 for _ in shares]
+    total = reached[-1]
+    return [middle_ns(indices[bisect_left(reached, share * total)]) for share in shares]
+
+
+class Operations:
+    """One kind of request: how many are done, their bytes, how many failed, the time they took."""
+
+    __slots__ = ("bytes", "done", "failed", "latency", "time_ns")
 
     def __init__(self) -> None:
-        for name in _ALL:
-            setattr(self, name, 0)
-        self.started: int
-        self.rd_bytes: int
-        self.wr_bytes: int
-        self.unmap_bytes: int
-        self.rd_operations: int
-        self.wr_operations: int
-        self.flush_operations: int
-        self.unmap_operations: int
-        self.failed_rd_operations: int
-        self.failed_wr_operations: int
-        self.failed_flush_operations: int
-        self.failed_unmap_operations: int
-        self.rd_total_time_ns: int
-        self.wr_total_time_ns: int
-        self.flush_total_time_ns: int
-        self.unmap_total_time_ns: int
+        self.done = 0
+        self.bytes = 0
+        self.failed = 0
+        self.time_ns = 0
+        self.latency: Histogram = defaultdict(int)
 
-    def add(self, other: "Counters") -> None:
-        """Add another's counts to this one."""
-        for name in _ALL:
-            setattr(self, name, getattr(self, name) + getattr(other, name))
-
-    def in_flight(self) -> int:
-        """Begun and not ended.  Ends are read first, so that a race cannot give less than none."""
-        finished: int = sum(getattr(self, name) for name in _FINISHED)
-        return self.started - finished
-
-    def as_dict(self) -> dict[str, int]:
-        """The QEMU counters by name."""
-        return {name: getattr(self, name) for name in COUNTERS}
+    def add(self, other: "Operations") -> None:
+        """Add another's counts to this one.  Both must be at rest, or one of them a copy."""
+        self.done += other.done
+        self.bytes += other.bytes
+        self.failed += other.failed
+        self.time_ns += other.time_ns
+        merge(self.latency, other.latency)
 
 
-class Slot(Counters):
-    """One worker thread's place: what it has done, and whether it is inside a request.
+def merge(histogram: Histogram, other: dict[int, int]) -> None:
+    """Add ``other``, which may be counting, bucket by bucket."""
+    for index, count in other.copy().items():  # copying is one step: it is whole
+        histogram[index] += count
 
-    ``busy`` and ``sequence`` are what drain and grace periods look at: a thread sets ``busy``
-    before it reads the export's gate and root, and counts ``sequence`` up when it leaves.
+
+KINDS: Final = ("reads", "writes", "zeroes", "trims", "flushes")
+"""The kinds of request that are counted: attributes of a tally."""
+
+_NUMBERS: Final = ("done", "bytes", "failed", "time_ns")
+_ATTRIBUTES: Final = (*(f"{kind}.{number}" for kind in KINDS for number in _NUMBERS), "in_flight")
+COLUMNS: Final = tuple(name.replace(".", "-").replace("_", "-") for name in _ATTRIBUTES)
+"""What a row of ``x-blkrun-stats`` holds, in order: ``reads-done``, ``reads-bytes``, …"""
+
+row_of: Final = attrgetter(*_ATTRIBUTES)
+"""A tally's COLUMNS as a tuple of ints."""
+
+
+class Tally:
+    """What has passed one place: operations by kind, and how many are under way.
+
+    ``in_flight_max`` is the most that ever were under way at once.
     """
 
-    __slots__ = ("busy", "read_latency", "sequence", "write_latency")
+    __slots__ = ("flushes", "in_flight", "in_flight_max", "reads", "trims", "writes", "zeroes")
 
     def __init__(self) -> None:
-        super().__init__()
-        self.busy = False
-        self.sequence = 0
-        self.read_latency = new_histogram()
-        self.write_latency = new_histogram()
+        self.in_flight = 0
+        self.in_flight_max = 0
+        self.reads = Operations()
+        self.writes = Operations()
+        self.zeroes = Operations()
+        self.trims = Operations()
+        self.flushes = Operations()
+
+    def add(self, other: "Tally") -> None:
+        """Add another's counts to this one; the maximum is the higher of the two."""
+        self.in_flight += other.in_flight
+        self.in_flight_max = max(self.in_flight_max, other.in_flight_max)
+        for kind in KINDS:
+            getattr(self, kind).add(getattr(other, kind))
 
 
-def new_histogram() -> list[int]:
-    """An empty histogram."""
-    return [0] * HISTOGRAM_SIZE
+def total(tallies: Iterable[Tally]) -> Tally:
+    """A new tally with the counts of all."""
+    summed = Tally()
+    for tally in tallies:
+        summed.add(tally)
+    return summed
 
 
-def bucket_of(duration_ns: int) -> int:
-    """Index of the histogram bucket for a duration."""
-    if duration_ns < _BOTTOM_NS:
-        duration_ns = _BOTTOM_NS
-    elif duration_ns > _TOP_NS:
-        duration_ns = _TOP_NS
-    bits = duration_ns.bit_length()
-    return bits << 3 | (duration_ns >> (bits - 4)) & 7
+def numbers(tallies: Iterable[Tally]) -> tuple[int, ...]:
+    """The COLUMNS of the sum, without going through the histograms."""
+    rows = [row_of(tally) for tally in tallies]
+    return rows[0] if len(rows) == 1 else tuple(map(sum, zip(*rows, strict=True)))
 
 
-def bucket_floor_ns(index: int) -> int:
-    """The smallest duration that falls into a bucket."""
-    bits, part = divmod(index, 1 << HISTOGRAM_SUB_BITS)
-    return (8 | part) << (bits - 4) if bits >= HISTOGRAM_SUB_BITS + 1 else 0
+def qemu_counters(tally: Tally) -> dict[str, int]:
+    """The counters of query-blockstats.  Zeroes count as writes, as they do in QEMU."""
+    reads, writes, zeroes = tally.reads, tally.writes, tally.zeroes
+    trims, flushes = tally.trims, tally.flushes
+    return {
+        "rd_bytes": reads.bytes,
+        "wr_bytes": writes.bytes + zeroes.bytes,
+        "unmap_bytes": trims.bytes,
+        "rd_operations": reads.done,
+        "wr_operations": writes.done + zeroes.done,
+        "flush_operations": flushes.done,
+        "unmap_operations": trims.done,
+        "failed_rd_operations": reads.failed,
+        "failed_wr_operations": writes.failed + zeroes.failed,
+        "failed_flush_operations": flushes.failed,
+        "failed_unmap_operations": trims.failed,
+        "rd_total_time_ns": reads.time_ns,
+        "wr_total_time_ns": writes.time_ns + zeroes.time_ns,
+        "flush_total_time_ns": flushes.time_ns,
+        "unmap_total_time_ns": trims.time_ns,
+    }
 
 
-def merge_histograms(histograms: Iterable[list[int]]) -> list[int]:
-    """Bucket by bucket sum."""
-    total = new_histogram()
-    for histogram in histograms:
-        for index, count in enumerate(histogram):
-            if count:
-                total[index] += count
-    return total
+def qemu_histogram(histogram: dict[int, int]) -> dict[str, list[int]]:
+    """QEMU's BlockLatencyHistogramInfo: ``boundaries`` in ns, and one more of ``bins``.
 
-
-def sparse(histogram: list[int]) -> list[tuple[int, int]]:
-    """The wire form: (bucket's floor in ns, count) of the buckets that are not empty."""
-    return [(bucket_floor_ns(index), count) for index, count in enumerate(histogram) if count]
+    The first bin ends at the first boundary, the last has no end; both are empty here.
+    """
+    if not histogram:
+        return {"boundaries": [], "bins": [0]}
+    lowest, highest = min(histogram), max(histogram)
+    indices = range(lowest, highest + 1)
+    return {
+        "boundaries": [floor_ns(index) for index in range(lowest, highest + 2)],
+        "bins": [0, *(histogram.get(index, 0) for index in indices), 0],
+    }

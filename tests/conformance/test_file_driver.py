@@ -16,7 +16,8 @@ from blkrun.errors import CommandError
 from blkrun.options import FileOptions, MemoryOptions
 from blkrun.server.actions import blockdev_add, blockdev_del, blockdev_reopen
 from blkrun.server.drivers import _fallocate
-from blkrun.server.node import (
+from blkrun.server.node import Node
+from blkrun.server.way import (
     EXTENT_DATA,
     EXTENT_HOLE,
     EXTENT_ZERO,
@@ -24,7 +25,6 @@ from blkrun.server.node import (
     FLAG_FUA,
     FLAG_MAY_TRIM,
     Extent,
-    Node,
 )
 
 from .subjects import Workshop
@@ -237,7 +237,7 @@ def test_short_reads_go_on(shop: Workshop, path: Path, monkeypatch: pytest.Monke
     monkeypatch.setattr(os, "preadv", short)
     assert read(node, 7000, 500) == pattern(10_000, 1)[500:7500]
     assert calls == [(500, 7000), (3500, 4000), (6500, 1000)]
-    assert node.stats.rd_operations == 1
+    assert node.stats.reads.done == 1
 
 
 def test_short_writes_go_on(shop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +266,7 @@ def test_image_that_shrank(shop: Workshop, path: Path) -> None:
     assert errno_of(read, node, 1000, 4_500) == "EIO"
     assert errno_of(read, node, 1000, 9_000) == "EIO"
     assert read(node, 500, 4_500) == bytes(500)
-    assert node.stats.failed_rd_operations == 2
+    assert node.stats.reads.failed == 2
 
 
 def test_fua_and_flush(shop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -361,8 +361,8 @@ def test_without_fallocate(shop: Workshop, path: Path) -> None:
     node.zero(5, 3, 0)
     end = 2 * MIB + 78
     assert path.read_bytes() == data[:3] + bytes(5) + data[8:77] + bytes(end - 77) + data[end:]
-    assert node.stats.wr_operations == node.stats.failed_wr_operations == 2
-    assert node.stats.unmap_operations == 1
+    assert node.stats.zeroes.done == node.stats.zeroes.failed == 2
+    assert node.stats.trims.done == 1
 
 
 def test_real_errors_of_fallocate(

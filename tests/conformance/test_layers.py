@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from blkrun.options import BlockdevOptions, NodeName
-from blkrun.server.node import FLAG_FUA, FLAG_MAY_TRIM, Extent, Filter, Node
+from blkrun.server.node import Filter, Node
 from blkrun.server.staging import Staging
-from blkrun.server.stats import COUNTERS
+from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM, Extent, Way
 
 from .subjects import Subject
-from .tools import pattern, read, write
+from .tools import counts, pattern, read, write
 
 Log = list[tuple[str, str, str]]
 
@@ -32,24 +32,33 @@ class Recorder(Filter[RecorderOptions]):
 
     def __init__(self, options: RecorderOptions, log: Log) -> None:
         super().__init__(options)
-        record(self, log)
+        self._log = log
+
+    def lower(self, below: Way) -> Way:
+        """Pass on, and write it down."""
+        return recorded(self.name, below, self._log)
 
 
-def record(node: Node[Any], log: Log) -> None:
-    """Make a node of any driver write down its requests."""
+def recorded(name: str, way: Way, log: Log) -> Way:
+    """The same way, that writes down its requests."""
 
-    def wrap(kind: str, work: Callable[..., object]) -> Callable[..., object]:
-        def recorded(*arguments: object) -> object:
-            log.append((node.name, kind, "in"))
+    def wrap(kind: str, work: Any) -> Callable[..., Any]:
+        def logged(*arguments: object) -> object:
+            log.append((name, kind, "in"))
             try:
                 return work(*arguments)
             finally:
-                log.append((node.name, kind, "out"))
+                log.append((name, kind, "out"))
 
-        return recorded
+        return logged
 
-    for kind in ("pread", "pwrite", "zero", "trim", "flush", "extents", "cache"):
-        setattr(node, f"do_{kind}", wrap(kind, getattr(node, f"do_{kind}")))
+    return Way._make(map(wrap, Way._fields, way))
+
+
+def record(node: Node[Any], log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a node of any driver write down its requests, from the next route on."""
+    lower = node.lower
+    monkeypatch.setattr(node, "lower", lambda below: recorded(node.name, lower(below), log))
 
 
 def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | None]]:
@@ -65,7 +74,7 @@ def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | N
     }
 
 
-def test_layers_are_called_in_order(subject: Subject) -> None:
+def test_layers_are_called_in_order(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request passes top, middle and the driver once each, on its way down and up again."""
     log: Log = []
     middle = Recorder(RecorderOptions(node_name="middle", file="subject"), log)
@@ -75,12 +84,12 @@ def test_layers_are_called_in_order(subject: Subject) -> None:
         staging.add_node(middle, {"file": subject.node})
         staging.add_node(top, {"file": middle})
 
-    subject.shop.graph.transaction([stack])
     names = ["top", "middle", "subject"]
-    record(subject.node, log)
+    record(subject.node, log, monkeypatch)
     if subject.bottom is not subject.node:
-        record(subject.bottom, log)
+        record(subject.bottom, log, monkeypatch)
         names.append(subject.bottom.name)
+    subject.shop.graph.transaction([stack])
     for kind, request in requests(top).items():
         log.clear()
         request()
@@ -104,7 +113,7 @@ def test_counters(subject: Subject) -> None:
     node.flush()
     node.extents(1000, 0)
     node.cache(1000, 0)
-    expected = dict.fromkeys(COUNTERS, 0) | {
+    expected = {
         "rd_operations": 3,
         "rd_bytes": 1 + 4096 + 70000,
         "wr_operations": 4,
@@ -114,9 +123,9 @@ def test_counters(subject: Subject) -> None:
         "flush_operations": 2,
     }
     for counted in (node, subject.bottom):
-        assert counted.stats.as_dict() == expected
-        assert counted.stats.started == 10
-        assert counted.stats.in_flight() == 0
+        assert counts(counted) == expected
+        assert counted.stats.in_flight == 0
+        assert counted.stats.in_flight_max == 1
 
 
 def test_failures_are_counted_and_keep_their_errno(
@@ -127,19 +136,24 @@ def test_failures_are_counted_and_keep_their_errno(
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    for kind in ("pread", "pwrite", "zero", "trim", "flush"):
-        monkeypatch.setattr(subject.bottom, f"do_{kind}", fail)
+    def broken(below: Way) -> Way:
+        return lower(below)._replace(pread=fail, pwrite=fail, zero=fail, trim=fail, flush=fail)
+
+    lower = subject.bottom.lower
+    monkeypatch.setattr(subject.bottom, "lower", broken)
+    monkeypatch.setattr(subject.bottom, "form", lambda: ("broken",))
+    subject.shop.graph.transaction([])  # routes are made anew
     for kind, request in requests(subject.node).items():
         if kind not in ("extents", "cache"):
             with pytest.raises(OSError, match="full") as raised:
                 request()
             assert raised.value.errno == errno.ENOSPC
-    expected = dict.fromkeys(COUNTERS, 0) | {
+    expected = {
         "failed_rd_operations": 1,
         "failed_wr_operations": 2,
         "failed_unmap_operations": 1,
         "failed_flush_operations": 1,
     }
     for node in (subject.node, subject.bottom):
-        assert node.stats.as_dict() == expected
-        assert node.stats.in_flight() == 0
+        assert counts(node) == expected
+        assert node.stats.in_flight == 0

@@ -12,9 +12,10 @@ import pytest
 from blkrun.options import ExportOptions, MemoryOptions, ThrottleLimits, ThrottleOptions
 from blkrun.server import connection as connection_module
 from blkrun.server.actions import export_add
-from blkrun.server.node import FLAG_FUA, FLAG_MAY_TRIM, Node
+from blkrun.server.node import Node
 from blkrun.server.staging import Staging
 from blkrun.server.threads import KeptState
+from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM
 
 from .subjects import Subject, Workshop
 from .tools import pattern, read, wait_until, write
@@ -78,7 +79,7 @@ def test_disjoint_ranges(disk: Subject) -> None:
     run_all([partial(worker.rounds, 3) for worker in workers])
     for worker in workers:
         worker.check(2, disk.node)
-    assert disk.node.stats.in_flight() == 0
+    assert disk.node.stats.in_flight == 0
 
 
 def test_one_page_from_many_threads(disk: Subject) -> None:
@@ -106,7 +107,6 @@ def test_one_page_from_many_threads(disk: Subject) -> None:
 def test_drain_begin_while_busy(disk: Subject) -> None:
     """A drained section holds nothing back: what is under way and what comes in it finishes."""
     workers = [Worker(disk.node, number) for number in range(THREADS)]
-    stats = disk.node.stats
     stop = threading.Event()
 
     def load(worker: Worker) -> None:
@@ -127,13 +127,13 @@ def test_drain_begin_while_busy(disk: Subject) -> None:
             stop.set()
 
     def wait_for_writes() -> None:
-        goal = stats.wr_operations + 100
-        wait_until(lambda: stats.wr_operations > goal)
+        goal = disk.node.stats.writes.done + 100
+        wait_until(lambda: disk.node.stats.writes.done > goal)
 
     run_all([drain, *(partial(load, worker) for worker in workers)])
     for worker in workers:
         worker.check(0, disk.node)
-    assert stats.in_flight() == 0
+    assert disk.node.stats.in_flight == 0
 
 
 def test_drain_lets_throttled_requests_go(shop: Workshop) -> None:
@@ -148,14 +148,16 @@ def test_drain_lets_throttled_requests_go(shop: Workshop) -> None:
     below = shop.graph.nodes["disk"]
     with ThreadPoolExecutor(8) as threads:
         pending = [threads.submit(write, node, pattern(512, n), n * 512) for n in range(60)]
-        wait_until(lambda: node.stats.in_flight() == 8)
+        wait_until(lambda: node.stats.in_flight == 8)
         node.drain_begin()
         for future in pending:
             future.result(10)
         node.drain_end()
-    assert node.stats.wr_operations == below.stats.wr_operations == 60
-    assert node.stats.in_flight() == 0
-    assert read(below, 60 * 512, 0) == b"".join(pattern(512, n) for n in range(60))
+    assert node.stats.writes.done == below.stats.writes.done == 60
+    assert node.stats.in_flight == 0
+    found = bytearray(60 * 512)
+    below.do_pread(memoryview(found), 0)
+    assert found == b"".join(pattern(512, n) for n in range(60))
 
 
 @pytest.fixture
@@ -186,9 +188,9 @@ def test_drained_section_under_load(disk: Subject) -> None:
         staging.commits.append(
             lambda: seen.append(
                 (
-                    len(export.under_way()),
-                    disk.node.stats.in_flight(),
-                    disk.bottom.stats.in_flight(),
+                    export.stats.in_flight,
+                    disk.node.stats.in_flight,
+                    disk.bottom.stats.in_flight,
                 )
             )
         )
@@ -196,8 +198,8 @@ def test_drained_section_under_load(disk: Subject) -> None:
     def edit() -> None:
         try:
             for _ in range(10):
-                before = export.totals().wr_operations
-                wait_until(lambda: export.totals().wr_operations > before)  # noqa: B023 - now
+                before = export.stats.writes.done
+                wait_until(lambda: export.stats.writes.done > before)  # noqa: B023 - now
                 graph.transaction([disturb])
         finally:
             stop.set()
@@ -206,10 +208,10 @@ def test_drained_section_under_load(disk: Subject) -> None:
     assert seen == [(0, 0, 0)] * 10
     for worker in workers:
         worker.check(0, disk.node)
-    totals, counted = export.totals(), disk.node.stats
-    assert totals.in_flight() == counted.in_flight() == 0
-    assert totals.wr_operations == counted.wr_operations
-    assert totals.wr_bytes == counted.wr_bytes == counted.wr_operations * STRIPE
-    assert totals.unmap_bytes == counted.unmap_bytes == counted.unmap_operations * STRIPE
+    totals, counted = export.stats, disk.node.stats
+    assert totals.in_flight == counted.in_flight == 0
+    assert totals.writes.done == counted.writes.done
+    assert totals.writes.bytes == counted.writes.bytes == counted.writes.done * STRIPE
+    assert totals.trims.bytes == counted.trims.bytes == counted.trims.done * STRIPE
     graph.disconnect(connection)
-    assert export.totals().wr_operations == counted.wr_operations
+    assert export.stats.writes.done == counted.writes.done

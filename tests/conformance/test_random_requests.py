@@ -5,13 +5,7 @@ from dataclasses import dataclass
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blkrun.server.node import (
-    EXTENT_HOLE,
-    EXTENT_ZERO,
-    FLAG_FAST_ZERO,
-    FLAG_FUA,
-    FLAG_MAY_TRIM,
-)
+from blkrun.server.way import EXTENT_HOLE, EXTENT_ZERO, FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM
 
 from .subjects import SIZE, Subject
 from .tools import all_extents, errno_of, pattern, read, write
@@ -164,4 +158,4 @@ def test_any_sequence_of_requests(disk: Subject, requests: list[Request]) -> Non
     for request in requests:
         model.run(request)
     model.check_all()
-    assert disk.node.stats.in_flight() == 0
+    assert disk.node.stats.in_flight == 0

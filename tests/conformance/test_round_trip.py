@@ -6,7 +6,7 @@ import pytest
 
 from blkrun.options import DRIVERS as OPTIONS
 from blkrun.server.drivers import DRIVERS
-from blkrun.server.node import EXTENT_HOLE, EXTENT_ZERO, FLAG_FUA, FLAG_MAY_TRIM
+from blkrun.server.way import EXTENT_HOLE, EXTENT_ZERO, FLAG_FUA, FLAG_MAY_TRIM
 
 from .subjects import NBD_SIZE, ROWS, SIZE, WINDOW_OFFSET, Subject, subject_of
 from .tools import all_extents, errno_of, pattern, read, write

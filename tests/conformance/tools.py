@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 
 import pytest
 
-from blkrun.server.node import Extent, Node
+from blkrun.server.node import Node
+from blkrun.server.stats import qemu_counters
+from blkrun.server.way import Extent
 
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 """Where the distribution puts Python modules, libnbd's among them."""
@@ -117,3 +119,9 @@ def pattern(count: int, seed: int) -> bytes:
     """Data without a zero byte, different for every seed."""
     unit = bytes((seed * 31 + i * 7) % 255 + 1 for i in range(min(count, 251)))
     return (unit * (count // 251 + 1))[:count] if unit else b""
+
+
+def counts(node: Node[Any]) -> dict[str, int]:
+    """What a node has counted, times apart: QEMU's counters that are not 0."""
+    found = qemu_counters(node.stats)
+    return {name: value for name, value in found.items() if value and "time" not in name}

@@ -24,15 +24,17 @@ from blkrun.server.drivers import _nbd_child as child_module
 from blkrun.server.drivers import nbd as driver_module
 from blkrun.server.drivers._nbd_child import Child
 from blkrun.server.drivers.nbd import Nbd
-from blkrun.server.node import (
+from blkrun.server.route import Route
+from blkrun.server.staging import Staging
+from blkrun.server.way import (
     EXTENT_DATA,
     EXTENT_HOLE,
     EXTENT_ZERO,
     FLAG_FAST_ZERO,
     FLAG_FUA,
     FLAG_MAY_TRIM,
+    NOWHERE,
 )
-from blkrun.server.staging import Staging
 
 pytestmark = pytest.mark.live
 
@@ -114,6 +116,7 @@ def open_node(sock: Path) -> Iterator[OpenNode]:
             options.setdefault("uri", f"nbd+unix:///?socket={sock}")
         node = Nbd(NbdOptions(node_name="remote", **options))
         node.open(NO_STAGING)
+        node.route = Route((node,), node.lower(NOWHERE))
         nodes.append(node)
         return node
 
@@ -606,7 +609,7 @@ node = Nbd(NbdOptions(node_name="n", command=tuple(sys.argv[1:])))
 starter = threading.Thread(target=node.open, args=(None,))
 starter.start()
 starter.join()
-node.pread(memoryview(bytearray(512)), 0)
+node.do_pread(memoryview(bytearray(512)), 0)
 print(node._child.pid, node._child.socket_path, flush=True)
 time.sleep(100)
 """

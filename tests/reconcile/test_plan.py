@@ -188,14 +188,14 @@ def test_a_plan_leads_from_live_to_desired(live: GraphModel, desired: GraphModel
     assert server.model() == live
     before = dict(server.graph.nodes)
     for node in before.values():
-        node.stats.rd_bytes = 512
+        node.past.reads.bytes = 512
     server.perform(plan(desired, server.model()))
     assert server.model() == desired
     assert plan(desired, server.model()) == ()
     for name, options in desired.nodes.items():
         if may_stay(live.nodes.get(name), options):
             assert server.graph.nodes[name] is before[name]
-            assert server.graph.nodes[name].stats.rd_bytes == 512
+            assert server.graph.nodes[name].stats.reads.bytes == 512
 
 
 def may_stay(old: BlockdevOptions | None, new: BlockdevOptions) -> bool:

@@ -6,9 +6,8 @@ from hypothesis import given, settings
 
 from blkrun.limits import BUCKETS, check_limits
 from blkrun.options import ThrottleLimits
-from blkrun.server.throttle.bucket import NS_PER_S, Bucket, Buckets, Direction
+from blkrun.server.throttle.bucket import NS_PER_S, READ, WRITE, Bucket, Buckets
 
-READ, WRITE = Direction.READ, Direction.WRITE
 EVERY = ThrottleLimits(**dict.fromkeys(BUCKETS, 1))
 
 

@@ -13,7 +13,7 @@ import pytest
 from blkrun import __version__
 from blkrun.options import DRIVERS, ThrottleLimits
 from blkrun.server.qmp.commands import COMMANDS
-from blkrun.server.stats import COUNTERS
+from blkrun.server.stats import Tally, qemu_counters
 from tests.server.inprocess import InProcess, ignore
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -837,7 +837,8 @@ def test_filename_is_the_path_of_a_file(server: InProcess, tmp_path: Path) -> No
 
 
 STATS = {
-    *COUNTERS,
+    *qemu_counters(Tally()),
+    *(f"{kind}_latency_histogram" for kind in ("rd", "wr", "flush")),
     "wr_highest_offset",
     *(f"{kind}_merged" for kind in ("rd", "wr", "unmap")),
     *(f"invalid_{kind}_operations" for kind in ("rd", "wr", "flush", "unmap")),
@@ -856,7 +857,9 @@ def test_query_blockstats(server: InProcess) -> None:
     by_name = {node["node-name"]: node for node in nodes}
     assert set(by_name["limit"]["stats"]) == STATS
     assert by_name["limit"]["stats"]["rd_bytes"] == 512
-    assert by_name["limit"]["parent"] == by_name["disk"]
+    parent = by_name["limit"]["parent"]
+    assert parent == by_name["disk"]
+    assert sum(parent["stats"]["rd_latency_histogram"]["bins"]) == 1
     assert by_name["disk"]["stats"]["rd_operations"] == 1
 
 

@@ -19,7 +19,9 @@ from blkrun.server import graph as graph_module
 from blkrun.server.connection import Connection
 from blkrun.server.drivers.memory import Memory
 from blkrun.server.drivers.throttle import Throttle
+from blkrun.server.node import Node
 from blkrun.server.staging import MAX_DEPTH, Staging
+from blkrun.server.way import Way
 from tests.server.inprocess import (
     PATIENCE_S,
     InProcess,
@@ -179,7 +181,7 @@ def test_one_edge_never_closes_the_gate(server: InProcess, held: int) -> None:
     for above, below in (("c", "b"), ("b", "a"), ("a", "disk")):
         server.transaction(remove("vda", below, above), ("blockdev-del", {"node-name": above}))
     assert scene.client.export.root is scene.disk
-    assert len(scene.client.export.under_way()) == held
+    assert scene.client.export.stats.in_flight == held
     scene.end()
 
 
@@ -188,19 +190,34 @@ def throttle(name: str, file: str, group: str = "free") -> dict[str, Any]:
     return {"driver": "throttle", "node-name": name, "file": file, GROUP: group}
 
 
+@pytest.mark.parametrize("held", [0, 3])
+def test_several_edges_of_one_route_are_one_store(server: InProcess, held: int) -> None:
+    """A reorder is done while requests are inside: those end where they began, new ones do not."""
+    add_throttle(server, "b", "disk")
+    add_throttle(server, "a", "b")
+    server.execute(*set_edge("vda", "root", "a"))
+    scene = Scene(server)
+    scene.hold(held)
+    server.transaction(
+        set_edge("vda", "root", "b"), set_edge("b", "file", "a"), set_edge("a", "file", "disk")
+    )
+    assert [server.node(name)["children"] for name in "ba"] == [{"file": "a"}, {"file": "disk"}]
+    assert not gate_is_closed(scene)
+    assert scene.client.export.stats.in_flight == held
+    scene.start(lambda client: client.pwrite(memoryview(b"x"), 0, 0)).finish()
+    assert scene.disk.stats.writes.done == 1
+    scene.end()
+    assert scene.disk.stats.reads.done == held
+
+
 MULTI: dict[str, list[tuple[str, dict[str, Any]]]] = {
-    "two edges": [
-        set_edge("vda", "root", "b"),
-        set_edge("b", "file", "a"),
-        set_edge("a", "file", "disk"),
-    ],
     "reopen": [("blockdev-reopen", {"options": [throttle("a", "disk", "slow")]})],
     "replace": [("x-blkrun-replace-node", throttle("b", "disk"))],
 }
 
 
 @pytest.mark.parametrize("what", MULTI)
-def test_several_edges_close_the_gate(server: InProcess, what: str) -> None:
+def test_disturbed_nodes_close_the_gate(server: InProcess, what: str) -> None:
     """What is more than one store waits for rest, and new requests wait for it."""
     add_throttle(server, "b", "disk")
     add_throttle(server, "a", "b")
@@ -281,7 +298,7 @@ def test_waiting_requests_go(server: InProcess, edit: tuple[str, dict[str, Any]]
     eventually(lambda: waiting(server) == 3)
     server.execute(*edit)
     scene.end()
-    assert scene.disk.stats.rd_operations == 4
+    assert scene.disk.stats.reads.done == 4
 
 
 def waiting(server: InProcess) -> int:
@@ -556,11 +573,11 @@ def test_bytes_are_right_under_edits(server: InProcess) -> None:
     for connection in connections:
         server.graph.disconnect(connection)
     reads, writes = (sum(getattr(c, kind) for c in clients) for kind in ("reads", "writes"))
-    totals = server.graph.exports["vda"].totals()
+    totals = server.graph.exports["vda"].stats
     for counters in (disk.stats, totals):
-        assert (counters.rd_operations, counters.wr_operations) == (reads, writes)
-        assert counters.rd_bytes + counters.wr_bytes == (reads + writes) * Client.BLOCK
-        assert counters.in_flight() == 0
+        assert (counters.reads.done, counters.writes.done) == (reads, writes)
+        assert counters.reads.bytes + counters.writes.bytes == (reads + writes) * Client.BLOCK
+        assert counters.in_flight == 0
     assert set(server.graph.nodes) == {"disk"}
     assert not any(group.in_use for group in server.graph.groups.values())
 
@@ -588,7 +605,7 @@ def test_a_reorder_shows_every_request_both_filters(server: InProcess) -> None:
     total = sum(each.reads + each.writes for each in clients)
     for name in ("a", "b", "disk"):
         stats = server.graph.nodes[name].stats
-        assert stats.rd_operations + stats.wr_operations == total
+        assert stats.reads.done + stats.writes.done == total
     server.graph.disconnect(client)
 
 
@@ -622,43 +639,73 @@ def test_queries_during_edits(server: InProcess) -> None:
 
 
 class HeldFilter(Throttle):
-    """A filter that can hold a write before it looks at its edge."""
+    """A filter that can hold a write before it goes on."""
 
     def __init__(self, name: str, file: str) -> None:
         super().__init__(ThrottleOptions(node_name=name, file=file, throttle_group="free"))
         self.go = threading.Event()
         self.inside = threading.Event()
 
+    def lower(self, below: Way) -> Way:
+        """Wait inside, then go on."""
+
+        def pwrite(buf: memoryview, offset: int, flags: int) -> None:
+            self.inside.set()
+            assert self.go.wait(PATIENCE_S)
+            below.pwrite(buf, offset, flags)
+
+        return below._replace(pwrite=pwrite)
+
+
+class HeldFormat(HeldFilter):
+    """The same as a format would do it: its requests are its own, and it looks at its edge."""
+
+    is_filter = False
+    passes_on = False
+
+    def lower(self, below: Way) -> Way:
+        """Requests end here."""
+        return Node.lower(self, below)
+
+    def do_pread(self, buf: memoryview, offset: int) -> None:
+        """Ask the child."""
+        self.file.pread(buf, offset)
+
     def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
-        """Wait inside, then go wherever the edge leads."""
+        """Wait inside, then ask the child there is by then."""
         self.inside.set()
         assert self.go.wait(PATIENCE_S)
-        super().do_pwrite(buf, offset, flags)
+        self.file.pwrite(buf, offset, flags)
 
 
 LEAVING = {
-    "taken out of the export": ("block-remove-node", {"parent": "vda", "child": "disk"}),
+    "taken out of the export": set_edge("vda", "root", "disk"),
     "its export deleted": ("block-export-del", {"id": "vda", "mode": "hard"}),
 }
 
 
+@pytest.mark.parametrize("kind", [HeldFilter, HeldFormat])
 @pytest.mark.parametrize("how", LEAVING)
-def test_a_stray_request_stays_on_its_way(server: InProcess, how: str) -> None:
-    """A write inside a node that its export has lost does not follow the node's edge elsewhere."""
-    held = HeldFilter("t", "disk")
+def test_a_stray_request_stays_on_its_way(
+    server: InProcess, how: str, kind: type[HeldFilter]
+) -> None:
+    """A write inside a node that its export has lost does not follow the node's edge elsewhere.
+
+    A filter's way was fixed when the write came in; a format's edge is moved only after it.
+    """
+    held = kind("t", "disk")
     disk = server.graph.nodes["disk"]
     server.graph.transaction([lambda staging: staging.add_node(held, {"file": disk})])
-    server.execute(*insert("vda", "disk", "t"))
+    server.execute(*set_edge("vda", "root", "t"))
     server.add("memory", "other", size=SIZE)
     scene = Scene(server)
     writer = Worker(lambda: scene.client.pwrite(memoryview(b"x" * 512), 0, 0))
     assert held.inside.wait(PATIENCE_S)
 
-    command, arguments = LEAVING[how]
-    server.execute(command, {**arguments, "node": "t"} if "parent" in arguments else arguments)
+    server.execute(*LEAVING[how])
     edit = Worker(lambda: server.execute(*set_edge("t", "file", "other")))
     edit.join(0.05)
-    assert edit.is_alive(), "the edge was moved under a request"
+    assert edit.is_alive() == (kind is HeldFormat), "an edge was moved under a request, or waits"
     held.go.set()
     writer.finish()
     edit.finish()
@@ -668,6 +715,29 @@ def test_a_stray_request_stays_on_its_way(server: InProcess, how: str) -> None:
     assert bytes(found) == bytes(512)
     scene.disk.do_pread(found, 0)
     assert bytes(found) == b"x" * 512
+    scene.end()
+
+
+def test_edges_of_a_format_are_changed_at_rest(server: InProcess) -> None:
+    """A node that looks at its edge per request, and another edge: no request sees a mixture."""
+    held = HeldFormat("t", "disk")
+    disk = server.graph.nodes["disk"]
+    server.graph.transaction([lambda staging: staging.add_node(held, {"file": disk})])
+    add_throttle(server, "a", "t")
+    server.execute(*set_edge("vda", "root", "a"))
+    server.add("memory", "other", size=SIZE)
+    scene = Scene(server)
+    writer = Worker(lambda: scene.client.pwrite(memoryview(b"x" * 512), 0, 0))
+    assert held.inside.wait(PATIENCE_S)
+    edit = scene.edit(set_edge("vda", "root", "t"), set_edge("t", "file", "other"))
+    eventually(lambda: gate_is_closed(scene))
+    assert edit.is_alive()
+    held.go.set()
+    writer.finish()
+    edit.finish()
+    assert (scene.disk.stats.writes.done, held.stats.writes.done) == (1, 1)
+    scene.start().finish()
+    assert server.graph.nodes["other"].stats.reads.done == 1
     scene.end()
 
 

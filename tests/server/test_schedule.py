@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given, settings
 
 from blkrun.options import ThrottleLimits
-from blkrun.server.throttle.bucket import NS_PER_S, Direction
+from blkrun.server.throttle.bucket import DIRECTIONS, NS_PER_S, READ, WRITE
 from blkrun.server.throttle.schedule import Member, Schedule, Ticket
 
-READ, WRITE = Direction.READ, Direction.WRITE
 TOLERANCE_S = 1e-6
 
 
@@ -38,7 +37,7 @@ class Simulation:
         return member
 
     def submit(
-        self, member: Member, *sizes: int, direction: Direction = READ, label: str | None = None
+        self, member: Member, *sizes: int, direction: int = READ, label: str | None = None
     ) -> None:
         """Requests of these sizes arrive now."""
         owner = label or member.name
@@ -53,7 +52,7 @@ class Simulation:
         """Fire whatever is due, in order of time; then it is ``until_s``."""
         end_ns = None if until_s is None else round(until_s * NS_PER_S)
         while True:
-            dues = {d: due for d in Direction if (due := self.schedule.due_ns(d)) is not None}
+            dues = {d: due for d in DIRECTIONS if (due := self.schedule.due_ns(d)) is not None}
             if not dues:
                 break
             direction = min(dues, key=dues.__getitem__)
@@ -276,7 +275,7 @@ def test_the_last_member_leaves_nothing_behind() -> None:
     member = simulation.member()
     simulation.submit(member, 512, 512)
     simulation.schedule.leave(member, 0)
-    assert [simulation.schedule.due_ns(direction) for direction in Direction] == [None, None]
+    assert [simulation.schedule.due_ns(direction) for direction in DIRECTIONS] == [None, None]
     newcomer = simulation.member("n")
     simulation.submit(newcomer, 512)
     simulation.run()
@@ -375,7 +374,7 @@ def test_093_all(limit: str, count: int) -> None:
     members = [simulation.member(str(number)) for number in range(count)]
     per_second = average / 512 if limit.startswith("bps") else average
     for member in members:
-        for direction in Direction:
+        for direction in DIRECTIONS:
             simulation.submit(member, *[512] * round(per_second * 10 / count), direction=direction)
     simulation.run(until_s=5)
     free = 0 if limit.endswith("total") else round(per_second * 10 / count)
@@ -421,9 +420,9 @@ LIMITS = [
 ]
 
 STEPS = st.one_of(
-    st.tuples(st.just("arrive"), st.integers(0, 3), st.sampled_from(Direction)),
+    st.tuples(st.just("arrive"), st.integers(0, 3), st.sampled_from(DIRECTIONS)),
     st.tuples(st.just("pass"), st.integers(0, 3 * 10**8), st.just(READ)),
-    st.tuples(st.just("fire"), st.just(0), st.sampled_from(Direction)),
+    st.tuples(st.just("fire"), st.just(0), st.sampled_from(DIRECTIONS)),
     st.tuples(st.just("retune"), st.integers(0, len(LIMITS) - 1), st.just(READ)),
     st.tuples(st.just("drain"), st.integers(0, 3), st.just(READ)),
     st.tuples(st.just("undrain"), st.integers(0, 3), st.just(READ)),
@@ -438,9 +437,9 @@ class Machine:
         self.now_ns = 0
         self.schedule = Schedule(LIMITS[1], 0, self._released)
         self.members: dict[int, Member] = {}
-        self.waiting: dict[int, tuple[Member, Direction]] = {}
+        self.waiting: dict[int, tuple[Member, int]] = {}
         self.gone: list[int] = []
-        self.last: dict[tuple[int, Direction], int] = {}
+        self.last: dict[tuple[int, int], int] = {}
         self.number = 0
 
     def _released(self, ticket: Ticket) -> None:
@@ -448,7 +447,7 @@ class Machine:
         member, direction = self.waiting.pop(ticket.owner)
         self._went(ticket.owner, member, direction)
 
-    def _went(self, number: int, member: Member, direction: Direction) -> None:
+    def _went(self, number: int, member: Member, direction: int) -> None:
         key = (id(member), direction)
         assert self.last.get(key, -1) < number, "not first in, first out"
         self.last[key] = number
@@ -461,7 +460,7 @@ class Machine:
             self.schedule.join(self.members[index])
         return self.members[index]
 
-    def step(self, what: str, value: int, direction: Direction) -> None:
+    def step(self, what: str, value: int, direction: int) -> None:
         """One thing that can happen."""
         if what == "arrive":
             self._arrive(self.member(value), direction)
@@ -481,7 +480,7 @@ class Machine:
         elif value in self.members:
             self.schedule.leave(self.members.pop(value), self.now_ns)
 
-    def _arrive(self, member: Member, direction: Direction) -> None:
+    def _arrive(self, member: Member, direction: int) -> None:
         number, self.number = self.number, self.number + 1
         if self.schedule.arrive(member, direction, 512 * (1 + number % 5), self.now_ns):
             self._went(number, member, direction)
@@ -495,7 +494,7 @@ class Machine:
         assert all(bucket.valid() for bucket in levels.values())
         queued = [t.owner for m in self.members.values() for queue in m.queues for t in queue]
         assert sorted(queued) == sorted(self.waiting)
-        for direction in Direction:
+        for direction in DIRECTIONS:
             armed = self.schedule.armed_ticket(direction)
             if any(member.queues[direction] for member in self.members.values()):
                 assert armed is not None, "somebody waits and nothing is armed"
@@ -506,7 +505,7 @@ class Machine:
     def finish(self) -> None:
         """Let time pass until nobody waits."""
         for _ in range(2 * self.number + 2):
-            for direction in Direction:
+            for direction in DIRECTIONS:
                 due_ns = self.schedule.due_ns(direction)
                 if due_ns is not None:
                     self.now_ns = max(self.now_ns, due_ns)
@@ -517,7 +516,7 @@ class Machine:
 
 @settings(deadline=None)
 @given(st.lists(STEPS, max_size=60))
-def test_any_sequence_keeps_the_invariants(steps: list[tuple[str, int, Direction]]) -> None:
+def test_any_sequence_keeps_the_invariants(steps: list[tuple[str, int, int]]) -> None:
     """§2: levels, order, somebody armed for whoever waits, and each let go exactly once."""
     machine = Machine()
     for what, value, direction in steps:

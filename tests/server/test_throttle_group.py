@@ -12,13 +12,14 @@ from time import monotonic_ns
 
 import pytest
 
-from blkrun.options import ThrottleLimits
-from blkrun.server.throttle.bucket import NS_PER_S, Direction
+from blkrun.options import ThrottleLimits, ThrottleOptions
+from blkrun.server.drivers.throttle import Throttle
+from blkrun.server.throttle.bucket import NS_PER_S, READ, WRITE
 from blkrun.server.throttle.group import ThrottleGroup
 from blkrun.server.throttle.schedule import Member
+from blkrun.server.way import Way
 from tests.server.inprocess import Worker, eventually, workers
 
-READ, WRITE = Direction.READ, Direction.WRITE
 SLOW = ThrottleLimits(iops_total=1)
 
 
@@ -48,13 +49,13 @@ class Scene:
         self.group.join(member)
         return member
 
-    def requests(self, member: Member, count: int, direction: Direction = READ) -> None:
+    def requests(self, member: Member, count: int, direction: int = READ) -> None:
         """Each on a thread of its own, and either gone or waiting when this returns."""
         for _ in range(count):
             self.threads.append(Worker(partial(self._admit, member, direction)))
             eventually(lambda: len(self.gone) + self.waiting() == len(self.threads))
 
-    def _admit(self, member: Member, direction: Direction) -> None:
+    def _admit(self, member: Member, direction: int) -> None:
         waited_ns = self.group.admit(member, direction, 512)
         self.gone.append((member.name, waited_ns))
 
@@ -137,13 +138,23 @@ def test_time_waited_is_told() -> None:
     assert scene.gone == [("m", 0), ("m", 3 * NS_PER_S)]
 
 
-def test_unlimited_directions_never_wait() -> None:
-    """§1.4: and cost no lock: the group can be held by others meanwhile."""
-    group = ThrottleGroup("g", ThrottleLimits(bps_write=1), Clock())
-    member = Member("m")
-    group.join(member)
-    with group._lock:
-        assert group.admit(member, READ, 2**30) == 0
+def test_unlimited_directions_cost_nothing() -> None:
+    """§1.4: a throttle is not even asked by requests that it could not hold back."""
+    node = Throttle(ThrottleOptions(node_name="t", file="disk", throttle_group="g"))
+    below = Way._make(partial(print, field) for field in Way._fields)
+    asked = {}
+    for limit in ("bps_read", "iops_write", "iops_total", None):
+        limits = ThrottleLimits(**{limit: 1}) if limit else ThrottleLimits()
+        node.group = ThrottleGroup("g", limits, Clock())
+        way = node.lower(below)
+        asked[limit] = {f for f in Way._fields if getattr(way, f) is not getattr(below, f)}
+    writes = {"pwrite", "zero", "trim"}
+    assert asked == {
+        "bps_read": {"pread"},
+        "iops_write": writes,
+        "iops_total": {"pread", *writes},
+        None: set(),
+    }
 
 
 def test_describe() -> None:

@@ -130,4 +130,4 @@ def percentile_ns(counts: dict[int, int], share: float) -> int | None:
         rest -= counts[floor_ns]
         if rest <= 0:
             break
-    return floor_ns + (1 << max(floor_ns.bit_length() - 4, 0)) // 2
+    return floor_ns + (1 << max(floor_ns.bit_length() - 5, 0)) // 2

@@ -16,16 +16,9 @@ from blkrun.errors import CommandError
 from blkrun.options import FileOptions
 from blkrun.server.drivers._fallocate import punch_hole, zero_range
 from blkrun.server.drivers._image_lock import lock_image
-from blkrun.server.node import (
-    EXTENT_DATA,
-    EXTENT_HOLE,
-    EXTENT_ZERO,
-    FLAG_FUA,
-    FLAG_MAY_TRIM,
-    Extent,
-    Node,
-)
+from blkrun.server.node import Node
 from blkrun.server.staging import Staging
+from blkrun.server.way import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, FLAG_FUA, FLAG_MAY_TRIM, Extent
 
 
 class File(Node[FileOptions]):

@@ -8,7 +8,8 @@ could race with overlaps it, and NBD leaves the order of overlapping requests op
 from collections.abc import Iterator, Mapping
 
 from blkrun.options import MemoryOptions
-from blkrun.server.node import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, Extent, Node
+from blkrun.server.node import Node
+from blkrun.server.way import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, Extent
 
 PAGE_BYTES = 2**16
 _ZEROES = bytes(PAGE_BYTES)

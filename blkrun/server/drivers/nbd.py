@@ -27,7 +27,9 @@ from typing import Any, Self
 from blkrun.errors import CommandError
 from blkrun.options import NbdOptions
 from blkrun.server.drivers._nbd_child import Child
-from blkrun.server.node import (
+from blkrun.server.node import Node
+from blkrun.server.staging import Staging
+from blkrun.server.way import (
     EXTENT_DATA,
     EXTENT_HOLE,
     EXTENT_ZERO,
@@ -35,9 +37,7 @@ from blkrun.server.node import (
     FLAG_FUA,
     FLAG_MAY_TRIM,
     Extent,
-    Node,
 )
-from blkrun.server.staging import Staging
 
 CONNECT_SECONDS = 10.0
 """For all connections together, when the node is opened."""

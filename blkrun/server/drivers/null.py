@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from blkrun.options import NullOptions
-from blkrun.server.node import EXTENT_HOLE, EXTENT_ZERO, Extent, Node
+from blkrun.server.node import Node
+from blkrun.server.way import EXTENT_HOLE, EXTENT_ZERO, Extent
 
 _ZEROES = bytes(2**16)
 

@@ -5,13 +5,15 @@ from typing import Any
 
 from blkrun.errors import CommandError
 from blkrun.options import RawOptions
-from blkrun.server.node import Extent, Node
+from blkrun.server.node import Node
+from blkrun.server.way import Extent, Way
 
 
 class Raw(Node[RawOptions]):
     """Adds the offset on the way down and takes it off extents on the way up."""
 
     driver = "raw"
+    passes_on = True
     file: Node[Any]
 
     def size_over(self, sizes: Mapping[str, int]) -> int:
@@ -31,34 +33,28 @@ class Raw(Node[RawOptions]):
             )
         return size
 
-    def do_pread(self, buf: memoryview, offset: int) -> None:
-        """Read from the window."""
-        self.file.pread(buf, offset + self.options.offset)
-
-    def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
-        """Write to the window."""
-        self.file.pwrite(buf, offset + self.options.offset, flags)
-
-    def do_zero(self, count: int, offset: int, flags: int) -> None:
-        """Zero in the window."""
-        self.file.zero(count, offset + self.options.offset, flags)
-
-    def do_trim(self, count: int, offset: int, flags: int) -> None:
-        """Discard in the window."""
-        self.file.trim(count, offset + self.options.offset, flags)
-
-    def do_flush(self) -> None:
-        """The child has the data."""
-        self.file.flush()
-
-    def do_extents(self, count: int, offset: int) -> list[Extent]:
-        """The child's, as seen from the window."""
+    def lower(self, below: Way) -> Way:
+        """The child's way, with the offset added; a window from 0 on is the child itself."""
         shift = self.options.offset
-        return [
-            (start - shift, length, kind)
-            for start, length, kind in self.file.extents(count, offset + shift)
-        ]
+        if not shift:
+            return below
 
-    def do_cache(self, count: int, offset: int) -> None:
-        """Prefetch in the window."""
-        self.file.cache(count, offset + self.options.offset)
+        def pread(buf: memoryview, offset: int) -> None:
+            below.pread(buf, offset + shift)
+
+        def pwrite(buf: memoryview, offset: int, flags: int) -> None:
+            below.pwrite(buf, offset + shift, flags)
+
+        def extents(count: int, offset: int) -> list[Extent]:
+            found = below.extents(count, offset + shift)
+            return [(start - shift, length, kind) for start, length, kind in found]
+
+        return Way(
+            pread,
+            pwrite,
+            zero=lambda count, offset, flags: below.zero(count, offset + shift, flags),
+            trim=lambda count, offset, flags: below.trim(count, offset + shift, flags),
+            flush=below.flush,
+            extents=extents,
+            cache=lambda count, offset: below.cache(count, offset + shift),
+        )

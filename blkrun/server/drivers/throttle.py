@@ -9,12 +9,12 @@ from typing import Any
 
 from blkrun.options import ThrottleOptions
 from blkrun.server.node import Filter
+from blkrun.server.route import Key
 from blkrun.server.staging import Staging
-from blkrun.server.throttle.bucket import Direction
+from blkrun.server.throttle.bucket import READ, WRITE
 from blkrun.server.throttle.group import ThrottleGroup
 from blkrun.server.throttle.schedule import Member
-
-READ, WRITE = Direction.READ, Direction.WRITE
+from blkrun.server.way import Way
 
 
 class Throttle(Filter[ThrottleOptions]):
@@ -65,29 +65,48 @@ class Throttle(Filter[ThrottleOptions]):
         """What waiting has cost."""
         return {"waited-ns": self.waited_ns, "waited-operations": self.waited_operations}
 
-    def do_pread(self, buf: memoryview, offset: int) -> None:
-        """Wait, then read."""
-        waited_ns = self.group.admit(self._member, READ, len(buf))
-        if waited_ns:
-            self._count(waited_ns)
-        self.file.pread(buf, offset)
+    def form(self) -> Key:
+        """Also which group it is, and in which directions that has limits."""
+        return (*super().form(), self.group, self.group.limited)
 
-    def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
-        """Wait, then write."""
-        waited_ns = self.group.admit(self._member, WRITE, len(buf))
-        if waited_ns:
-            self._count(waited_ns)
-        self.file.pwrite(buf, offset, flags)
+    def may_wait(self) -> bool:
+        """In a group without limits nobody waits."""
+        return any(self.group.limited)
 
-    def do_zero(self, count: int, offset: int, flags: int) -> None:
-        """Wait, then zero."""
-        self._count(self.group.admit(self._member, WRITE, count))
-        self.file.zero(count, offset, flags)
+    def lower(self, below: Way) -> Way:
+        """Wait, then go on; in a direction without limits, only that."""
+        reads, writes = self.group.limited
+        if reads:
+            below = below._replace(pread=self._throttled_reads(below))
+        return self._throttled_writes(below) if writes else below
 
-    def do_trim(self, count: int, offset: int, flags: int) -> None:
-        """Wait, then trim."""
-        self._count(self.group.admit(self._member, WRITE, count))
-        self.file.trim(count, offset, flags)
+    def _throttled_reads(self, below: Way) -> Callable[[memoryview, int], None]:
+        admit, member, go_on = self.group.admit, self._member, below.pread
+
+        def pread(buf: memoryview, offset: int) -> None:
+            if waited_ns := admit(member, READ, len(buf)):
+                self._count(waited_ns)
+            go_on(buf, offset)
+
+        return pread
+
+    def _throttled_writes(self, below: Way) -> Way:
+        admit, member, go_on = self.group.admit, self._member, below.pwrite
+
+        def pwrite(buf: memoryview, offset: int, flags: int) -> None:
+            if waited_ns := admit(member, WRITE, len(buf)):
+                self._count(waited_ns)
+            go_on(buf, offset, flags)
+
+        def zero(count: int, offset: int, flags: int) -> None:
+            self._count(admit(member, WRITE, count))
+            below.zero(count, offset, flags)
+
+        def trim(count: int, offset: int, flags: int) -> None:
+            self._count(admit(member, WRITE, count))
+            below.trim(count, offset, flags)
+
+        return below._replace(pwrite=pwrite, zero=zero, trim=trim)
 
     def _count(self, waited_ns: int) -> None:
         if waited_ns:

@@ -12,7 +12,7 @@ from time import monotonic_ns
 from typing import Any
 
 from blkrun.options import ThrottleLimits
-from blkrun.server.throttle.bucket import NS_PER_S, Direction
+from blkrun.server.throttle.bucket import DIRECTIONS, NS_PER_S
 from blkrun.server.throttle.schedule import Member, Schedule, Ticket
 
 _LONGEST_PARK_S = 3600.0
@@ -56,6 +56,11 @@ class ThrottleGroup:
         return self._schedule.buckets.limits
 
     @property
+    def limited(self) -> tuple[bool, ...]:
+        """Whether reads and writes have a limit."""
+        return self._schedule.buckets.limited
+
+    @property
     def in_use(self) -> bool:
         """Whether any node is a member."""
         return bool(self._schedule.members)
@@ -89,10 +94,8 @@ class ThrottleGroup:
         with self._lock:
             member.drains -= 1
 
-    def admit(self, member: Member, direction: Direction, count: int) -> int:
+    def admit(self, member: Member, direction: int, count: int) -> int:
         """Wait until a request of ``count`` bytes may go; gives the ns that it waited."""
-        if not self._schedule.buckets.limited[direction]:
-            return 0
         now_ns = self._clock()
         with self._lock:
             if self._schedule.arrive(member, direction, count, now_ns):
@@ -105,7 +108,7 @@ class ThrottleGroup:
         self._wait(ticket, direction)
         return self._clock() - now_ns
 
-    def _wait(self, ticket: Ticket, direction: Direction) -> None:
+    def _wait(self, ticket: Ticket, direction: int) -> None:
         parking: _Parking = ticket.owner
         schedule = self._schedule
         while True:
@@ -124,7 +127,7 @@ class ThrottleGroup:
 
     def _rearm(self, besides: Ticket | None = None) -> None:
         """Tell the requests that are next that they are, so that they park with a timeout."""
-        for direction in Direction:
+        for direction in DIRECTIONS:
             ticket = self._schedule.armed_ticket(direction)
             if ticket is not None and ticket is not besides:
                 ticket.owner.wake()

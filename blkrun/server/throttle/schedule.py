@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blkrun.options import ThrottleLimits
-from blkrun.server.throttle.bucket import Buckets, Direction
+from blkrun.server.throttle.bucket import DIRECTIONS, Buckets
 
 
 @dataclass(eq=False, slots=True)
@@ -49,7 +49,8 @@ class Schedule:
         self._ring: list[Member] = []
         self._token: list[Member | None] = [None, None]
         self._armed: list[tuple[Member, int] | None] = [None, None]
-        self._waiting = [0, 0]
+        self.waiting = [0, 0]
+        """Requests queued in each direction."""
 
     @property
     def members(self) -> tuple[Member, ...]:
@@ -59,31 +60,34 @@ class Schedule:
     def join(self, member: Member) -> None:
         """A new member goes to the head of the ring, as in QEMU."""
         self._ring.insert(0, member)
-        for direction in Direction:
+        for direction in DIRECTIONS:
             self._token[direction] = self._token[direction] or member
 
     def leave(self, member: Member, now_ns: int) -> None:
         """Let all its requests go, hand the token on, forget it.  Its debt stays in the group."""
         member.drains += 1
         self.release_all(member, now_ns)
-        for direction in Direction:
+        for direction in DIRECTIONS:
             if self._token[direction] is member:
                 after = self._after(member)
                 self._token[direction] = after if after is not member else None
         self._ring.remove(member)
 
-    def arrive(self, member: Member, direction: Direction, count: int, now_ns: int) -> bool:
+    def arrive(self, member: Member, direction: int, count: int, now_ns: int) -> bool:
         """Whether a request of ``count`` bytes may go at once, and is charged.
 
         If not, the caller has to ``enqueue`` it; the member may have been armed for it already.
         """
         buckets = self.buckets
+        nobody_waits = not self.waiting[direction]
+        if nobody_waits and buckets.take(direction, count, now_ns):  # nearly always
+            return True
         if member.drains or not buckets.limited[direction]:
             buckets.charge(direction, count)
             return True
-        if not self._waiting[direction]:  # nearly always: no turns to take, nobody is armed
+        if nobody_waits:  # no turns to take, nobody is armed
             wait_ns = buckets.wait_ns(direction, now_ns)
-            if wait_ns == 0:
+            if wait_ns == 0:  # over by less than a nanosecond
                 buckets.charge(direction, count)
                 return True
             self._armed[direction] = (member, now_ns + wait_ns)
@@ -92,32 +96,32 @@ class Schedule:
         candidate = self._next(member, direction)
         if self._must_wait(candidate, direction, now_ns) or member.queues[direction]:
             return False
-        self.buckets.charge(direction, count)
+        buckets.charge(direction, count)
         self._dispatch(member, direction, now_ns)
         return True
 
-    def enqueue(self, member: Member, direction: Direction, ticket: Ticket) -> None:
+    def enqueue(self, member: Member, direction: int, ticket: Ticket) -> None:
         """Make a request wait that ``arrive`` did not let go."""
         member.queues[direction].append(ticket)
-        self._waiting[direction] += 1
+        self.waiting[direction] += 1
 
     def anybody_waits(self) -> bool:
         """Whether any request is queued, in either direction."""
-        return self._waiting != _NOBODY
+        return self.waiting != _NOBODY
 
-    def due_ns(self, direction: Direction) -> int | None:
+    def due_ns(self, direction: int) -> int | None:
         """When ``fire`` wants to be called, or None if nobody is armed."""
         armed = self._armed[direction]
         return armed[1] if armed is not None else None
 
-    def armed_ticket(self, direction: Direction) -> Ticket | None:
+    def armed_ticket(self, direction: int) -> Ticket | None:
         """The request that goes at ``due_ns``."""
         armed = self._armed[direction]
         if armed is None or not armed[0].queues[direction]:
             return None
         return armed[0].queues[direction][0]
 
-    def fire(self, direction: Direction, now_ns: int) -> None:
+    def fire(self, direction: int, now_ns: int) -> None:
         """The armed request's time has come: let it go, and see who is next."""
         armed = self._armed[direction]
         if armed is None or armed[1] > now_ns:
@@ -130,7 +134,7 @@ class Schedule:
 
     def release_all(self, member: Member, now_ns: int) -> None:
         """Drain: everything this member holds goes now, unthrottled but accounted."""
-        for direction in Direction:
+        for direction in DIRECTIONS:
             while member.queues[direction]:
                 self._let_go(member, direction)
             armed = self._armed[direction]
@@ -144,7 +148,7 @@ class Schedule:
         Whose turn it was, it still is: else retuning again and again could pass somebody over.
         """
         self.buckets.retune(limits, now_ns)
-        for direction in Direction:
+        for direction in DIRECTIONS:
             armed = self._armed[direction]
             self._armed[direction] = None
             if armed is not None and not self._must_wait(armed[0], direction, now_ns):
@@ -153,7 +157,7 @@ class Schedule:
     def _after(self, member: Member) -> Member:
         return self._ring[(self._ring.index(member) + 1) % len(self._ring)]
 
-    def _next(self, me: Member, direction: Direction) -> Member:
+    def _next(self, me: Member, direction: int) -> Member:
         """The first member after the token that has requests waiting; me, if none has."""
         start = self._token[direction] or me
         member = self._after(start)
@@ -161,7 +165,7 @@ class Schedule:
             member = self._after(member)
         return member if member.queues[direction] else me
 
-    def _must_wait(self, member: Member, direction: Direction, now_ns: int) -> bool:
+    def _must_wait(self, member: Member, direction: int, now_ns: int) -> bool:
         if self._armed[direction] is not None:
             return True
         wait = self.buckets.wait_ns(direction, now_ns)
@@ -171,7 +175,7 @@ class Schedule:
         self._token[direction] = member
         return True
 
-    def _dispatch(self, me: Member, direction: Direction, now_ns: int) -> None:
+    def _dispatch(self, me: Member, direction: int, now_ns: int) -> None:
         """Let go what may go now; the member served last goes first, as in QEMU."""
         while True:
             member = self._next(me, direction)
@@ -183,8 +187,8 @@ class Schedule:
             self._let_go(member, direction)
             me = member
 
-    def _let_go(self, member: Member, direction: Direction) -> None:
+    def _let_go(self, member: Member, direction: int) -> None:
         ticket = member.queues[direction].popleft()
-        self._waiting[direction] -= 1
+        self.waiting[direction] -= 1
         self.buckets.charge(direction, ticket.count)
         self._release(ticket)

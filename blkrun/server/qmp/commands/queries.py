@@ -13,7 +13,7 @@ from blkrun.server.context import Context
 from blkrun.server.export import Export
 from blkrun.server.node import Node
 from blkrun.server.qmp.dispatch import Command, NoArguments, arguments
-from blkrun.server.stats import Counters, sparse
+from blkrun.server.stats import Tally, floor_ns, merge, qemu_counters, qemu_histogram
 from blkrun.server.throttle.group import ThrottleGroup
 
 
@@ -113,9 +113,23 @@ _QEMU_ONLY = dict.fromkeys(
 )
 
 
-def _block_stats(counters: Counters) -> dict[str, Any]:
-    constant = {"account_invalid": True, "account_failed": True, "timed_stats": []}
-    return counters.as_dict() | _QEMU_ONLY | constant
+_CONSTANT = {"account_invalid": True, "account_failed": True, "timed_stats": []}
+
+
+def _block_stats(tally: Tally) -> dict[str, Any]:
+    histograms = {
+        "rd_latency_histogram": qemu_histogram(tally.reads.latency),
+        "wr_latency_histogram": qemu_histogram(write_latency(tally)),
+        "flush_latency_histogram": qemu_histogram(tally.flushes.latency),
+    }
+    return qemu_counters(tally) | _QEMU_ONLY | _CONSTANT | histograms
+
+
+def write_latency(tally: Tally) -> dict[int, int]:
+    """Of writes and zeroes together, as QEMU counts them."""
+    both = tally.writes.latency.copy()
+    merge(both, tally.zeroes.latency)
+    return both
 
 
 def _node_stats(node: Node[Any]) -> dict[str, Any]:
@@ -197,7 +211,7 @@ def _query_graph(context: Context, args: NoArguments) -> dict[str, Any]:
 
 
 def _node(node: Node[Any]) -> dict[str, Any]:
-    counters = node.stats
+    tally = node.stats
     return {
         "node-name": node.name,
         "options": to_wire(node.options) | children_names(node),
@@ -206,8 +220,8 @@ def _node(node: Node[Any]) -> dict[str, Any]:
         "monitor-owned": node.monitor_owned,
         "attached": not node.detached,
         "size": node.size_bytes,
-        "in-flight": counters.in_flight(),
-        "stats": counters.as_dict(),
+        "in-flight": tally.in_flight,
+        "stats": qemu_counters(tally),
         "driver-specific": node.describe(),
     }
 
@@ -221,20 +235,23 @@ def _group(group: ThrottleGroup) -> dict[str, Any]:
 
 
 def _export(context: Context, export: Export) -> dict[str, Any]:
-    totals = export.totals()
-    reads, writes = export.latency()
+    tally = export.stats
     return {
         "id": export.name,
         "node-name": export.root.name,
         "writable": not export.options.read_only,
         "description": export.options.description,
         "size": export.root.size_bytes,
-        "in-flight": totals.in_flight(),
-        "stats": totals.as_dict(),
-        "read-latency": sparse(reads),
-        "write-latency": sparse(writes),
+        "in-flight": tally.in_flight,
+        "stats": qemu_counters(tally),
+        "read-latency": _by_floor(tally.reads.latency),
+        "write-latency": _by_floor(write_latency(tally)),
         "clients": [describe_connection(c) for c in context.graph.clients_of(export)],
     }
+
+
+def _by_floor(histogram: dict[int, int]) -> list[tuple[int, int]]:
+    return [(floor_ns(index), histogram[index]) for index in sorted(histogram)]
 
 
 def _events(context: Context, args: SinceArguments) -> list[dict[str, Any]]:

@@ -1,0 +1,189 @@
+"""Routes: the way down from one place where requests enter, and the tally of those that took it.
+
+Each node says in ``lower`` what a request has to do there, over what it does below.  A filter that
+only passes on says "what my child does", and so costs a request nothing; a throttle puts its wait
+in front; a backend is the end.  This is worked out when edges change (``blkrun.server.routing``),
+not per request.
+
+Nodes that see the same requests, each once and whole, are on one route and are counted once,
+together::
+
+    export ─▶ limit ─▶ alarm ─▶ disk          one route, one tally for all four
+    export ─▶ limit ─▶│ disk                  two, if requests may wait in limit: at the bar the
+                                              next one begins, with times and depths of its own
+
+Swapping an export's route is one store.  A request enters in three steps: ``in_flight`` up, a look
+whether the route still is the export's, then down.  The editor stores the new route before it
+looks at the old one's ``in_flight``; one of the two sees the other.  So a route that was replaced
+and has nobody in flight has been left for good, and its nodes may be closed.
+"""
+
+from collections.abc import Callable
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from blkrun.server.stats import Operations, Tally, index_of
+from blkrun.server.way import Extent, Way
+
+if TYPE_CHECKING:
+    from blkrun.server.node import Node
+
+P = ParamSpec("P")
+
+Key = tuple[object, ...]
+
+
+class Route(Tally):
+    """``nodes`` see what is counted here; ``below`` are the routes that these requests go on to.
+
+    Two kinds of entrance: a request of a client has raised ``in_flight`` itself before it calls
+    ``pread`` and its siblings (see ``Connection``); requests from inside the graph come by
+    ``entrance``.  Either way it is lowered here when the request is over.
+    """
+
+    __slots__ = ("_way", "below", "entrance", "key", "nodes", "read", "write")
+
+    def __init__(
+        self,
+        nodes: "tuple[Node[Any], ...]",
+        way: Way,
+        below: "tuple[Route, ...]" = (),
+        key: Key = (),
+    ) -> None:
+        super().__init__()
+        self.nodes = nodes
+        self.below = below
+        self.key = key
+        self.read = way.pread
+        self.write = way.pwrite
+        self._way = way
+        self.entrance = Way(
+            self._enter_pread,
+            self._enter_pwrite,
+            self._entering(self.zero),
+            self._entering(self.trim),
+            self._entering(self.flush),
+            self._enter_extents,
+            self._entering(self.cache),
+        )
+
+    def reach(self) -> "set[Node[Any]]":
+        """The nodes on this route and on all below it."""
+        return set(self.nodes).union(*(route.reach() for route in self.below))
+
+    def routes_below(self) -> "set[Route]":
+        """All routes that requests may go on to from here."""
+        return set(self.below).union(*(route.routes_below() for route in self.below))
+
+    def pread(self, buf: memoryview, offset: int) -> None:
+        """Fill ``buf`` from ``offset``."""
+        begin_ns = perf_counter_ns()
+        try:
+            self.read(buf, offset)
+        except BaseException:
+            self.reads.failed += 1
+            self.in_flight -= 1
+            raise
+        elapsed_ns = perf_counter_ns() - begin_ns
+        length = len(buf)
+        # From here on there is no call: another thread's counts cannot come in between.
+        bits = (elapsed_ns | 16).bit_length()
+        done = self.reads
+        done.latency[bits << 4 | (elapsed_ns >> (bits - 5)) & 15] += 1
+        done.time_ns += elapsed_ns
+        done.bytes += length
+        done.done += 1
+        self.in_flight -= 1
+
+    def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
+        """Write all of ``buf``."""
+        begin_ns = perf_counter_ns()
+        try:
+            self.write(buf, offset, flags)
+        except BaseException:
+            self.writes.failed += 1
+            self.in_flight -= 1
+            raise
+        elapsed_ns = perf_counter_ns() - begin_ns
+        length = len(buf)
+        bits = (elapsed_ns | 16).bit_length()
+        done = self.writes
+        done.latency[bits << 4 | (elapsed_ns >> (bits - 5)) & 15] += 1
+        done.time_ns += elapsed_ns
+        done.bytes += length
+        done.done += 1
+        self.in_flight -= 1
+
+    def zero(self, count: int, offset: int, flags: int) -> None:
+        """Make a range read as zeroes."""
+        self._count(self.zeroes, count, self._way.zero, count, offset, flags)
+
+    def trim(self, count: int, offset: int, flags: int) -> None:
+        """Discard a range."""
+        self._count(self.trims, count, self._way.trim, count, offset, flags)
+
+    def flush(self) -> None:
+        """Make every acknowledged write durable."""
+        self._count(self.flushes, 0, self._way.flush)
+
+    def extents(self, count: int, offset: int) -> list[Extent]:
+        """What is allocated where."""
+        try:
+            return self._way.extents(count, offset)
+        finally:
+            self.in_flight -= 1
+
+    def cache(self, count: int, offset: int) -> None:
+        """Prefetch a range."""
+        try:
+            self._way.cache(count, offset)
+        finally:
+            self.in_flight -= 1
+
+    def _count(
+        self,
+        operations: Operations,
+        length: int,
+        work: Callable[P, None],
+        *args: P.args,
+        **kwargs: P.kwargs,
+    ) -> None:
+        begin_ns = perf_counter_ns()
+        try:
+            work(*args, **kwargs)
+        except BaseException:
+            operations.failed += 1
+            self.in_flight -= 1
+            raise
+        elapsed_ns = perf_counter_ns() - begin_ns
+        index = index_of(elapsed_ns)
+        operations.latency[index] += 1
+        operations.time_ns += elapsed_ns
+        operations.bytes += length
+        operations.done += 1
+        self.in_flight -= 1
+
+    def _enter(self) -> None:
+        self.in_flight = depth = self.in_flight + 1
+        self.in_flight_max = max(self.in_flight_max, depth)
+
+    def _enter_pread(self, buf: memoryview, offset: int) -> None:
+        self.in_flight = depth = self.in_flight + 1
+        self.in_flight_max = max(self.in_flight_max, depth)
+        self.pread(buf, offset)
+
+    def _enter_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
+        self.in_flight = depth = self.in_flight + 1
+        self.in_flight_max = max(self.in_flight_max, depth)
+        self.pwrite(buf, offset, flags)
+
+    def _enter_extents(self, count: int, offset: int) -> list[Extent]:
+        self._enter()
+        return self.extents(count, offset)
+
+    def _entering(self, work: Callable[P, None]) -> Callable[P, None]:
+        def entered(*args: P.args, **kwargs: P.kwargs) -> None:
+            self._enter()
+            work(*args, **kwargs)
+
+        return entered

@@ -1,0 +1,77 @@
+"""From the graph's edges to routes: what is worked out anew after each edit.
+
+Pure but for ``lower``, which makes closures and touches nothing.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from blkrun.server.export import Export
+from blkrun.server.node import Node
+from blkrun.server.route import Key, Route
+from blkrun.server.way import NOWHERE
+
+Entry = Export | Node[Any]
+"""Where requests come in: an export's clients, or a node whose parent makes requests of its own."""
+
+Routes = dict[Entry, Route]
+
+
+def resolve(
+    exports: Iterable[Export], nodes: Collection[Node[Any]], known: Mapping[Entry, Route]
+) -> Routes:
+    """The route from each place where requests enter.  One of ``known`` that is still right stays.
+
+    Parents and ``detached`` of all nodes must be up to date.
+    """
+    resolver = _Resolver(known)
+    for export in exports:
+        resolver.route(export, export.root)
+    for node in nodes:
+        if not any(isinstance(parent, Node) and not parent.detached for parent, _ in node.parents):
+            resolver.route(node, node)  # a top: jobs and whoever tries it out enter there
+    return resolver.routes
+
+
+class _Resolver:
+    def __init__(self, known: Mapping[Entry, Route]) -> None:
+        self._known = known
+        self.routes: Routes = {}
+
+    def route(self, entry: Entry, first: Node[Any]) -> Route:
+        """The route that begins at an entry with the node ``first``."""
+        if entry in self.routes:
+            return self.routes[entry]
+        nodes, below = self._follow(entry, first)
+        key: Key = (below, *(node.form() for node in nodes))
+        route = self._known.get(entry)
+        if route is None or route.key != key:
+            way = NOWHERE if nodes and not nodes[-1].passes_on else below[0].entrance
+            for node in reversed(nodes):
+                way = node.lower(way)
+            route = Route(tuple(nodes), way, below, key)
+        self.routes[entry] = route
+        return route
+
+    def _follow(self, entry: Entry, first: Node[Any]) -> tuple[list[Node[Any]], tuple[Route, ...]]:
+        """The nodes that see the same requests, from ``first`` down, and the routes below them."""
+        nodes: list[Node[Any]] = []
+        node = first
+        while True:
+            if node is not entry and _attached_parents(node) > 1:
+                return nodes, (self.route(node, node),)
+            nodes.append(node)
+            if not node.passes_on:
+                return nodes, tuple(self.route(child, child) for child in node.children.values())
+            child = node.children["file"]
+            if node.may_wait():
+                return nodes, (self.route(child, child),)
+            node = child
+
+
+def _attached_parents(node: Node[Any]) -> int:
+    """How many edges lead here that requests of clients may take."""
+    return sum(
+        isinstance(parent, Export) or (isinstance(parent, Node) and not parent.detached)
+        for parent, _ in node.parents
+    )

@@ -1,0 +1,47 @@
+"""What a request is: its flags, what is told about extents, and the way it takes down the graph."""
+
+from collections.abc import Callable
+from typing import NamedTuple, NoReturn
+
+FLAG_MAY_TRIM = 1
+FLAG_FUA = 2
+FLAG_FAST_ZERO = 8
+"""nbdkit's request flags (nbdkit-plugin(3)); they travel down the graph as they came."""
+
+EXTENT_DATA = 0
+EXTENT_HOLE = 1
+EXTENT_ZERO = 2
+"""NBD's base:allocation bits."""
+
+Extent = tuple[int, int, int]
+"""(offset, length, EXTENT_* bits)"""
+
+
+class Way(NamedTuple):
+    """What a request does from some node on down.  Offsets are that node's.
+
+    Errors are ``OSError`` with the errno for the client, and reach it unchanged.
+    """
+
+    pread: Callable[[memoryview, int], None]
+    """(buf, offset): fill ``buf``."""
+    pwrite: Callable[[memoryview, int, int], None]
+    """(buf, offset, flags): write all of ``buf``; FLAG_FUA: it is durable on return."""
+    zero: Callable[[int, int, int], None]
+    """(count, offset, flags): make a range read as zeroes."""
+    trim: Callable[[int, int, int], None]
+    """(count, offset, flags): the range is not needed any more.  Advice, but FLAG_FUA is not."""
+    flush: Callable[[], None]
+    """All writes acknowledged before this are durable on return."""
+    extents: Callable[[int, int], list[Extent]]
+    """(count, offset): what is known of a range, in order, without gaps, from ``offset`` on."""
+    cache: Callable[[int, int], None]
+    """(count, offset): prefetch a range.  Advice."""
+
+
+def _no_child(*_: object) -> NoReturn:
+    raise AssertionError("there is nothing below a node at which requests end")
+
+
+NOWHERE = Way._make(_no_child for _ in Way._fields)
+"""What is below a node at which requests end."""
