@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.live.hammering import Hammer
 from tests.live.service import Service
 
 Make = Callable[[str], Service]
@@ -27,6 +28,21 @@ def serve(tmp_path: Path) -> Iterator[Make]:
     yield make
     for service in services:
         service.end()
+
+
+@pytest.fixture
+def hammer() -> Iterator[Callable[..., Hammer]]:
+    """Clients that are gone when the test is."""
+    started: list[Hammer] = []
+
+    def make(uri: str, seconds: float = 100.0) -> Hammer:
+        started.append(Hammer(uri, seconds))
+        return started[-1]
+
+    yield make
+    for each in started:
+        each.process.kill()
+        each.process.communicate()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
