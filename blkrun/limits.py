@@ -22,6 +22,11 @@ def check_limits(limits: ThrottleLimits) -> LimitProblem | None:
     return next(_problems(limits), None)
 
 
+def any_average(limits: ThrottleLimits) -> bool:
+    """QEMU's "enabled" (§1.5): whether anything is limited at all."""
+    return any(getattr(limits, bucket) for bucket in BUCKETS)
+
+
 def _problems(limits: ThrottleLimits) -> Iterator[LimitProblem]:
     yield from _too_long(limits)
     yield from _conflicts(limits)

@@ -67,3 +67,8 @@ class Config(Struct, frozen=True, kw_only=True):
     graph: GraphModel
     lines: dict[str, int]
     """``"nodes.limit"`` → the line its table starts on: lets a refused action name its place."""
+    made_by: dict[str, str]
+    """``"nodes.vda-throttle"`` → ``"exports.vda"``: whose limits make what has no table itself.
+
+    Also where there are no limits just now: what they made may still have to go.
+    """

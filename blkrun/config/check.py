@@ -4,21 +4,24 @@ A check takes the draft and yields problems; it looks at what is written and not
 that a table with a typing error is checked as far as it goes.
 """
 
-import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from blkrun.config.check_exports import export_names, writable_exports
+from blkrun.config.check_exports import (
+    export_names,
+    made_names,
+    not_for_others,
+    writable_exports,
+)
 from blkrun.config.check_options import files_used_twice, limits, nbd_source, nul_characters
 from blkrun.config.diagnostics import dotted
 from blkrun.config.graph import by_name, cycles, role_of
-from blkrun.config.tables import Draft, Table
+from blkrun.config.names import RULE, is_name
+from blkrun.config.tables import Draft, ExportTable, Table
 from blkrun.decode import Kind, Path, Problem, nearest
 from blkrun.options import ThrottleOptions
 
 MAX_GUESSES = 50
-
-_ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,30}")
 
 
 def refer(draft: Draft) -> Iterator[Problem]:
@@ -31,11 +34,8 @@ def names(draft: Draft) -> Iterator[Problem]:
     """QEMU's syntax for the names of nodes and groups."""
     tables: tuple[Table[Any], ...] = (*draft.groups, *draft.nodes)
     for table in tables:
-        if _ID.fullmatch(table.name) is None:
-            message = (
-                f'"{table.name}" cannot be a name: it takes a letter first, then letters, '
-                'digits, "-", "." or "_", 31 characters at most'
-            )
+        if not is_name(table.name):
+            message = f'"{table.name}" cannot be a name: {RULE}'
             yield Problem(path=table.path, kind=Kind.OTHER, message=message)
 
 
@@ -56,27 +56,29 @@ def duplicates(draft: Draft) -> Iterator[Problem]:
 def references(draft: Draft) -> Iterator[Problem]:
     """Edges and exports name what there is."""
     nodes = by_name(draft)
+    made = {export.throttle_node: export for export in draft.exports if export.throttled}
     meant = _guesser(nodes)
     for node in draft.nodes:
         for role, child in node.edges():
             if child not in nodes:
                 suggestion = meant(child) if meant(child) != node.name else None
-                yield _unknown((*node.path, role), child, suggestion)
+                yield _unknown((*node.path, role), child, suggestion, made)
     for export in draft.exports:
         name = export.text("node")
         if name is not None and name not in nodes:
-            yield _unknown((*export.path, "node"), name, meant(name))
+            yield _unknown((*export.path, "node"), name, meant(name), made)
 
 
 def groups(draft: Draft) -> Iterator[Problem]:
     """Throttle nodes name a group that there is."""
     known = {group.name for group in draft.groups}
+    made = {export.throttle_group: export for export in draft.exports if export.throttled}
     meant = _guesser(known)
     for node in draft.nodes:
         name = node.text("throttle-group") if node.driver is ThrottleOptions else None
         if name is not None and name not in known:
             path = (*node.path, "throttle-group")
-            yield _unknown(path, name, meant(name), "throttle group", "throttle-groups")
+            yield _unknown(path, name, meant(name), made)
 
 
 def _guesser(valid: Collection[str]) -> Callable[[str], str | None]:
@@ -92,12 +94,15 @@ def _guesser(valid: Collection[str]) -> Callable[[str], str | None]:
 
 
 def _unknown(
-    path: Path,
-    name: str,
-    suggestion: str | None,
-    what: str = "node or backend",
-    section: str = "backends",
+    path: Path, name: str, suggestion: str | None, made: Mapping[str, ExportTable]
 ) -> Problem:
+    if (owner := made.get(name)) is not None:
+        message = f"{dotted(path)}: {not_for_others(name, owner)}"
+        return Problem(path=path, kind=Kind.REFERENCE, message=message, related=owner.path)
+    is_group = path[-1] == "throttle-group"
+    what, section = (
+        ("throttle group", "throttle-groups") if is_group else ("node or backend", "backends")
+    )
     remedy = "" if suggestion else f"; [{dotted((section, name))}] would define it"
     message = f'{dotted(path)}: there is no {what} "{name}"{remedy}'
     return Problem(path=path, kind=Kind.REFERENCE, message=message, suggestion=suggestion)
@@ -124,6 +129,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     nbd_source,
     files_used_twice,
     export_names,
+    made_names,
     writable_exports,
     nul_characters,
 )

@@ -12,11 +12,13 @@ from blkrun.options import FileOptions, NbdOptions
 
 
 def limits(draft: Draft) -> Iterator[Problem]:
-    """QEMU's rules for throttle limits."""
-    for group in draft.groups:
-        broken = check_limits(group.options) if group.options is not None else None
+    """QEMU's rules for throttle limits, of groups and in exports."""
+    written = [(group.path, group.options) for group in draft.groups]
+    written += [(export.path, export.limits) for export in draft.exports]
+    for table, values in written:
+        broken = check_limits(values) if values is not None else None
         if broken is not None:
-            path = (*group.path, broken.option)
+            path = (*table, broken.option)
             message = f"{dotted(path)}: {broken.message}"
             yield Problem(path=path, kind=Kind.OTHER, message=message)
 

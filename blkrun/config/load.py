@@ -19,7 +19,7 @@ from blkrun.config.resolve import resolve
 from blkrun.config.sections import COLLECTIONS, decode_document
 from blkrun.config.source import absolute, read
 from blkrun.config.syntax import parse_toml
-from blkrun.config.tables import Raw
+from blkrun.config.tables import Draft, Raw
 from blkrun.decode import Kind, Problem
 from blkrun.decode import Path as KeyPath
 from blkrun.errors import FileError
@@ -69,6 +69,7 @@ def _examine(source: bytes | str, path: Path) -> Config | list[Diagnostic]:
     problems.extend(each for each in refer(draft) if each.path not in badly_written)
     if problems or address is None:
         return diagnose(path, problems, at)
+    lines = _header_lines(document, at)
     return Config(
         path=file,
         address=address,
@@ -76,7 +77,8 @@ def _examine(source: bytes | str, path: Path) -> Config | list[Diagnostic]:
         runner=draft.runner.options or RunnerOptions(),
         dashboard=draft.dashboard.options or DashboardOptions(),
         graph=resolve(draft),
-        lines=_header_lines(document, at),
+        lines=lines,
+        made_by=_made_by(draft, lines),
     )
 
 
@@ -85,3 +87,11 @@ def _header_lines(document: Raw, at: Positions) -> dict[str, int]:
     paths += [(section, name) for section in COLLECTIONS for name in document.get(section, ())]
     places = {".".join(map(str, path)): at.value(path) for path in paths}
     return {name: span.line for name, span in places.items() if span is not None}
+
+
+def _made_by(draft: Draft, lines: dict[str, int]) -> dict[str, str]:
+    makers: dict[str, str] = {}
+    for export in draft.exports:
+        made = (f"throttle-groups.{export.throttle_group}", f"nodes.{export.throttle_node}")
+        makers |= {table: f"exports.{export.name}" for table in made if table not in lines}
+    return makers

@@ -23,7 +23,8 @@ def decode_node(path: Path, raw: Raw, problems: list[Problem]) -> NodeTable:
         decoded: list[Problem] = []
         options = decode(driver, {**own, "node-name": path[-1]}, decoded, path)
         found += _enabled_problems(path, raw, driver)
-        found += (with_context(_guess_again(problem, driver)) for problem in decoded)
+        keys = _keys(driver)
+        found += (with_context(guess_again(problem, keys)) for problem in decoded)
     problems.extend(found)
     return NodeTable(
         path=path,
@@ -76,13 +77,16 @@ def _enabled_problems(path: Path, raw: Raw, driver: type[BlockdevOptions]) -> It
         yield Problem(path=where, kind=Kind.TYPE, message=message, expected="boolean")
 
 
-def _guess_again(problem: Problem, driver: type[BlockdevOptions]) -> Problem:
-    """The nearest of the keys that a node may have in TOML, which are not quite its options."""
+def _keys(driver: type[BlockdevOptions]) -> set[str]:
+    """What a node may have in TOML, which are not quite its options."""
+    keys = {*driver.__struct_encode_fields__, "driver"} - {"node-name"}
+    return {*keys, "enabled"} if driver.is_filter else keys
+
+
+def guess_again(problem: Problem, keys: Iterable[str]) -> Problem:
+    """The nearest of the keys that the table may have, where they are not one Struct's fields."""
     if problem.kind is not Kind.UNEXPECTED:
         return problem
-    keys: Iterable[str] = {*driver.__struct_encode_fields__, "driver"} - {"node-name"}
-    if driver.is_filter:
-        keys = {*keys, "enabled"}
     return replace(problem, suggestion=nearest(str(problem.path[-1]), keys))
 
 

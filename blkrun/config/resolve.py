@@ -1,7 +1,8 @@
 """The ``resolve`` pass: a draft without a mistake → the desired graph.
 
-Paths become absolute, and filters that are switched off are left out: whoever had one for a
-child has the filter's own child instead.
+Paths become absolute; filters that are switched off are left out: whoever had one for a child
+has the filter's own child instead; limits in an export's table become a throttle group and a
+throttle node, as if the file had tables for them.
 """
 
 from pathlib import Path
@@ -10,12 +11,13 @@ from msgspec import structs
 
 from blkrun.config.graph import by_name, skip_disabled
 from blkrun.config.source import absolute
-from blkrun.config.tables import Draft, NodeTable
+from blkrun.config.tables import Draft, ExportTable, NodeTable
 from blkrun.model import GraphModel
 from blkrun.options import (
     BlockdevOptions,
     ExportOptions,
     FileOptions,
+    ThrottleOptions,
     children_of,
     with_child,
 )
@@ -24,19 +26,24 @@ from blkrun.options import (
 def resolve(draft: Draft) -> GraphModel:
     """The graph that the file asks for."""
     tables = by_name(draft)
-    return GraphModel(
-        nodes={
-            table.name: _node(table.options, tables, draft.directory)
-            for table in draft.nodes
-            if table.enabled and table.options is not None
-        },
-        groups={table.name: table.options for table in draft.groups if table.options is not None},
-        exports={
-            table.name: _export(table.options, tables)
-            for table in draft.exports
-            if table.options is not None
-        },
-    )
+    nodes = {
+        table.name: _node(table.options, tables, draft.directory)
+        for table in draft.nodes
+        if table.enabled and table.options is not None
+    }
+    groups = {table.name: table.options for table in draft.groups if table.options is not None}
+    exports = {
+        table.name: _export(table.options, tables)
+        for table in draft.exports
+        if table.options is not None
+    }
+    for table in draft.exports:
+        if table.throttled and table.limits is not None:
+            export = exports[table.name]
+            nodes[table.throttle_node] = _throttle(table, export.node)
+            groups[table.throttle_group] = table.limits
+            exports[table.name] = structs.replace(export, node=table.throttle_node)
+    return GraphModel(nodes=nodes, groups=groups, exports=exports)
 
 
 def _node(
@@ -54,3 +61,9 @@ def _node(
 def _export(options: ExportOptions, tables: dict[str, NodeTable]) -> ExportOptions:
     below = skip_disabled(options.node, tables)
     return options if below == options.node else structs.replace(options, node=below)
+
+
+def _throttle(table: ExportTable, below: str) -> ThrottleOptions:
+    return ThrottleOptions(
+        node_name=table.throttle_node, file=below, throttle_group=table.throttle_group
+    )

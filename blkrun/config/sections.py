@@ -7,12 +7,12 @@ from typing import TypeVar
 from msgspec import Struct
 
 from blkrun.config.diagnostics import dotted
+from blkrun.config.export_table import decode_export
 from blkrun.config.node_table import decode_node, with_context
 from blkrun.config.tables import Draft, Raw, Table
 from blkrun.decode import Kind, Path, Problem, decode, nearest
 from blkrun.options import (
     DashboardOptions,
-    ExportOptions,
     RunnerOptions,
     ServerOptions,
     ThrottleLimits,
@@ -42,7 +42,7 @@ def decode_document(document: Raw, directory: FilePath, problems: list[Problem])
             for path, raw in _members(document, section, problems)
         ),
         exports=tuple(
-            _table(ExportOptions, path, raw, problems)
+            decode_export(path, raw, problems)
             for path, raw in _members(document, "exports", problems)
         ),
     )

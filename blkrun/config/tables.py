@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from blkrun.decode import Path
+from blkrun.limits import any_average
 from blkrun.options import (
     EDGES,
     BlockdevOptions,
@@ -61,6 +62,28 @@ class NodeTable(Table[BlockdevOptions]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ExportTable(Table[ExportOptions]):
+    """An export and the limits in its table; ``limits`` is None if something is wrong in them."""
+
+    limits: ThrottleLimits | None
+
+    @property
+    def throttled(self) -> bool:
+        """Whether it has a throttle of its own: limits that are all 0 are none (QEMU's §3.2)."""
+        return self.limits is None or any_average(self.limits)
+
+    @property
+    def throttle_group(self) -> str:
+        """The group that has its limits: QEMU's default name, the device's."""
+        return self.name
+
+    @property
+    def throttle_node(self) -> str:
+        """The node over the one that the table names, and what clients get instead of it."""
+        return f"{self.name}-throttle"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """The whole file, decoded and not yet checked against itself."""
 
@@ -71,4 +94,4 @@ class Draft:
     dashboard: Table[DashboardOptions]
     groups: tuple[Table[ThrottleLimits], ...]
     nodes: tuple[NodeTable, ...]
-    exports: tuple[Table[ExportOptions], ...]
+    exports: tuple[ExportTable, ...]

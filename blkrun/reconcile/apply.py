@@ -59,6 +59,7 @@ def _explain(error: CommandError, operations: tuple[Operation, ...], config: Con
     if error.action is None:
         return f"{config.path.name}: {error}"
     operation = operations[error.action]
-    line = config.lines.get(operation.table)
+    table = config.made_by.get(operation.table, operation.table)
+    line = config.lines.get(table)
     place = f"{config.path.name}:{line}" if line else config.path.name
-    return f"{place}: [{operation.table}] {error}"
+    return f"{place}: [{table}] {error}"

@@ -37,7 +37,7 @@ _EXPORT = "export "
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One action.  ``sign`` is + - or ~; ``table`` is where the file speaks of it."""
+    """One action.  ``sign`` is + - or ~; ``table`` is what would define it (see Config.made_by)."""
 
     type: str
     data: dict[str, Any]
