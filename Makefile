@@ -28,8 +28,8 @@ fix: setup ## Format, and correct what the linter can.
 	@$(PY) -m ruff format .
 	@$(PY) -m ruff check --fix .
 
-bench: setup ## Measure the data path, and print the table.
-	@$(PY) -m tests.bench
+bench: setup ## Measure the data path beside others (BENCH_ARGS=--quick, --only, --servers, …).
+	@$(PY) -m tests.bench $(BENCH_ARGS)
 
 soak: setup ## Run the long tests, one at a time.
 	@$(PY) -m pytest -m soak --timeout 3600

@@ -1,19 +1,44 @@
-"""Compare: every server in every round, every load on each, and the medians at the end."""
+"""Every server up at once and measured in turn; the table, and what was reached of what is to be.
+
+make bench BENCH_ARGS="--only randread-4k-qd16-c1 --servers throttle" takes a minute.
+"""
 
 import argparse
 import json
 import os
 import platform
-import random
+import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .load import BLOCK, DEPTH, SIZE_BYTES, WORKLOADS, measure
-from .report import Results, as_json, table
-from .servers import BenchError, Place, Server, all_servers, check_tools, describe
+from . import reach, report
+from .edits import EditRound, measure_edits
+from .load import WORKLOADS, Workload, measure
+from .place import BenchError, Place
+from .process import Running, which
+from .schedule import Pace, schedule
+from .servers import THROTTLE, Server, all_servers, check_tools
+from .stats_call import CROWDED, StatsCall, measure_stats
+
+EDITS, STATS = "edits", "stats"
+"""What --only takes besides workloads."""
+
+FULL = Pace(rounds=3, seconds=0.6, judged_rounds=7, judged_seconds=1.5)
+QUICK = Pace(rounds=1, seconds=0.3, judged_rounds=1, judged_seconds=0.5)
+
+
+@dataclass
+class Found:
+    """What a run found."""
+
+    results: report.Results = field(default_factory=dict)
+    edits: dict[str, list[EditRound]] = field(default_factory=dict)
+    stats: StatsCall | None = None
 
 
 def main() -> int:
@@ -21,70 +46,158 @@ def main() -> int:
     arguments = _arguments()
     try:
         check_tools()
+        servers = _chosen(all_servers(arguments.against), arguments.servers)
         with tempfile.TemporaryDirectory(prefix="blkrun-bench-") as directory:
             place = Place(Path(directory))
-            _make_image(place.image)
-            servers = all_servers(place)
-            about = _about(arguments, describe(servers, place))
-            results = _run(servers, place, arguments.rounds, arguments.seconds)
+            about = _about(arguments, place)
+            found = _run(servers, place, arguments)
     except BenchError as error:
         _say(f"bench: {error}")
         return 1
-    if arguments.json:
-        print(json.dumps(as_json(results, about), indent=2))  # noqa: T201 - what was asked for
-    else:
-        notes = "\n".join(f"{key}: {value}" for key, value in about.items())
-        print(f"{table(results)}\n\n{notes}")  # noqa: T201 - what was asked for
+    except KeyboardInterrupt:
+        _say("bench: stopped")
+        return 130
+    _show(found, about, arguments)
     return 0
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--seconds", type=float, help="each measurement's length (default 3)")
-    parser.add_argument("--rounds", type=int, help="measurements behind each median (default 3)")
-    parser.add_argument("--quick", action="store_true", help="one round of one second")
-    parser.add_argument("--json", action="store_true", help="medians and every round, as JSON")
+    add = parser.add_argument
+    add("--seconds", type=float, help=f"length of what is judged ({FULL.judged_seconds}); the rest")
+    add("--rounds", type=int, help=f"of everything ({FULL.rounds}, {FULL.judged_rounds} if judged)")
+    add("--quick", action="store_true", help="one short round, to see that all of it works")
+    add("--only", action="append", metavar="TEXT", help="workloads whose short name holds it")
+    add("--servers", action="append", metavar="TEXT", help="servers whose name holds it")
+    add("--against", type=Path, metavar="DIR", help="another checkout of blkrun, with its .venv")
+    add("--json", action="store_true", help="medians and every round, as JSON")
     arguments = parser.parse_args()
-    arguments.seconds = arguments.seconds or (1.0 if arguments.quick else 3.0)
-    arguments.rounds = arguments.rounds or (1 if arguments.quick else 3)
-    if arguments.seconds <= 0 or arguments.rounds <= 0:
+    if any(given is not None and given <= 0 for given in (arguments.seconds, arguments.rounds)):
         parser.error("--seconds and --rounds must be more than 0")
+    if arguments.against:
+        arguments.against = arguments.against.resolve()
+    names = [workload.name for workload in WORKLOADS] + [EDITS, STATS]
+    arguments.names = [name for name in names if _matches(name, arguments.only)]
+    if not arguments.names:
+        parser.error(f"--only fits none of {', '.join(names)}")
+    arguments.pace = _pace(arguments)
     return arguments
 
 
-def _run(servers: Sequence[Server], place: Place, rounds: int, seconds: float) -> Results:
-    """Each round begins with another server, so that none always follows the same one."""
-    results: Results = {server.name: {load: [] for load in WORKLOADS} for server in servers}
-    for number in range(rounds):
-        turn = number % len(servers)
-        for server in [*servers[turn:], *servers[:turn]]:
-            _say(f"round {number + 1} of {rounds}: {server.name}")
-            with server.running(place) as uri:
-                for load in WORKLOADS:
-                    results[server.name][load].append(measure(uri, load, seconds))
+def _pace(arguments: argparse.Namespace) -> Pace:
+    pace = QUICK if arguments.quick else FULL
+    if arguments.rounds:
+        pace = Pace(arguments.rounds, pace.seconds, arguments.rounds, pace.judged_seconds)
+    if arguments.seconds:
+        pace = Pace(pace.rounds, arguments.seconds, pace.judged_rounds, arguments.seconds)
+    return pace
+
+
+def _matches(name: str, texts: Sequence[str] | None) -> bool:
+    return texts is None or any(text in name for text in texts)
+
+
+def _chosen(servers: Sequence[Server], texts: Sequence[str] | None) -> list[Server]:
+    chosen = [server for server in servers if _matches(server.title, texts)]
+    if not chosen:
+        names = ", ".join(server.title for server in servers)
+        raise BenchError(f"--servers fits none of {names}")
+    return chosen
+
+
+def _run(servers: Sequence[Server], place: Place, arguments: argparse.Namespace) -> Found:
+    found = Found()
+    with _all_up(servers, place) as up:
+        workloads = [workload for workload in WORKLOADS if workload.name in arguments.names]
+        found.results = _measure_all(workloads, up, arguments.pace)
+        if EDITS in arguments.names:
+            found.edits = _measure_edits(up, arguments.pace)
+    if STATS in arguments.names:
+        _say("x-blkrun-stats")
+        room = place.room("crowded", with_image=False)
+        with CROWDED.up(room):
+            found.stats = measure_stats(room.control)
+    return found
+
+
+@contextmanager
+def _all_up(servers: Sequence[Server], place: Place) -> Iterator[dict[Server, Running]]:
+    """Start all of them, each in a room of its own."""
+    with ExitStack() as stack:
+        up: dict[Server, Running] = {}
+        for number, server in enumerate(servers):
+            room = place.room(f"server{number}", with_image=server.has_image)
+            try:
+                up[server] = stack.enter_context(server.up(room))
+            except BenchError as error:
+                if not server.may_be_missing:
+                    raise
+                _say(f"left out: {error}")
+        yield up
+
+
+def _measure_all(
+    workloads: Sequence[Workload], up: dict[Server, Running], pace: Pace
+) -> report.Results:
+    results: report.Results = {server.title: {} for server in up}
+    shown = None
+    for turn in schedule(workloads, list(up), pace, reach.judged()):
+        if shown != (shown := (turn.workload, turn.round)):
+            _say(f"{turn.workload.name}, round {turn.round + 1}")
+        figures = measure(up[turn.server], turn.workload, turn.seconds)
+        results[turn.server.title].setdefault(turn.workload, []).append(figures)
     return results
 
 
-def _make_image(path: Path) -> None:
-    """Data in every block, which leaves it in the page cache as well."""
-    chunk = random.Random(0).randbytes(2**20)
-    with path.open("wb") as image:
-        for _ in range(SIZE_BYTES // len(chunk)):
-            image.write(chunk)
-        image.flush()
-        os.fsync(image.fileno())
+def _measure_edits(up: dict[Server, Running], pace: Pace) -> dict[str, list[EditRound]]:
+    throttles = [server for server in up if server.name == THROTTLE]
+    edits: dict[str, list[EditRound]] = {server.title: [] for server in throttles}
+    for number in range(pace.judged_rounds):
+        _say(f"edits, round {number + 1}")
+        for server in throttles:
+            edits[server.title].append(measure_edits(up[server], number, pace.judged_seconds))
+    return edits
 
 
-def _about(arguments: argparse.Namespace, servers: str) -> dict[str, Any]:
+def _show(found: Found, about: dict[str, Any], arguments: argparse.Namespace) -> None:
+    label = arguments.against.name if arguments.against else ""
+    outcomes = reach.outcomes(found.results, found.edits.get(THROTTLE, []), found.stats)
+    if arguments.json:
+        everything = {
+            "about": about,
+            **report.as_json(found.results, label),
+            "edits": {
+                title: [one.as_json() for one in all_] for title, all_ in found.edits.items()
+            },
+            "reach": reach.as_json(outcomes),
+        }
+        _print(json.dumps(everything, indent=2))
+        return
+    notes = "\n".join(f"{key}: {value}" for key, value in about.items())
+    parts = (report.table(found.results, label), reach.table(outcomes), notes)
+    _print("\n\n".join(part for part in parts if part))
+
+
+def _about(arguments: argparse.Namespace, place: Place) -> dict[str, Any]:
+    pace = arguments.pace
     one, five, fifteen = os.getloadavg()
     return {
-        "load": f"{BLOCK} requests, queue depth {DEPTH} a connection, "
-        f"{SIZE_BYTES >> 20} MiB in the page cache",
-        "medians": f"{arguments.rounds} round(s) of {arguments.seconds:g} s, ratios within a round",
-        "servers": servers,
+        "medians": f"{pace.rounds} round(s) of {pace.seconds:g} s, what is judged "
+        f"{pace.judged_rounds} of {pace.judged_seconds:g} s; ratios within a round",
+        "images": place.describe(),
+        "versions": ", ".join(_version(tool) for tool in ("nbdkit", "qemu-storage-daemon", "fio")),
         "machine": f"{os.cpu_count()} CPUs, Linux {platform.release()}, Python "
         f"{platform.python_version()}, load average before {one:.1f} {five:.1f} {fifteen:.1f}",
     }
+
+
+def _version(tool: str) -> str:
+    asked = subprocess.run([which(tool), "--version"], capture_output=True, text=True, check=False)
+    return asked.stdout.splitlines()[0].partition(" (")[0]
+
+
+def _print(text: str) -> None:
+    print(text)  # noqa: T201 - what was asked for
 
 
 def _say(text: str) -> None:

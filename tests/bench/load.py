@@ -4,54 +4,121 @@ import json
 import subprocess
 from dataclasses import dataclass
 
-from .servers import BenchError, which
+from .place import SIZE_BYTES, BenchError
+from .process import Running, which
 
-BLOCK = "4k"
-DEPTH = 16
-SIZE_BYTES = 256 * 2**20
+_TITLES = {
+    "randread": "random read",
+    "randwrite": "random write",
+    "randrw": "random, 70 % read and 30 % write",
+    "read": "sequential read",
+    "write": "sequential write",
+}
 
 
 @dataclass(frozen=True)
 class Workload:
-    """One column group of the table."""
+    """A block of the table: fio's pattern, and the depth of each connection's queue."""
 
     rw: str
+    block_kib: int
+    depth: int
     connections: int
 
     @property
     def name(self) -> str:
-        """As in the table's head."""
+        """Short, for --only and JSON: ``randread-4k-qd16-c1``."""
+        return f"{self.rw}-{self.block_kib}k-qd{self.depth}-c{self.connections}"
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        size = f"{self.block_kib >> 10} MiB" if self.block_kib >= 1024 else f"{self.block_kib} KiB"
         plural = "s" if self.connections > 1 else ""
-        return f"{self.rw}, {self.connections} connection{plural}"
+        return (
+            f"{size} {_TITLES[self.rw]}, queue depth {self.depth}, "
+            f"{self.connections} connection{plural}"
+        )
+
+    @property
+    def writes(self) -> bool:
+        """Whether it leaves dirty pages."""
+        return self.rw not in ("read", "randread")
 
 
-WORKLOADS = tuple(Workload(rw, count) for count in (1, 4) for rw in ("randread", "randwrite"))
+WORKLOADS = (
+    *(
+        Workload(rw, 4, depth, connections)
+        for rw in ("randread", "randwrite")
+        for connections in (1, 2, 4)
+        for depth in (1, 16, 64)
+    ),
+    *(Workload(rw, kib, 16, 1) for kib in (64, 1024) for rw in ("read", "write")),
+    Workload("randrw", 4, 16, 1),
+)
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one run of fio found."""
+    """What one measurement found."""
 
+    requests: int
     iops: float
+    bytes_per_s: float
+    p50_us: float
     p99_us: float
+    longest_us: float
+    cpu_us: float = 0.0
+    """CPU time of the server for each request: seconds for a million of them."""
 
 
-def measure(uri: str, workload: Workload, seconds: float) -> Figures:
-    """Load a server for some seconds.  Raises BenchError when fio does not get through."""
+def measure(server: Running, workload: Workload, seconds: float) -> Figures:
+    """Load a server for some seconds.  Raises BenchError when fio does not get through.
+
+    Without a ramp, so that CPU time and requests are those of one interval.
+    """
+    before = server.cpu_s()
+    report = _fio(server.room.uri, workload, seconds)
+    cpu_s = server.cpu_s() - before
+    if workload.writes:
+        server.room.write_back()
+    return parse(report, cpu_s)
+
+
+def parse(report: str, cpu_s: float) -> Figures:
+    """Take what matters from fio's report; notes may come before its JSON."""
+    job = json.loads(report[report.index("{") :])["jobs"][0]
+    side = job["mixed"]
+    if job["error"] or not side["total_ios"]:
+        raise BenchError(f"fio reports error {job['error']} after {side['total_ios']} requests")
+    latency = side["clat_ns"]
+    return Figures(
+        requests=side["total_ios"],
+        iops=side["iops"],
+        bytes_per_s=side["bw_bytes"],
+        p50_us=latency["percentile"]["50.000000"] / 1000,
+        p99_us=latency["percentile"]["99.000000"] / 1000,
+        longest_us=latency["max"] / 1000,
+        cpu_us=cpu_s * 1_000_000 / side["total_ios"],
+    )
+
+
+def _fio(uri: str, workload: Workload, seconds: float) -> str:
     command = [
         which("fio"),
         "--name=bench",
         "--ioengine=nbd",
         f"--uri={uri}",
         f"--rw={workload.rw}",
-        f"--bs={BLOCK}",
+        "--rwmixread=70",
+        f"--bs={workload.block_kib}k",
         f"--size={SIZE_BYTES}",
-        f"--iodepth={DEPTH}",
+        f"--iodepth={workload.depth}",
         f"--numjobs={workload.connections}",
         "--group_reporting",
+        "--unified_rw_reporting=mixed",
         "--time_based",
         f"--runtime={round(seconds * 1000)}ms",
-        "--ramp_time=300ms",
         "--norandommap",
         "--randrepeat=0",
         "--output-format=json",
@@ -61,13 +128,4 @@ def measure(uri: str, workload: Workload, seconds: float) -> Figures:
     )
     if done.returncode:
         raise BenchError(f"fio ended with status {done.returncode}: {done.stderr.strip()}")
-    return parse(done.stdout, workload)
-
-
-def parse(output: str, workload: Workload) -> Figures:
-    """Take what matters from a report; fio prints notes before its JSON."""
-    job = json.loads(output[output.index("{") :])["jobs"][0]
-    side = job["read" if workload.rw == "randread" else "write"]
-    if job["error"] or not side["total_ios"]:
-        raise BenchError(f"fio reports error {job['error']} after {side['total_ios']} requests")
-    return Figures(side["iops"], side["clat_ns"]["percentile"]["99.000000"] / 1000)
+    return done.stdout

@@ -1,63 +1,138 @@
-"""Medians over rounds, and the table."""
+"""Medians over rounds, ratios within a round, and the table."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from statistics import median
-from typing import Any
+from typing import Any, Literal
 
-from .load import WORKLOADS, Figures, Workload
-from .servers import DAEMON, PLUGIN
+from .load import Figures, Workload
+from .servers import NBDKIT_FILE, QEMU
 
 Results = dict[str, dict[Workload, list[Figures]]]
-"""Server → workload → figures by round."""
+"""Server's title → workload → figures by round."""
+
+Figure = Literal["iops", "bytes_per_s", "p50_us", "p99_us", "longest_us", "cpu_us"]
 
 
-def summary(results: Results) -> dict[str, dict[str, dict[str, float]]]:
-    """Server → workload's name → medians; ratios are taken in each round before their median."""
+def middle(runs: Sequence[Figures], figure: Figure) -> float:
+    """The median over rounds."""
+    return float(median(getattr(run, figure) for run in runs))
+
+
+def ratio(runs: Sequence[Figures], others: Sequence[Figures], figure: Figure) -> float | None:
+    """The median of the ratios within each round that both have."""
+    quotients = [
+        getattr(run, figure) / getattr(other, figure)
+        for run, other in zip(runs, others, strict=False)
+        if getattr(other, figure)
+    ]
+    return median(quotients) if quotients else None
+
+
+def runs_of(results: Results, title: str, workload: Workload) -> list[Figures]:
+    """By round; empty if it was not measured."""
+    return results.get(title, {}).get(workload, [])
+
+
+def better_of(results: Results, titles: Sequence[str], workload: Workload) -> str:
+    """The one that did more requests a second; empty if none was measured."""
+    measured = {title: runs for title in titles if (runs := runs_of(results, title, workload))}
+    return max(measured, key=lambda title: middle(measured[title], "iops"), default="")
+
+
+def compared(
+    results: Results, title: str, others: Sequence[str], workload: Workload, figure: Figure
+) -> float | None:
+    """A server's ratio to the better of others, or None where either was not measured."""
+    other = better_of(results, others, workload)
+    runs = runs_of(results, title, workload)
+    return ratio(runs, runs_of(results, other, workload), figure)
+
+
+def summary(results: Results, label: str = "") -> dict[str, dict[str, dict[str, float | None]]]:
+    """Server's title → workload's name → medians and ratios."""
     return {
-        server: {
-            workload.name: {
-                "iops": median(run.iops for run in runs),
-                "p99-us": median(run.p99_us for run in runs),
-                "iops-to-qemu": _ratio(runs, results[DAEMON][workload]),
-                "iops-to-nbdkit": _ratio(runs, results[PLUGIN][workload]),
-                "p99-to-qemu": median(
-                    run.p99_us / other.p99_us
-                    for run, other in zip(runs, results[DAEMON][workload], strict=True)
-                ),
-            }
+        title: {
+            workload.name: _medians(runs) | _ratios(results, title, workload, label)
             for workload, runs in by_workload.items()
+            if runs
         }
-        for server, by_workload in results.items()
+        for title, by_workload in results.items()
     }
 
 
-def as_json(results: Results, about: dict[str, Any]) -> dict[str, Any]:
-    """Everything: the medians and each round's figures."""
+def _medians(runs: Sequence[Figures]) -> dict[str, float | None]:
+    return {
+        "rounds": len(runs),
+        "iops": middle(runs, "iops"),
+        "megabytes-per-s": middle(runs, "bytes_per_s") / 1e6,
+        "p50-us": middle(runs, "p50_us"),
+        "p99-us": middle(runs, "p99_us"),
+        "cpu-s-per-million": middle(runs, "cpu_us"),
+    }
+
+
+def _ratios(
+    results: Results, title: str, workload: Workload, label: str
+) -> dict[str, float | None]:
+    ratios = {
+        "iops-to-qemu": compared(results, title, QEMU, workload, "iops"),
+        "p99-to-qemu": compared(results, title, QEMU, workload, "p99_us"),
+        "iops-to-nbdkit": compared(results, title, (NBDKIT_FILE,), workload, "iops"),
+        "p99-to-nbdkit": compared(results, title, (NBDKIT_FILE,), workload, "p99_us"),
+    }
+    if label:
+        twin = (f"{label}: {title}",)
+        ratios["iops-to-other"] = compared(results, title, twin, workload, "iops")
+        ratios["p99-to-other"] = compared(results, title, twin, workload, "p99_us")
+    return ratios
+
+
+def as_json(results: Results, label: str = "") -> dict[str, Any]:
+    """The medians and each round's figures."""
     rounds = {
-        server: {
-            workload.name: [{"iops": run.iops, "p99-us": run.p99_us} for run in runs]
-            for workload, runs in by_workload.items()
+        title: {
+            workload.name: [asdict(run) for run in runs] for workload, runs in by_workload.items()
         }
-        for server, by_workload in results.items()
+        for title, by_workload in results.items()
     }
-    return {"about": about, "medians": summary(results), "rounds": rounds}
+    return {"medians": summary(results, label), "rounds": rounds}
 
 
-def table(results: Results) -> str:
-    """One block a workload."""
-    medians = summary(results)
-    width = max(len(server) for server in medians)
+_COLUMNS = (
+    ("iops", "IOPS", "{:,.0f}", 1.0),
+    ("megabytes-per-s", "MB/s", "{:,.0f}", 1.0),
+    ("p50-us", "p50 ms", "{:.3f}", 1e-3),
+    ("p99-us", "p99 ms", "{:.3f}", 1e-3),
+    ("cpu-s-per-million", "CPU s/M", "{:.1f}", 1.0),
+    ("iops-to-qemu", "to qemu", "{:.2f}", 1.0),
+    ("p99-to-qemu", "its p99", "{:.2f}", 1.0),
+    ("iops-to-nbdkit", "to nbdkit", "{:.2f}", 1.0),
+    ("p99-to-nbdkit", "its p99", "{:.2f}", 1.0),
+)
+_OTHER_COLUMNS = (
+    ("iops-to-other", "to other", "{:.2f}", 1.0),
+    ("p99-to-other", "its p99", "{:.2f}", 1.0),
+)
+
+
+def table(results: Results, label: str = "") -> str:
+    """A block a workload: a line a server."""
+    medians = summary(results, label)
+    columns = (*_COLUMNS, *(_OTHER_COLUMNS if label else ()))
+    workloads = list(dict.fromkeys(w for runs in results.values() for w in runs))
+    width = max(map(len, medians), default=0)
     lines = []
-    for workload in WORKLOADS:
-        head = f"{'IOPS':>8} {'p99 ms':>8} {'to qemu-s-d':>12} {'to nbdkit C':>12}"
-        lines += ["", workload.name, f"{'':{width}}  {head}"]
-        for server, by_workload in medians.items():
-            found = by_workload[workload.name]
-            lines.append(
-                f"{server:{width}}  {found['iops']:>8,.0f} {found['p99-us'] / 1000:>8.2f} "
-                f"{found['iops-to-qemu']:>12.2f} {found['iops-to-nbdkit']:>12.2f}"
-            )
+    for workload in workloads:
+        head = "".join(f"{title:>10}" for _, title, _, _ in columns)
+        lines += ["", f"{workload.title}  [{workload.name}]", f"{'':{width}}{head}"]
+        for title, by_workload in medians.items():
+            if found := by_workload.get(workload.name):
+                cells = "".join(f"{_cell(found, *column):>10}" for column in columns)
+                lines.append(f"{title:{width}}{cells}")
     return "\n".join(lines[1:])
 
 
-def _ratio(runs: list[Figures], others: list[Figures]) -> float:
-    return median(run.iops / other.iops for run, other in zip(runs, others, strict=True))
+def _cell(found: Mapping[str, float | None], key: str, _: str, form: str, scale: float) -> str:
+    value = found.get(key)
+    return "-" if value is None else form.format(value * scale)

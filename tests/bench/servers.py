@@ -1,54 +1,42 @@
-"""The servers that are compared: each serves one image on a private socket while it is measured.
+"""The servers that are compared: a row of the table each.
 
-Every process is ended by its handle.  Only one server runs at a time, so they share the image
-and its page cache.
+All are up during the whole run, and one at a time is measured.
 """
 
-import os
+import itertools
 import re
-import shutil
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from .place import SIZE_BYTES, BenchError, Room
+from .process import Running, running, which
+
 ROOT = Path(__file__).resolve().parents[2]
-START_S = 20.0
-STOP_S = 20.0
 PACKAGES = {
     "nbdkit": "nbdkit",
     "qemu-storage-daemon": "qemu-system-common",
     "nbdinfo": "libnbd-bin",
     "fio": "fio",
 }
-PLUGIN, DAEMON = "nbdkit file plugin (C)", "qemu-storage-daemon"
-"""What blkrun is compared with."""
 
+NBDKIT_NULL = "nbdkit null"
+NBDKIT_FILE = "nbdkit file"
+NBDKIT_RATE = "nbdkit file + rate filter"
+QEMU_THREADS = "qemu throttle, aio threads"
+QEMU_IO_URING = "qemu throttle, io_uring"
+QEMU = (QEMU_THREADS, QEMU_IO_URING)
+"""Of which the better one is what blkrun is compared with."""
 
-class BenchError(Exception):
-    """Why nothing can be measured, in one message."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A directory of this run: the image, and where a server may put the rest."""
-
-    directory: Path
-
-    @property
-    def image(self) -> Path:
-        """The disk."""
-        return self.directory / "disk.img"
-
-    @property
-    def socket(self) -> Path:
-        """Where the server listens."""
-        return self.directory / "bench.sock"
+FILE = "blkrun file"
+THROTTLE = "blkrun throttle"
+THROTTLE_FAR = "blkrun throttle, limits far off"
+CHAINS = {1: THROTTLE, 3: "blkrun 3 throttles", 6: "blkrun 6 throttles"}
+"""By the number of filters over the file, none of which has limits."""
 
 
 @dataclass(frozen=True)
@@ -56,30 +44,34 @@ class Server:
     """A row of the table."""
 
     name: str
-    command: Callable[[Place], list[str]]
+    command: Callable[[Room], list[str]]
+    cwd: Path = ROOT
+    has_image: bool = True
+    may_be_missing: bool = False
+    label: str = ""
+    """Whose: empty for this checkout and for others' programs."""
 
-    @contextmanager
-    def running(self, place: Place) -> Iterator[str]:
-        """Serve the image; gives the URI."""
-        place.socket.unlink(missing_ok=True)
-        log = place.directory / "server.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                self.command(place),
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                cwd=ROOT,
-            )
-        try:
-            uri = f"nbd+unix:///vda?socket={place.socket}"
-            problem = _wait_for_export(process, uri)
-            if problem:
-                said = log.read_text(errors="replace").strip() or "it said nothing"
-                raise BenchError(f"{self.name} {problem}: {said}")
-            yield uri
-        finally:
-            _end(process)
+    @property
+    def title(self) -> str:
+        """The name, and whose it is if not ours."""
+        return f"{self.label}: {self.name}" if self.label else self.name
+
+    def up(self, room: Room) -> AbstractContextManager[Running]:
+        """Serve until the block is left.  Raises BenchError with what the server said."""
+        return running(self.title, self.command(room), room, self.cwd)
+
+
+def all_servers(against: Path | None = None) -> list[Server]:
+    """In the table's order; ``against`` is another checkout with a .venv of its own."""
+    others = [
+        Server(NBDKIT_NULL, _nbdkit_null, has_image=False),
+        Server(NBDKIT_FILE, _nbdkit_file),
+        Server(NBDKIT_RATE, _nbdkit_rate),
+        Server(QEMU_THREADS, partial(_qemu, "threads")),
+        Server(QEMU_IO_URING, partial(_qemu, "io_uring"), may_be_missing=True),
+    ]
+    theirs = _blkrun_servers(_python_of(against), against, against.name) if against else []
+    return [*others, *_blkrun_servers(sys.executable, ROOT, ""), *theirs]
 
 
 def check_tools() -> None:
@@ -94,55 +86,56 @@ def check_tools() -> None:
         raise BenchError("this fio has no nbd engine (it is built without libnbd)")
 
 
-def which(tool: str) -> str:
-    """The path of a program; empty if there is none."""
-    return shutil.which(tool, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin") or ""
+def _nbdkit_null(room: Room) -> list[str]:
+    return [which("nbdkit"), "-f", "-U", str(room.socket), "null", str(SIZE_BYTES)]
 
 
-def all_servers(place: Place) -> list[Server]:
-    """In the table's order."""
-    engine = "io_uring" if _has_io_uring(place) else "threads"
+def _nbdkit_file(room: Room) -> list[str]:
+    return [which("nbdkit"), "-f", "-U", str(room.socket), "file", str(room.image)]
+
+
+def _nbdkit_rate(room: Room) -> list[str]:
+    """The filter without a rate, as the throttles are without limits."""
+    words = ["-f", "-U", str(room.socket), "--filter=rate", "file", str(room.image)]
+    return [which("nbdkit"), *words]
+
+
+def _qemu(aio: str, room: Room) -> list[str]:
     return [
-        Server(PLUGIN, _nbdkit),
-        Server(DAEMON, partial(_daemon, engine)),
-        Server("blkrun: file", partial(_blkrun, FILE)),
-        Server("blkrun: file, unlimited throttle", partial(_blkrun, FILE + UNLIMITED)),
-        Server("blkrun: file, throttle far off", partial(_blkrun, FILE + FAR_OFF)),
+        which("qemu-storage-daemon"),
+        "--object=throttle-group,id=free",
+        f"--blockdev=driver=file,node-name=protocol,filename={room.image},aio={aio}",
+        "--blockdev=driver=raw,node-name=disk,file=protocol",
+        "--blockdev=driver=throttle,node-name=limit,file=disk,throttle-group=free",
+        f"--nbd-server=addr.type=unix,addr.path={room.socket},max-connections=0",
+        "--export=type=nbd,id=export,node-name=limit,name=vda,writable=on",
     ]
 
 
-def describe(servers: list[Server], place: Place) -> str:
-    """What a reader of the figures has to know of the servers."""
-    daemon = next(server for server in servers if server.name == DAEMON)
-    engine = (
-        "io_uring" if any("aio=io_uring" in word for word in daemon.command(place)) else "threads"
-    )
-    return f"qemu-storage-daemon: unlimited throttle over file, aio={engine}"
+def _blkrun_servers(python: str, checkout: Path, label: str) -> list[Server]:
+    far_off = 'iops-total = 1_000_000_000\nbps-total = "100TiB"\n'
+    texts = {FILE: chain(0)}
+    texts |= {name: chain(count) for count, name in CHAINS.items()}
+    texts |= {THROTTLE_FAR: chain(1, limits=far_off)}
+    return [
+        Server(name, partial(blkrun, python, texts[name]), cwd=checkout, label=label)
+        for name in (FILE, THROTTLE, THROTTLE_FAR, CHAINS[3], CHAINS[6])
+    ]
 
 
-def _nbdkit(place: Place) -> list[str]:
-    return [which("nbdkit"), "-f", "-U", str(place.socket), "file", str(place.image)]
+def chain(filters: int, limits: str = "") -> str:
+    """A configuration: throttles limit1 … limitN over a file, limitN under the export."""
+    below = ["disk", *(f"limit{number + 1}" for number in range(filters))]
+    group = f"[throttle-groups.free]\n{limits}" if filters else ""
+    nodes = [
+        f'[nodes.{name}]\ndriver = "throttle"\nthrottle-group = "free"\nfile = "{child}"\n'
+        for child, name in itertools.pairwise(below)
+    ]
+    export = f'[exports.vda]\nnode = "{below[-1]}"\n'
+    return "\n".join([_SERVED_FILE, group, *nodes, export])
 
 
-def _daemon(engine: str, place: Place) -> list[str]:
-    words = {
-        "--object": "throttle-group,id=free",
-        "--nbd-server": f"addr.type=unix,addr.path={place.socket},max-connections=0",
-        "--export": "type=nbd,id=export,node-name=limit,name=vda,writable=on",
-    }
-    nodes = (
-        f"driver=file,node-name=disk,filename={place.image},aio={engine}",
-        "driver=throttle,node-name=limit,file=disk,throttle-group=free",
-    )
-    command = [which("qemu-storage-daemon"), "--object", words.pop("--object")]
-    for node in nodes:
-        command += ["--blockdev", node]
-    for option, value in words.items():
-        command += [option, value]
-    return command
-
-
-FILE = """
+_SERVED_FILE = """\
 [server]
 listen = "unix:bench.sock"
 control = "unix:bench.qmp"
@@ -152,69 +145,16 @@ driver = "file"
 path = "disk.img"
 """
 
-UNLIMITED = """
-[throttle-groups.free]
 
-[nodes.limit]
-driver = "throttle"
-throttle-group = "free"
-file = "disk"
-"""
-
-FAR_OFF = UNLIMITED.replace(
-    "[throttle-groups.free]",
-    '[throttle-groups.free]\niops-total = 1_000_000_000\nbps-total = "100TiB"',
-)
+def blkrun(python: str, text: str, room: Room) -> list[str]:
+    """Write the configuration; the command that serves it."""
+    path = room.directory / "bench.toml"
+    path.write_text(text)
+    return [python, "-m", "blkrun", "run", "--headless", str(path)]
 
 
-def _blkrun(text: str, place: Place) -> list[str]:
-    node = "limit" if "nodes.limit" in text else "disk"
-    path = place.directory / "bench.toml"
-    path.write_text(f'{text}\n[exports.vda]\nnode = "{node}"\n')
-    return [sys.executable, "-m", "blkrun", "run", "--headless", str(path)]
-
-
-def _has_io_uring(place: Place) -> bool:
-    """Whether QEMU and the kernel both have it: the daemon ends at once if not."""
-    server = Server("qemu-storage-daemon with io_uring", partial(_daemon, "io_uring"))
-    try:
-        with server.running(place):
-            return True
-    except BenchError:
-        return False
-
-
-def _wait_for_export(process: "subprocess.Popen[bytes]", uri: str) -> str:
-    """Wait until the export is there: blkrun's server listens before it has one.
-
-    The reason why it is not, or an empty text.
-    """
-    deadline = time.monotonic() + START_S
-    while not _has_export(uri):
-        if process.poll() is not None:
-            return f"ended with status {process.returncode}"
-        if time.monotonic() > deadline:
-            return f"has no export after {START_S:.0f} s"
-        time.sleep(0.05)
-    return ""
-
-
-def _has_export(uri: str) -> bool:
-    asked = subprocess.run(
-        [which("nbdinfo"), "--size", uri], capture_output=True, timeout=START_S, check=False
-    )
-    return asked.returncode == 0
-
-
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ctrl-C, which all of them take as the wish to end; a second one if blkrun asks."""
-    for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
-        if process.poll() is None:
-            process.send_signal(number)
-            try:
-                process.wait(STOP_S / 4)
-            except subprocess.TimeoutExpired:
-                continue
-    if process.poll() is None:
-        process.kill()
-        process.wait()
+def _python_of(checkout: Path) -> str:
+    python = checkout / ".venv" / "bin" / "python"
+    if not python.exists():
+        raise BenchError(f"{checkout} has no .venv: run make setup there")
+    return str(python)

@@ -1,0 +1,70 @@
+"""One x-blkrun-stats call on a server with a hundred nodes: what it takes the server."""
+
+import sys
+import time
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+from tests.live.service import Qmp
+
+from .edits import conversation
+from .servers import Server, blkrun
+
+COMMAND = "x-blkrun-stats"
+NODES = 100
+CALLS = 200
+
+
+@dataclass(frozen=True)
+class StatsCall:
+    """The median of many calls, and how it was taken; None where there is no such command."""
+
+    ms: float | None
+    how: str
+
+
+def crowd() -> str:
+    """The configuration: disks in memory with a throttle over each, exported."""
+    parts = ['[server]\nlisten = "unix:bench.sock"\ncontrol = "unix:bench.qmp"\n']
+    parts.append("[throttle-groups.free]\n")
+    for number in range(NODES // 2):
+        export = "vda" if number == 0 else f"vd{number}"
+        parts += [
+            f'[backends.disk{number}]\ndriver = "memory"\nsize = "1MiB"\n',
+            (
+                f'[nodes.limit{number}]\ndriver = "throttle"\nthrottle-group = "free"\n'
+                f'file = "disk{number}"\n'
+            ),
+            f'[exports.{export}]\nnode = "limit{number}"\n',
+        ]
+    return "\n".join(parts)
+
+
+CROWDED = Server(
+    f"blkrun with {NODES} nodes", partial(blkrun, sys.executable, crowd()), has_image=False
+)
+
+
+def measure_stats(control: Path) -> StatsCall:
+    """What the server says that it took, or else the round trip less that of query-version."""
+    with conversation(control) as qmp:
+        known = {command["name"] for command in qmp.do("query-commands")}
+        if COMMAND not in known:
+            return StatsCall(None, "not there yet")
+        reply = qmp.do(COMMAND)
+        if isinstance(reply, dict) and "server-ns" in reply:
+            took = [qmp.do(COMMAND)["server-ns"] / 1e6 for _ in range(CALLS)]
+            return StatsCall(median(took), "as the server says")
+        base, call = (_round_trip_ms(qmp, name) for name in ("query-version", COMMAND))
+        return StatsCall(call - base, "round trip less that of query-version")
+
+
+def _round_trip_ms(qmp: Qmp, command: str) -> float:
+    took = []
+    for _ in range(CALLS):
+        begin = time.perf_counter()
+        qmp.do(command)
+        took.append((time.perf_counter() - begin) * 1000)
+    return median(took)
