@@ -5,6 +5,7 @@ place      the directory of a run: images, sockets, logs
 process    a server that is up, and its CPU time
 load       what is asked of them: fio's nbd engine
 schedule   which server is measured when: interleaved, so that the machine's moods hit all
+middle     medians, and between what they lie
 report     medians, ratios, the table
 reach      what is to be reached, and whether it was
 edits      filters inserted and removed under load

@@ -17,27 +17,27 @@ from pathlib import Path
 from typing import Any
 
 from . import reach, report
-from .edits import EditRound, measure_edits
+from .edits import EditPair, measure_edits
 from .load import WORKLOADS, Workload, measure
 from .place import BenchError, Place
 from .process import Running, which
 from .schedule import Pace, schedule
-from .servers import THROTTLE, Server, all_servers, check_tools
+from .servers import THROTTLE, Server, all_servers, check_tools, titled
 from .stats_call import CROWDED, StatsCall, measure_stats
 
 EDITS, STATS = "edits", "stats"
 """What --only takes besides workloads."""
 
-FULL = Pace(rounds=3, seconds=0.6, judged_rounds=7, judged_seconds=1.5)
+FULL = Pace(rounds=3, seconds=0.5, judged_rounds=11, judged_seconds=0.8)
 QUICK = Pace(rounds=1, seconds=0.3, judged_rounds=1, judged_seconds=0.5)
 
 
 @dataclass
 class Found:
-    """What a run found."""
+    """What a run found; edits by the server's title."""
 
     results: report.Results = field(default_factory=dict)
-    edits: dict[str, list[EditRound]] = field(default_factory=dict)
+    edits: dict[str, list[EditPair]] = field(default_factory=dict)
     stats: StatsCall | None = None
 
 
@@ -64,7 +64,11 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     add = parser.add_argument
-    add("--seconds", type=float, help=f"length of what is judged ({FULL.judged_seconds}); the rest")
+    add(
+        "--seconds",
+        type=float,
+        help=f"of a measurement ({FULL.seconds}, {FULL.judged_seconds} if judged)",
+    )
     add("--rounds", type=int, help=f"of everything ({FULL.rounds}, {FULL.judged_rounds} if judged)")
     add("--quick", action="store_true", help="one short round, to see that all of it works")
     add("--only", action="append", metavar="TEXT", help="workloads whose short name holds it")
@@ -149,33 +153,39 @@ def _measure_all(
     return results
 
 
-def _measure_edits(up: dict[Server, Running], pace: Pace) -> dict[str, list[EditRound]]:
+def _measure_edits(up: dict[Server, Running], pace: Pace) -> dict[str, list[EditPair]]:
     throttles = [server for server in up if server.name == THROTTLE]
-    edits: dict[str, list[EditRound]] = {server.title: [] for server in throttles}
-    for number in range(pace.judged_rounds):
+    edits: dict[str, list[EditPair]] = {server.title: [] for server in throttles}
+    for number in range(pace.judged_rounds if throttles else 0):
         _say(f"edits, round {number + 1}")
         for server in throttles:
-            edits[server.title].append(measure_edits(up[server], number, pace.judged_seconds))
+            edits[server.title] += measure_edits(up[server])
     return edits
 
 
 def _show(found: Found, about: dict[str, Any], arguments: argparse.Namespace) -> None:
     label = arguments.against.name if arguments.against else ""
-    outcomes = reach.outcomes(found.results, found.edits.get(THROTTLE, []), found.stats)
+    reached = {whose: _reached(found, whose) for whose in dict.fromkeys(("", label))}
     if arguments.json:
         everything = {
             "about": about,
             **report.as_json(found.results, label),
             "edits": {
-                title: [one.as_json() for one in all_] for title, all_ in found.edits.items()
+                title: [one.as_json() for one in pairs] for title, pairs in found.edits.items()
             },
-            "reach": reach.as_json(outcomes),
+            "reach": {whose: reach.as_json(rows) for whose, rows in reached.items()},
         }
         _print(json.dumps(everything, indent=2))
         return
     notes = "\n".join(f"{key}: {value}" for key, value in about.items())
-    parts = (report.table(found.results, label), reach.table(outcomes), notes)
+    judgements = (reach.table(rows, whose) for whose, rows in reached.items())
+    parts = (report.table(found.results, label), *judgements, notes)
     _print("\n\n".join(part for part in parts if part))
+
+
+def _reached(found: Found, label: str) -> list[reach.Outcome]:
+    edits = found.edits.get(titled(THROTTLE, label), [])
+    return reach.outcomes(found.results, edits, None if label else found.stats, label)
 
 
 def _about(arguments: argparse.Namespace, place: Place) -> dict[str, Any]:

@@ -78,7 +78,7 @@ def measure(server: Running, workload: Workload, seconds: float) -> Figures:
     Without a ramp, so that CPU time and requests are those of one interval.
     """
     before = server.cpu_s()
-    report = _fio(server.room.uri, workload, seconds)
+    report = fio(server.room.uri, workload, seconds)
     cpu_s = server.cpu_s() - before
     if workload.writes:
         server.room.write_back()
@@ -103,7 +103,8 @@ def parse(report: str, cpu_s: float) -> Figures:
     )
 
 
-def _fio(uri: str, workload: Workload, seconds: float) -> str:
+def fio(uri: str, workload: Workload, seconds: float, *more: str) -> str:
+    """Run it; its report as JSON.  Raises BenchError when it does not get through."""
     command = [
         which("fio"),
         "--name=bench",
@@ -122,6 +123,7 @@ def _fio(uri: str, workload: Workload, seconds: float) -> str:
         "--norandommap",
         "--randrepeat=0",
         "--output-format=json",
+        *more,
     ]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=seconds + 60, check=False

@@ -2,14 +2,14 @@
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from statistics import median
+from dataclasses import dataclass
 from typing import Any
 
-from .edits import EditRound
+from .edits import EditPair
 from .load import Workload
-from .report import Figure, Results, compared, runs_of
-from .servers import CHAINS, NBDKIT_FILE, NBDKIT_RATE, QEMU, THROTTLE
+from .middle import interval, median_or_none, quotients
+from .report import Figure, Results, ratios, runs_of
+from .servers import CHAINS, NBDKIT_FILE, NBDKIT_RATE, QEMU, THROTTLE, titled
 from .stats_call import NODES, StatsCall
 
 ONE = Workload("randread", 4, 16, 1)
@@ -49,24 +49,36 @@ class Comparison:
     others: tuple[str, ...]
     figure: Figure = "iops"
 
-    def measured(self, results: Results) -> float | None:
-        """The median ratio."""
-        return compared(results, THROTTLE, self.others, self.workload, self.figure)
+    def ratios(self, results: Results, label: str) -> list[float]:
+        """By round."""
+        return ratios(results, titled(THROTTLE, label), self.others, self.workload, self.figure)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """A target, and what was measured."""
+    """A target, and what was measured in each round."""
 
     target: Target
-    measured: float | None
+    values: Sequence[float] = ()
     remark: str = ""
-    verdict: str = field(init=False)
 
-    def __post_init__(self) -> None:
-        missing = self.measured is None and self.remark
-        words = self.remark if missing else self.target.verdict(self.measured)
-        object.__setattr__(self, "verdict", words)
+    @property
+    def measured(self) -> float | None:
+        """The median over rounds."""
+        return median_or_none(self.values)
+
+    @property
+    def between(self) -> tuple[float, float] | None:
+        """What the true median lies between, where there are rounds enough to say."""
+        return interval(self.values)
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        words = self.target.verdict(self.measured)
+        if not self.remark:
+            return words
+        return f"{words} ({self.remark})" if self.values else self.remark
 
 
 _QEMU = "qemu-storage-daemon, its better aio"
@@ -114,33 +126,34 @@ def judged() -> dict[Workload, frozenset[str]]:
 
 
 def outcomes(
-    results: Results, edits: Sequence[EditRound], stats: StatsCall | None
+    results: Results, edits: Sequence[EditPair], stats: StatsCall | None, label: str = ""
 ) -> list[Outcome]:
-    """Every row, measured or not."""
+    """Every row, measured or not, of this checkout or of another."""
     return [
-        *(Outcome(row.target, row.measured(results)) for row in COMPARISONS),
-        *(Outcome(_FILTERS[step], lost_per_filter(results, *step)) for step in _STEPS),
+        *(Outcome(row.target, row.ratios(results, label)) for row in COMPARISONS),
+        *(Outcome(_FILTERS[step], lost_per_filter(results, step, label)) for step in _STEPS),
         *_edits(edits),
-        Outcome(STATS, stats.ms, stats.how) if stats else Outcome(STATS, None),
+        Outcome(STATS, stats.ms, stats.how) if stats else Outcome(STATS),
     ]
 
 
-def lost_per_filter(results: Results, shorter: int, longer: int) -> float | None:
-    """Per cent of the throughput that each of the further filters costs: the geometric mean."""
-    pairs = zip(
-        runs_of(results, CHAINS[longer], ONE), runs_of(results, CHAINS[shorter], ONE), strict=False
+def lost_per_filter(results: Results, step: tuple[int, int], label: str = "") -> list[float]:
+    """Per cent of the throughput that each of the further filters costs, by round.
+
+    The geometric mean: each filter leaves the same share of what there was without it.
+    """
+    fast, slow = (
+        [run.iops for run in runs_of(results, titled(CHAINS[filters], label), ONE)]
+        for filters in step
     )
-    step = 1 / (longer - shorter)
-    losses = [100 * (1 - (slow.iops / fast.iops) ** step) for slow, fast in pairs]
-    return median(losses) if losses else None
+    shorter, longer = step
+    return [100 * (1 - left ** (1 / (longer - shorter))) for left in quotients(slow, fast)]
 
 
-def _edits(edits: Sequence[EditRound]) -> list[Outcome]:
-    if not edits:
-        return [Outcome(EDITS_LOST, None), Outcome(EDITS_LONGEST, None)]
+def _edits(edits: Sequence[EditPair]) -> list[Outcome]:
     return [
-        Outcome(EDITS_LOST, median(one.lost_percent for one in edits)),
-        Outcome(EDITS_LONGEST, median(one.longer_ms for one in edits)),
+        Outcome(EDITS_LOST, [one.lost_percent for one in edits]),
+        Outcome(EDITS_LONGEST, [one.longer_ms for one in edits]),
     ]
 
 
@@ -152,36 +165,38 @@ def as_json(found: Sequence[Outcome]) -> list[dict[str, Any]]:
             "against": one.target.against,
             "unit": one.target.unit,
             "measured": one.measured,
+            "between": one.between,
             "least": one.target.least,
             "aim": one.target.aim,
             "verdict": one.verdict,
-            "remark": one.remark,
         }
         for one in found
     ]
 
 
-def table(found: Sequence[Outcome]) -> str:
+def table(found: Sequence[Outcome], label: str = "") -> str:
     """What to reach, a line a row."""
-    rows = [("what to reach", "against", "measured", "least", "aim", "")]
+    rows = [
+        (titled("what to reach", label), "against", "measured", "95 % between", "least", "aim", "")
+    ]
     rows += [_row(one) for one in found]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
-        f"{row[0]:{widths[0]}}  {row[1]:{widths[1]}}  {row[2]:>{widths[2]}}  "
-        f"{row[3]:>{widths[3]}}  {row[4]:>{widths[4]}}  {row[5]}".rstrip()
+        "  ".join(
+            f"{cell:{'<' if number in _WORDS else '>'}{width}}"
+            for number, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
         for row in rows
     )
 
 
-def _row(one: Outcome) -> tuple[str, str, str, str, str, str]:
+_WORDS = (0, 1, 6)
+"""Columns that are set to the left."""
+
+
+def _row(one: Outcome) -> tuple[str, str, str, str, str, str, str]:
     target = one.target
     measured = "-" if one.measured is None else f"{one.measured:.2f} {target.unit}"
-    remark = f" ({one.remark})" if one.remark and one.measured is not None else ""
-    return (
-        target.work,
-        target.against,
-        measured,
-        f"{target.least:g}",
-        f"{target.aim:g}",
-        f"{one.verdict}{remark}",
-    )
+    between = "{:.2f} .. {:.2f}".format(*one.between) if one.between else ""
+    limits = f"{target.least:g}", f"{target.aim:g}"
+    return target.work, target.against, measured, between, *limits, one.verdict

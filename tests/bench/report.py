@@ -6,7 +6,8 @@ from statistics import median
 from typing import Any, Literal
 
 from .load import Figures, Workload
-from .servers import NBDKIT_FILE, QEMU
+from .middle import median_or_none, quotients
+from .servers import NBDKIT_FILE, QEMU, titled
 
 Results = dict[str, dict[Workload, list[Figures]]]
 """Server's title → workload → figures by round."""
@@ -17,16 +18,6 @@ Figure = Literal["iops", "bytes_per_s", "p50_us", "p99_us", "longest_us", "cpu_u
 def middle(runs: Sequence[Figures], figure: Figure) -> float:
     """The median over rounds."""
     return float(median(getattr(run, figure) for run in runs))
-
-
-def ratio(runs: Sequence[Figures], others: Sequence[Figures], figure: Figure) -> float | None:
-    """The median of the ratios within each round that both have."""
-    quotients = [
-        getattr(run, figure) / getattr(other, figure)
-        for run, other in zip(runs, others, strict=False)
-        if getattr(other, figure)
-    ]
-    return median(quotients) if quotients else None
 
 
 def runs_of(results: Results, title: str, workload: Workload) -> list[Figures]:
@@ -40,13 +31,13 @@ def better_of(results: Results, titles: Sequence[str], workload: Workload) -> st
     return max(measured, key=lambda title: middle(measured[title], "iops"), default="")
 
 
-def compared(
+def ratios(
     results: Results, title: str, others: Sequence[str], workload: Workload, figure: Figure
-) -> float | None:
-    """A server's ratio to the better of others, or None where either was not measured."""
+) -> list[float]:
+    """A server's figure over that of the better of others, by round; empty if not measured."""
     other = better_of(results, others, workload)
-    runs = runs_of(results, title, workload)
-    return ratio(runs, runs_of(results, other, workload), figure)
+    mine, theirs = runs_of(results, title, workload), runs_of(results, other, workload)
+    return quotients([getattr(run, figure) for run in mine], [getattr(o, figure) for o in theirs])
 
 
 def summary(results: Results, label: str = "") -> dict[str, dict[str, dict[str, float | None]]]:
@@ -75,17 +66,15 @@ def _medians(runs: Sequence[Figures]) -> dict[str, float | None]:
 def _ratios(
     results: Results, title: str, workload: Workload, label: str
 ) -> dict[str, float | None]:
-    ratios = {
-        "iops-to-qemu": compared(results, title, QEMU, workload, "iops"),
-        "p99-to-qemu": compared(results, title, QEMU, workload, "p99_us"),
-        "iops-to-nbdkit": compared(results, title, (NBDKIT_FILE,), workload, "iops"),
-        "p99-to-nbdkit": compared(results, title, (NBDKIT_FILE,), workload, "p99_us"),
-    }
+    compared = {"qemu": QEMU, "nbdkit": (NBDKIT_FILE,)}
     if label:
-        twin = (f"{label}: {title}",)
-        ratios["iops-to-other"] = compared(results, title, twin, workload, "iops")
-        ratios["p99-to-other"] = compared(results, title, twin, workload, "p99_us")
-    return ratios
+        compared["other"] = (titled(title, label),)
+    figures: tuple[tuple[str, Figure], ...] = (("iops", "iops"), ("p99", "p99_us"))
+    return {
+        f"{word}-to-{name}": median_or_none(ratios(results, title, others, workload, figure))
+        for name, others in compared.items()
+        for word, figure in figures
+    }
 
 
 def as_json(results: Results, label: str = "") -> dict[str, Any]:

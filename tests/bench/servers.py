@@ -54,11 +54,16 @@ class Server:
     @property
     def title(self) -> str:
         """The name, and whose it is if not ours."""
-        return f"{self.label}: {self.name}" if self.label else self.name
+        return titled(self.name, self.label)
 
     def up(self, room: Room) -> AbstractContextManager[Running]:
         """Serve until the block is left.  Raises BenchError with what the server said."""
         return running(self.title, self.command(room), room, self.cwd)
+
+
+def titled(name: str, label: str) -> str:
+    """The title of a server of this checkout (no label) or of another."""
+    return f"{label}: {name}" if label else name
 
 
 def all_servers(against: Path | None = None) -> list[Server]:

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,9 @@ CALLS = 200
 
 @dataclass(frozen=True)
 class StatsCall:
-    """The median of many calls, and how it was taken; None where there is no such command."""
+    """Many calls, and how their time was taken; none where there is no such command."""
 
-    ms: float | None
+    ms: Sequence[float]
     how: str
 
 
@@ -52,19 +53,20 @@ def measure_stats(control: Path) -> StatsCall:
     with conversation(control) as qmp:
         known = {command["name"] for command in qmp.do("query-commands")}
         if COMMAND not in known:
-            return StatsCall(None, "not there yet")
+            return StatsCall((), "not there yet")
         reply = qmp.do(COMMAND)
         if isinstance(reply, dict) and "server-ns" in reply:
             took = [qmp.do(COMMAND)["server-ns"] / 1e6 for _ in range(CALLS)]
-            return StatsCall(median(took), "as the server says")
-        base, call = (_round_trip_ms(qmp, name) for name in ("query-version", COMMAND))
-        return StatsCall(call - base, "round trip less that of query-version")
+            return StatsCall(took, "as the server says")
+        base = median(_round_trips_ms(qmp, "query-version"))
+        took = [ms - base for ms in _round_trips_ms(qmp, COMMAND)]
+        return StatsCall(took, "round trip less that of query-version")
 
 
-def _round_trip_ms(qmp: Qmp, command: str) -> float:
+def _round_trips_ms(qmp: Qmp, command: str) -> list[float]:
     took = []
     for _ in range(CALLS):
         begin = time.perf_counter()
         qmp.do(command)
         took.append((time.perf_counter() - begin) * 1000)
-    return median(took)
+    return took

@@ -1,0 +1,137 @@
+"""What is to be reached: the rows, and the words."""
+
+import pytest
+
+from tests.bench.edits import EditPair, SpanFigures
+from tests.bench.load import WORKLOADS
+from tests.bench.reach import (
+    FOUR,
+    ONE,
+    SEQUENTIAL,
+    Outcome,
+    Target,
+    as_json,
+    judged,
+    lost_per_filter,
+    outcomes,
+    table,
+)
+from tests.bench.report import Results
+from tests.bench.samples import figures
+from tests.bench.servers import (
+    CHAINS,
+    NBDKIT_FILE,
+    NBDKIT_RATE,
+    QEMU,
+    QEMU_IO_URING,
+    THROTTLE,
+    all_servers,
+)
+from tests.bench.stats_call import StatsCall
+
+RATIO = Target("work", "others", 0.9, 1.2, more_is_better=True)
+DELAY = Target("work", "others", 5.0, 1.0, "ms")
+
+
+@pytest.mark.parametrize(
+    ("target", "measured", "verdict"),
+    [
+        (RATIO, 1.2, "aim reached"),
+        (RATIO, 1.19, "least reached, short of the aim"),
+        (RATIO, 0.9, "least reached, short of the aim"),
+        (RATIO, 0.89, "SHORT of the least"),
+        (DELAY, -3.0, "aim reached"),
+        (DELAY, 1.0, "aim reached"),
+        (DELAY, 1.1, "least reached, short of the aim"),
+        (DELAY, 5.1, "SHORT of the least"),
+        (DELAY, None, "not measured"),
+    ],
+)
+def test_verdicts(target: Target, measured: float | None, verdict: str) -> None:
+    """The limits themselves are reached; which side is good depends on the row."""
+    assert target.verdict(measured) == verdict
+
+
+def test_every_row_is_there_without_a_measurement() -> None:
+    """Eleven rows: the issue's ten, the further filters in two steps."""
+    found = outcomes({}, [], None)
+    assert len(found) == 11
+    assert {one.verdict for one in found} == {"not measured"}
+    assert all(one["measured"] is None for one in as_json(found))
+
+
+def test_what_is_judged_is_measured() -> None:
+    """Each row's workload is in the matrix, and its servers exist."""
+    known = {server.name for server in all_servers()}
+    assert set(judged()) == {ONE, FOUR, SEQUENTIAL}
+    for workload, names in judged().items():
+        assert workload in WORKLOADS
+        assert names <= known
+
+
+def test_the_rows_compare_what_they_say() -> None:
+    """A throttle with the better of qemu's, with the rate filter, with the plain file plugin."""
+    results: Results = {
+        THROTTLE: {ONE: [figures(90, 300)], FOUR: [figures(80, 900)], SEQUENTIAL: [figures(16)]},
+        QEMU[0]: {ONE: [figures(10, 1)], FOUR: [figures(10, 1)], SEQUENTIAL: [figures(1)]},
+        QEMU_IO_URING: {
+            ONE: [figures(100, 200)],
+            FOUR: [figures(100, 200)],
+            SEQUENTIAL: [figures(10)],
+        },
+        NBDKIT_RATE: {ONE: [figures(120, 100)]},
+        NBDKIT_FILE: {FOUR: [figures(200, 450)]},
+    }
+    assert [one.measured for one in outcomes(results, [], None)[:6]] == [
+        0.9,
+        0.75,
+        1.5,
+        0.8,
+        2.0,
+        1.6,
+    ]
+
+
+def test_a_filters_cost_is_its_share() -> None:
+    """Two filters that leave 81 % cost 10 % each, three that leave 72.9 % as well."""
+    results: Results = {
+        CHAINS[1]: {ONE: [figures(1000), figures(500)]},
+        CHAINS[3]: {ONE: [figures(810), figures(405)]},
+        CHAINS[6]: {ONE: [figures(590.49), figures(295.245)]},
+    }
+    assert lost_per_filter(results, (1, 3)) == pytest.approx([10.0, 10.0])
+    assert lost_per_filter(results, (3, 6)) == pytest.approx([10.0, 10.0])
+
+
+def test_edits_and_the_call() -> None:
+    """Medians over all pairs; a command that is not there says so."""
+    pairs = [
+        EditPair(SpanFigures(100.0, 10.0), SpanFigures(edited, longest))
+        for edited, longest in ((98.0, 10.5), (96.0, 30.0), (99.0, 9.0))
+    ]
+    *_, lost, longest, call = outcomes({}, pairs, StatsCall((), "not there yet"))
+    assert lost.measured == pytest.approx(2.0)
+    assert longest.measured == pytest.approx(0.5)
+    assert call.verdict == "not there yet"
+    assert (
+        outcomes({}, [], StatsCall([0.1], "as it says"))[-1].verdict == "aim reached (as it says)"
+    )
+
+
+def test_another_checkout_is_judged_apart() -> None:
+    """By its own servers, against the same others."""
+    results: Results = {
+        QEMU_IO_URING: {ONE: [figures(100)]},
+        THROTTLE: {ONE: [figures(90)]},
+        f"before: {THROTTLE}": {ONE: [figures(80)]},
+    }
+    assert outcomes(results, [], None)[0].measured == 0.9
+    assert outcomes(results, [], None, "before")[0].measured == 0.8
+
+
+def test_the_table() -> None:
+    """Measured, between what, the limits, the words."""
+    outcome = Outcome(RATIO, [0.8, 1.0, 0.9, 0.9, 0.9, 0.9])
+    line = table([outcome]).splitlines()[1]
+    words = ["work", "others", "0.90", "x", "0.80", "..", "1.00", "0.9", "1.2", "least"]
+    assert line.split()[:10] == words
