@@ -166,6 +166,8 @@ def _measure_edits(up: dict[Server, Running], pace: Pace) -> dict[str, list[Edit
 def _show(found: Found, about: dict[str, Any], arguments: argparse.Namespace) -> None:
     label = arguments.against.name if arguments.against else ""
     reached = {whose: _reached(found, whose) for whose in dict.fromkeys(("", label))}
+    if arguments.only or arguments.servers:
+        reached = {whose: [row for row in rows if row.seen] for whose, rows in reached.items()}
     if arguments.json:
         everything = {
             "about": about,
@@ -178,7 +180,7 @@ def _show(found: Found, about: dict[str, Any], arguments: argparse.Namespace) ->
         _print(json.dumps(everything, indent=2))
         return
     notes = "\n".join(f"{key}: {value}" for key, value in about.items())
-    judgements = (reach.table(rows, whose) for whose, rows in reached.items())
+    judgements = (reach.table(rows, whose) for whose, rows in reached.items() if rows)
     parts = (report.table(found.results, label), *judgements, notes)
     _print("\n\n".join(part for part in parts if part))
 

@@ -73,6 +73,11 @@ class Outcome:
         return interval(self.values)
 
     @property
+    def seen(self) -> bool:
+        """Whether this run has anything to say on it."""
+        return bool(self.values or self.remark)
+
+    @property
     def verdict(self) -> str:
         """In words."""
         words = self.target.verdict(self.measured)

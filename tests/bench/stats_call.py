@@ -2,13 +2,12 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import median
-
-from tests.live.service import Qmp
+from typing import Any
 
 from .edits import conversation
 from .servers import Server, blkrun
@@ -49,24 +48,28 @@ CROWDED = Server(
 
 
 def measure_stats(control: Path) -> StatsCall:
-    """What the server says that it took, or else the round trip less that of query-version."""
+    """On a server that is up."""
     with conversation(control) as qmp:
-        known = {command["name"] for command in qmp.do("query-commands")}
-        if COMMAND not in known:
-            return StatsCall((), "not there yet")
-        reply = qmp.do(COMMAND)
-        if isinstance(reply, dict) and "server-ns" in reply:
-            took = [qmp.do(COMMAND)["server-ns"] / 1e6 for _ in range(CALLS)]
-            return StatsCall(took, "as the server says")
-        base = median(_round_trips_ms(qmp, "query-version"))
-        took = [ms - base for ms in _round_trips_ms(qmp, COMMAND)]
-        return StatsCall(took, "round trip less that of query-version")
+        return timed_calls(qmp.do)
 
 
-def _round_trips_ms(qmp: Qmp, command: str) -> list[float]:
+def timed_calls(do: Callable[[str], Any]) -> StatsCall:
+    """What the server says that it took, or else the round trip less that of query-version."""
+    if COMMAND not in {command["name"] for command in do("query-commands")}:
+        return StatsCall((), "not there yet")
+    if "server-ns" in do(COMMAND):
+        return StatsCall(
+            [do(COMMAND)["server-ns"] / 1e6 for _ in range(CALLS)], "as the server says"
+        )
+    base = median(_round_trips_ms(do, "query-version"))
+    took = [ms - base for ms in _round_trips_ms(do, COMMAND)]
+    return StatsCall(took, "round trip less that of query-version")
+
+
+def _round_trips_ms(do: Callable[[str], Any], command: str) -> list[float]:
     took = []
     for _ in range(CALLS):
         begin = time.perf_counter()
-        qmp.do(command)
+        do(command)
         took.append((time.perf_counter() - begin) * 1000)
     return took
