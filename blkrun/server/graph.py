@@ -333,9 +333,12 @@ class _Replaced:
 
     def fold(self) -> None:
         """Nobody will be counted here any more: hand the counts on."""
-        for place in _places(self.entry, self.route):
-            place.past.add(self.route)
-            place.past.in_flight = 0  # one that looks in and turns round may have been counted
+        if isinstance(self.entry, Export):
+            self.entry.past.add(self.route)
+            self.entry.past.in_flight = 0  # one that looks in and turns round may be counted
+        for node in self.route.nodes:
+            node.past.add(self.route.seen_by(node))
+            node.past.in_flight = 0
 
 
 def _note(entry: Entry, route: Route) -> None:

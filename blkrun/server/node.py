@@ -126,14 +126,16 @@ class Node(Generic[O]):
         """Whether requests may be held back here: times and depths below are others then."""
         return False
 
-    def lower(self, below: Way) -> Way:
+    def lower(self, below: Way, late: Way) -> Way:
         """What a request does from here on, ``below`` being what it does from ``file`` on.
 
-        ``below`` is called once by each request that gets so far; so say nodes that pass requests
-        on.  For all others, these defaults, requests end here, and what the driver asks of its
+        Nodes that pass requests on call it once for each that gets so far, and return what it
+        does; where requests ``may_wait``, those that had to are to take ``late`` instead.
+
+        For all others, these defaults, requests end here, and what the driver asks of its
         children are requests of its own, made by ``self.file.pread`` and its siblings.
         """
-        del below
+        del below, late
         return Way(
             self.do_pread,
             self.do_pwrite,
@@ -154,7 +156,7 @@ class Node(Generic[O]):
     @property
     def stats(self) -> Tally:
         """What has passed this node since it was opened."""
-        return total((self.past, *self.routes))
+        return total((self.past, *(route.seen_by(self) for route in self.routes)))
 
     def pread(self, buf: memoryview, offset: int) -> None:
         """Fill ``buf`` from ``offset``."""
@@ -237,10 +239,10 @@ class Filter(Node[O]):
 
     A subclass overrides ``lower`` for the requests that it does something about::
 
-        def lower(self, below: Way) -> Way:
-            def pwrite(buf: memoryview, offset: int, flags: int) -> None:
+        def lower(self, below: Way, late: Way) -> Way:
+            def pwrite(buf: memoryview, offset: int, flags: int) -> Late | None:
                 ...
-                below.pwrite(buf, offset, flags)
+                return below.pwrite(buf, offset, flags)
 
             return below._replace(pwrite=pwrite)
     """
@@ -249,6 +251,6 @@ class Filter(Node[O]):
     passes_on = True
     file: Node[Any]
 
-    def lower(self, below: Way) -> Way:
+    def lower(self, below: Way, late: Way) -> Way:
         """Nothing to do here."""
         return below

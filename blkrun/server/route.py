@@ -8,9 +8,12 @@ not per request.
 Nodes that see the same requests, each once and whole, are on one route and are counted once,
 together::
 
-    export ─▶ limit ─▶ alarm ─▶ disk          one route, one tally for all four
-    export ─▶ limit ─▶│ disk                  two, if requests may wait in limit: at the bar the
-                                              next one begins, with times and depths of its own
+    vda ─▶ limit ─▶ alarm ─┐                  three routes: one with limit and alarm, one with
+    vdb ───────────────────┴▶ disk            none, and the one of disk, where they join
+
+Where requests may be made to wait, what differs below is counted apart: see ``blkrun.server.hold``.
+The next route begins where requests join (a node with several parents) and where they end (a node
+that makes requests of its own).
 
 Swapping an export's route is one store.  A request enters in three steps: ``in_flight`` up, a look
 whether the route still is the export's, then down.  The editor stores the new route before it
@@ -22,8 +25,9 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from blkrun.server.stats import Operations, Tally, index_of
-from blkrun.server.way import Extent, Way
+from blkrun.server.hold import Hold
+from blkrun.server.stats import Operations, Tally, index_of, total
+from blkrun.server.way import Extent, Late, Way
 
 if TYPE_CHECKING:
     from blkrun.server.node import Node
@@ -36,23 +40,27 @@ Key = tuple[object, ...]
 class Route(Tally):
     """``nodes`` see what is counted here; ``below`` are the routes that these requests go on to.
 
+    ``holds`` are the places where they may wait, with the number of nodes above each.
+
     Two kinds of entrance: a request of a client has raised ``in_flight`` itself before it calls
     ``pread`` and its siblings (see ``Connection``); requests from inside the graph come by
     ``entrance``.  Either way it is lowered here when the request is over.
     """
 
-    __slots__ = ("_way", "below", "entrance", "key", "nodes", "read", "write")
+    __slots__ = ("_way", "below", "entrance", "holds", "key", "nodes", "read", "write")
 
     def __init__(
         self,
         nodes: "tuple[Node[Any], ...]",
         way: Way,
         below: "tuple[Route, ...]" = (),
+        holds: tuple[tuple[int, Hold], ...] = (),
         key: Key = (),
     ) -> None:
         super().__init__()
         self.nodes = nodes
         self.below = below
+        self.holds = holds
         self.key = key
         self.read = way.pread
         self.write = way.pwrite
@@ -67,6 +75,17 @@ class Route(Tally):
             self._entering(self.cache),
         )
 
+    def seen_by(self, node: "Node[Any]") -> Tally:
+        """What has passed one of the nodes."""
+        position = self.nodes.index(node)
+        holds = [hold for above, hold in self.holds if above <= position]
+        if not holds:
+            return self
+        tally = total([self])
+        for hold in holds:
+            hold.apply(tally)
+        return tally
+
     def reach(self) -> "set[Node[Any]]":
         """The nodes on this route and on all below it."""
         return set(self.nodes).union(*(route.reach() for route in self.below))
@@ -79,7 +98,7 @@ class Route(Tally):
         """Fill ``buf`` from ``offset``."""
         begin_ns = perf_counter_ns()
         try:
-            self.read(buf, offset)
+            late = self.read(buf, offset)
         except BaseException:
             self.reads.failed += 1
             self.in_flight -= 1
@@ -93,13 +112,15 @@ class Route(Tally):
         done.time_ns += elapsed_ns
         done.bytes += length
         done.done += 1
+        if late is not None:
+            late.leave("reads", elapsed_ns)
         self.in_flight -= 1
 
     def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Write all of ``buf``."""
         begin_ns = perf_counter_ns()
         try:
-            self.write(buf, offset, flags)
+            late = self.write(buf, offset, flags)
         except BaseException:
             self.writes.failed += 1
             self.in_flight -= 1
@@ -112,19 +133,21 @@ class Route(Tally):
         done.time_ns += elapsed_ns
         done.bytes += length
         done.done += 1
+        if late is not None:
+            late.leave("writes", elapsed_ns)
         self.in_flight -= 1
 
     def zero(self, count: int, offset: int, flags: int) -> None:
         """Make a range read as zeroes."""
-        self._count(self.zeroes, count, self._way.zero, count, offset, flags)
+        self._count("zeroes", count, self._way.zero, count, offset, flags)
 
     def trim(self, count: int, offset: int, flags: int) -> None:
         """Discard a range."""
-        self._count(self.trims, count, self._way.trim, count, offset, flags)
+        self._count("trims", count, self._way.trim, count, offset, flags)
 
     def flush(self) -> None:
         """Make every acknowledged write durable."""
-        self._count(self.flushes, 0, self._way.flush)
+        self._count("flushes", 0, self._way.flush)
 
     def extents(self, count: int, offset: int) -> list[Extent]:
         """What is allocated where."""
@@ -142,15 +165,16 @@ class Route(Tally):
 
     def _count(
         self,
-        operations: Operations,
+        kind: str,
         length: int,
-        work: Callable[P, None],
+        work: Callable[P, Late | None],
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
+        operations: Operations = getattr(self, kind)
         begin_ns = perf_counter_ns()
         try:
-            work(*args, **kwargs)
+            late = work(*args, **kwargs)
         except BaseException:
             operations.failed += 1
             self.in_flight -= 1
@@ -161,6 +185,8 @@ class Route(Tally):
         operations.time_ns += elapsed_ns
         operations.bytes += length
         operations.done += 1
+        if late is not None:
+            late.leave(kind, elapsed_ns)
         self.in_flight -= 1
 
     def _enter(self) -> None:

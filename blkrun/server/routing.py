@@ -3,13 +3,14 @@
 Pure but for ``lower``, which makes closures and touches nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from blkrun.server.export import Export
+from blkrun.server.hold import Hold
 from blkrun.server.node import Node
 from blkrun.server.route import Key, Route
-from blkrun.server.way import NOWHERE
+from blkrun.server.way import NOWHERE, Way
 
 Entry = Export | Node[Any]
 """Where requests come in: an export's clients, or a node whose parent makes requests of its own."""
@@ -47,9 +48,8 @@ class _Resolver:
         route = self._known.get(entry)
         if route is None or route.key != key:
             way = NOWHERE if nodes and not nodes[-1].passes_on else below[0].entrance
-            for node in reversed(nodes):
-                way = node.lower(way)
-            route = Route(tuple(nodes), way, below, key)
+            way, holds = _lower(nodes, way)
+            route = Route(tuple(nodes), way, below, holds, key)
         self.routes[entry] = route
         return route
 
@@ -63,10 +63,21 @@ class _Resolver:
             nodes.append(node)
             if not node.passes_on:
                 return nodes, tuple(self.route(child, child) for child in node.children.values())
-            child = node.children["file"]
-            if node.may_wait():
-                return nodes, (self.route(child, child),)
-            node = child
+            node = node.children["file"]
+
+
+def _lower(nodes: Sequence[Node[Any]], way: Way) -> tuple[Way, tuple[tuple[int, Hold], ...]]:
+    """What a request does at all the nodes, and the places where it may wait."""
+    holds = []
+    for position, node in reversed(list(enumerate(nodes))):
+        if node.may_wait():
+            hold = Hold()
+            holds.append((position + 1, hold))
+            on_time = hold.on_time(way)
+            way = node.lower(on_time, hold.late(on_time))
+        else:
+            way = node.lower(way, way)
+    return way, tuple(reversed(holds))
 
 
 def _attached_parents(node: Node[Any]) -> int:

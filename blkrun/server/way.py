@@ -1,7 +1,7 @@
 """What a request is: its flags, what is told about extents, and the way it takes down the graph."""
 
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple, NoReturn, Protocol
 
 FLAG_MAY_TRIM = 1
 FLAG_FUA = 2
@@ -17,19 +17,29 @@ Extent = tuple[int, int, int]
 """(offset, length, EXTENT_* bits)"""
 
 
+class Late(Protocol):
+    """Where a request had to wait.  See ``blkrun.server.hold``."""
+
+    __slots__ = ()
+
+    def leave(self, kind: str, elapsed_ns: int) -> None:
+        """It took so long, the wait included, and was counted so above.  Kinds: ``stats.KINDS``."""
+
+
 class Way(NamedTuple):
     """What a request does from some node on down.  Offsets are that node's.
 
-    Errors are ``OSError`` with the errno for the client, and reach it unchanged.
+    Errors are ``OSError`` with the errno for the client, and reach it unchanged.  A node that
+    passes a request on returns what comes back from below.
     """
 
-    pread: Callable[[memoryview, int], None]
+    pread: Callable[[memoryview, int], Late | None]
     """(buf, offset): fill ``buf``."""
-    pwrite: Callable[[memoryview, int, int], None]
+    pwrite: Callable[[memoryview, int, int], Late | None]
     """(buf, offset, flags): write all of ``buf``; FLAG_FUA: it is durable on return."""
-    zero: Callable[[int, int, int], None]
+    zero: Callable[[int, int, int], Late | None]
     """(count, offset, flags): make a range read as zeroes."""
-    trim: Callable[[int, int, int], None]
+    trim: Callable[[int, int, int], Late | None]
     """(count, offset, flags): the range is not needed any more.  Advice, but FLAG_FUA is not."""
     flush: Callable[[], None]
     """All writes acknowledged before this are durable on return."""

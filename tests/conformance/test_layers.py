@@ -34,7 +34,7 @@ class Recorder(Filter[RecorderOptions]):
         super().__init__(options)
         self._log = log
 
-    def lower(self, below: Way) -> Way:
+    def lower(self, below: Way, late: Way) -> Way:
         """Pass on, and write it down."""
         return recorded(self.name, below, self._log)
 
@@ -58,7 +58,7 @@ def recorded(name: str, way: Way, log: Log) -> Way:
 def record(node: Node[Any], log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a node of any driver write down its requests, from the next route on."""
     lower = node.lower
-    monkeypatch.setattr(node, "lower", lambda below: recorded(node.name, lower(below), log))
+    monkeypatch.setattr(node, "lower", lambda *ways: recorded(node.name, lower(*ways), log))
 
 
 def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | None]]:
@@ -136,8 +136,10 @@ def test_failures_are_counted_and_keep_their_errno(
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    def broken(below: Way) -> Way:
-        return lower(below)._replace(pread=fail, pwrite=fail, zero=fail, trim=fail, flush=fail)
+    def broken(below: Way, late: Way) -> Way:
+        return lower(below, late)._replace(
+            pread=fail, pwrite=fail, zero=fail, trim=fail, flush=fail
+        )
 
     lower = subject.bottom.lower
     monkeypatch.setattr(subject.bottom, "lower", broken)

@@ -116,7 +116,7 @@ def open_node(sock: Path) -> Iterator[OpenNode]:
             options.setdefault("uri", f"nbd+unix:///?socket={sock}")
         node = Nbd(NbdOptions(node_name="remote", **options))
         node.open(NO_STAGING)
-        node.route = Route((node,), node.lower(NOWHERE))
+        node.route = Route((node,), node.lower(NOWHERE, NOWHERE))
         nodes.append(node)
         return node
 

@@ -21,7 +21,7 @@ from blkrun.server.drivers.memory import Memory
 from blkrun.server.drivers.throttle import Throttle
 from blkrun.server.node import Node
 from blkrun.server.staging import MAX_DEPTH, Staging
-from blkrun.server.way import Way
+from blkrun.server.way import Late, Way
 from tests.server.inprocess import (
     PATIENCE_S,
     InProcess,
@@ -646,13 +646,13 @@ class HeldFilter(Throttle):
         self.go = threading.Event()
         self.inside = threading.Event()
 
-    def lower(self, below: Way) -> Way:
+    def lower(self, below: Way, late: Way) -> Way:
         """Wait inside, then go on."""
 
-        def pwrite(buf: memoryview, offset: int, flags: int) -> None:
+        def pwrite(buf: memoryview, offset: int, flags: int) -> Late | None:
             self.inside.set()
             assert self.go.wait(PATIENCE_S)
-            below.pwrite(buf, offset, flags)
+            return below.pwrite(buf, offset, flags)
 
         return below._replace(pwrite=pwrite)
 
@@ -663,9 +663,9 @@ class HeldFormat(HeldFilter):
     is_filter = False
     passes_on = False
 
-    def lower(self, below: Way) -> Way:
+    def lower(self, below: Way, late: Way) -> Way:
         """Requests end here."""
-        return Node.lower(self, below)
+        return Node.lower(self, below, late)
 
     def do_pread(self, buf: memoryview, offset: int) -> None:
         """Ask the child."""

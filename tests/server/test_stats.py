@@ -44,7 +44,7 @@ def _often() -> Iterator[None]:
 
 def route_to(node: Node[Any]) -> Route:
     """A route with one node."""
-    return Route((node,), node.lower(NOWHERE))
+    return Route((node,), node.lower(NOWHERE, NOWHERE))
 
 
 # Histograms

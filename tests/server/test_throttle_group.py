@@ -146,7 +146,7 @@ def test_unlimited_directions_cost_nothing() -> None:
     for limit in ("bps_read", "iops_write", "iops_total", None):
         limits = ThrottleLimits(**{limit: 1}) if limit else ThrottleLimits()
         node.group = ThrottleGroup("g", limits, Clock())
-        way = node.lower(below)
+        way = node.lower(below, below)
         asked[limit] = {f for f in Way._fields if getattr(way, f) is not getattr(below, f)}
     writes = {"pwrite", "zero", "trim"}
     assert asked == {

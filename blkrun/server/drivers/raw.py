@@ -6,7 +6,7 @@ from typing import Any
 from blkrun.errors import CommandError
 from blkrun.options import RawOptions
 from blkrun.server.node import Node
-from blkrun.server.way import Extent, Way
+from blkrun.server.way import Extent, Late, Way
 
 
 class Raw(Node[RawOptions]):
@@ -33,17 +33,17 @@ class Raw(Node[RawOptions]):
             )
         return size
 
-    def lower(self, below: Way) -> Way:
+    def lower(self, below: Way, late: Way) -> Way:
         """The child's way, with the offset added; a window from 0 on is the child itself."""
         shift = self.options.offset
         if not shift:
             return below
 
-        def pread(buf: memoryview, offset: int) -> None:
-            below.pread(buf, offset + shift)
+        def pread(buf: memoryview, offset: int) -> Late | None:
+            return below.pread(buf, offset + shift)
 
-        def pwrite(buf: memoryview, offset: int, flags: int) -> None:
-            below.pwrite(buf, offset + shift, flags)
+        def pwrite(buf: memoryview, offset: int, flags: int) -> Late | None:
+            return below.pwrite(buf, offset + shift, flags)
 
         def extents(count: int, offset: int) -> list[Extent]:
             found = below.extents(count, offset + shift)

@@ -14,7 +14,10 @@ from blkrun.server.staging import Staging
 from blkrun.server.throttle.bucket import READ, WRITE
 from blkrun.server.throttle.group import ThrottleGroup
 from blkrun.server.throttle.schedule import Member
-from blkrun.server.way import Way
+from blkrun.server.way import Late, Way
+
+Ranged = Callable[[int, int, int], Late | None]
+"""A zero or a trim: (count, offset, flags)."""
 
 
 class Throttle(Filter[ThrottleOptions]):
@@ -73,42 +76,56 @@ class Throttle(Filter[ThrottleOptions]):
         """In a group without limits nobody waits."""
         return any(self.group.limited)
 
-    def lower(self, below: Way) -> Way:
+    def lower(self, below: Way, late: Way) -> Way:
         """Wait, then go on; in a direction without limits, only that."""
         reads, writes = self.group.limited
         if reads:
-            below = below._replace(pread=self._throttled_reads(below))
-        return self._throttled_writes(below) if writes else below
+            below = below._replace(pread=self._throttled_read(below, late))
+        if writes:
+            below = below._replace(
+                pwrite=self._throttled_write(below, late),
+                zero=self._throttled(below.zero, late.zero),
+                trim=self._throttled(below.trim, late.trim),
+            )
+        return below
 
-    def _throttled_reads(self, below: Way) -> Callable[[memoryview, int], None]:
-        admit, member, go_on = self.group.admit, self._member, below.pread
+    def _throttled_read(self, below: Way, late: Way) -> Callable[[memoryview, int], Late | None]:
+        admit, member = self.group.admit, self._member
+        go_on, go_on_late = below.pread, late.pread
 
-        def pread(buf: memoryview, offset: int) -> None:
+        def pread(buf: memoryview, offset: int) -> Late | None:
             if waited_ns := admit(member, READ, len(buf)):
                 self._count(waited_ns)
-            go_on(buf, offset)
+                return go_on_late(buf, offset)
+            return go_on(buf, offset)
 
         return pread
 
-    def _throttled_writes(self, below: Way) -> Way:
-        admit, member, go_on = self.group.admit, self._member, below.pwrite
+    def _throttled_write(
+        self, below: Way, late: Way
+    ) -> Callable[[memoryview, int, int], Late | None]:
+        admit, member = self.group.admit, self._member
+        go_on, go_on_late = below.pwrite, late.pwrite
 
-        def pwrite(buf: memoryview, offset: int, flags: int) -> None:
+        def pwrite(buf: memoryview, offset: int, flags: int) -> Late | None:
             if waited_ns := admit(member, WRITE, len(buf)):
                 self._count(waited_ns)
-            go_on(buf, offset, flags)
+                return go_on_late(buf, offset, flags)
+            return go_on(buf, offset, flags)
 
-        def zero(count: int, offset: int, flags: int) -> None:
-            self._count(admit(member, WRITE, count))
-            below.zero(count, offset, flags)
+        return pwrite
 
-        def trim(count: int, offset: int, flags: int) -> None:
-            self._count(admit(member, WRITE, count))
-            below.trim(count, offset, flags)
+    def _throttled(self, go_on: Ranged, go_on_late: Ranged) -> Ranged:
+        admit, member = self.group.admit, self._member
 
-        return below._replace(pwrite=pwrite, zero=zero, trim=trim)
+        def throttled(count: int, offset: int, flags: int) -> Late | None:
+            if waited_ns := admit(member, WRITE, count):
+                self._count(waited_ns)
+                return go_on_late(count, offset, flags)
+            return go_on(count, offset, flags)
+
+        return throttled
 
     def _count(self, waited_ns: int) -> None:
-        if waited_ns:
-            self.waited_ns += waited_ns
-            self.waited_operations += 1
+        self.waited_ns += waited_ns
+        self.waited_operations += 1

@@ -30,6 +30,8 @@ class Bucket:
     burst_seconds: int = 1
     level: float = 0.0
     burst_level: float = 0.0
+    at_ns: int = 0
+    """Up to when it has leaked."""
 
     def size(self) -> float:
         """What may have gone through at once; above it requests wait."""
@@ -83,21 +85,10 @@ class Buckets:
     A direction looks at the totals and at its own: at most four.
     """
 
-    __slots__ = (
-        "_bytes",
-        "_iops_size",
-        "_limited",
-        "_named",
-        "_operations",
-        "_previous_ns",
-        "_sizes",
-        "limited",
-        "limits",
-    )
+    __slots__ = ("_iops_size", "_lanes", "_named", "limited", "limits")
 
     def __init__(self, limits: ThrottleLimits, now_ns: int) -> None:
-        self._previous_ns = now_ns
-        self._build(limits, {})
+        self._build(limits, {}, now_ns)
 
     def retune(self, limits: ThrottleLimits, now_ns: int) -> None:
         """New limits take effect for what has passed too: buckets stay as full as they were.
@@ -105,7 +96,7 @@ class Buckets:
         QEMU empties them, so that saving a file again and again would grant burst after burst.
         """
         self._leak(now_ns)
-        self._build(limits, self._named)
+        self._build(limits, self._named, now_ns)
 
     def levels(self, now_ns: int) -> dict[str, Bucket]:
         """Limited buckets by option name (``iops-total``), leaked up to now."""
@@ -116,7 +107,7 @@ class Buckets:
         """The longest wait of the direction's buckets, after leaking up to now."""
         self._leak(now_ns)
         wait = 0
-        for bucket, size in self._sizes[direction]:
+        for bucket, size, _ in self._lanes[direction]:
             if bucket.level > size or bucket.burst_seconds > 1:  # seldom: most have room
                 wait = max(wait, bucket.wait_ns())
         return wait
@@ -126,69 +117,60 @@ class Buckets:
 
         ``wait_ns`` and ``charge`` in one, without calls: this is what nearly every request does.
         """
-        elapsed_ns = now_ns - self._previous_ns
-        if elapsed_ns > 0:
-            self._previous_ns = now_ns
-            for bucket in self._limited:
-                level = bucket.level - bucket.average * elapsed_ns / NS_PER_S
-                bucket.level = level if level > 0.0 else 0.0  # noqa: FURB136 - max() is a call
+        lane = self._lanes[direction]
+        for bucket, size, _ in lane:
+            elapsed_ns = now_ns - bucket.at_ns
+            if elapsed_ns > 0:
                 if bucket.burst_seconds > 1:
-                    level = bucket.burst_level - bucket.burst * elapsed_ns / NS_PER_S
-                    bucket.burst_level = level if level > 0.0 else 0.0  # noqa: FURB136
-        for bucket, size in self._sizes[direction]:
-            if bucket.level > size:
+                    bucket.leak(elapsed_ns)
+                else:
+                    level = bucket.level - bucket.average * elapsed_ns / NS_PER_S
+                    bucket.level = level if level > 0.0 else 0.0  # noqa: FURB136 - max() is a call
+                bucket.at_ns = now_ns
+            if bucket.level > size or (bucket.burst_seconds > 1 and bucket.wait_ns()):
                 return False
-            if bucket.burst_seconds > 1 and bucket.burst_level > bucket.burst / 10:
-                return False
-        self.charge(direction, count)
+        units = count / self._iops_size if 0 < self._iops_size < count else 1.0
+        for bucket, _, by_bytes in lane:
+            bucket.level += count if by_bytes else units
+            if bucket.burst_seconds > 1:
+                bucket.burst_level += count if by_bytes else units
         return True
 
     def charge(self, direction: int, count: int) -> None:
         """A request of ``count`` bytes goes.  Above iops-size it costs count / iops-size."""
-        for bucket in self._bytes[direction]:
-            bucket.level += count
-            if bucket.burst_seconds > 1:
-                bucket.burst_level += count
-        if operations := self._operations[direction]:
-            size = self._iops_size
-            units = count / size if 0 < size < count else 1.0
-            for bucket in operations:
-                bucket.level += units
-                if bucket.burst_seconds > 1:
-                    bucket.burst_level += units
+        units = count / self._iops_size if 0 < self._iops_size < count else 1.0
+        for bucket, _, by_bytes in self._lanes[direction]:
+            bucket.charge(count if by_bytes else units)
 
     def _leak(self, now_ns: int) -> None:
-        elapsed_ns = now_ns - self._previous_ns
-        # Threads read the clock before they take the lock, so an older time may come later.
-        if elapsed_ns > 0:
-            self._previous_ns = now_ns
-            for bucket in self._limited:
+        for bucket in self._named.values():
+            elapsed_ns = now_ns - bucket.at_ns
+            # Threads read the clock before they take the lock, so an older time may come later.
+            if elapsed_ns > 0:
                 bucket.leak(elapsed_ns)
+                bucket.at_ns = now_ns
 
-    def _build(self, limits: ThrottleLimits, old: dict[str, Bucket]) -> None:
+    def _build(self, limits: ThrottleLimits, old: dict[str, Bucket], now_ns: int) -> None:
         self.limits = limits
         self._iops_size = limits.iops_size
-        self._named = {name: bucket for name in BUCKETS if (bucket := _bucket(limits, name, old))}
-        self._limited = tuple(self._named.values())
-        self._bytes = self._by_direction("bps")
-        self._operations = self._by_direction("iops")
-        self._sizes = tuple(
-            tuple((bucket, bucket.size()) for bucket in (*by_bytes, *by_operations))
-            for by_bytes, by_operations in zip(self._bytes, self._operations, strict=True)
+        self._named = {
+            name: bucket for name in BUCKETS if (bucket := _bucket(limits, name, old, now_ns))
+        }
+        self._lanes = (self._lane("read"), self._lane("write"))
+        self.limited = (bool(self._lanes[READ]), bool(self._lanes[WRITE]))
+
+    def _lane(self, direction: str) -> tuple[tuple[Bucket, float, bool], ...]:
+        names = [f"{unit}_{which}" for unit in ("bps", "iops") for which in ("total", direction)]
+        return tuple(
+            (bucket, bucket.size(), name.startswith("bps"))
+            for name in names
+            if (bucket := self._named.get(name)) is not None
         )
-        self.limited = tuple(
-            bool(self._bytes[direction] or self._operations[direction]) for direction in DIRECTIONS
-        )
-
-    def _by_direction(self, unit: str) -> tuple[tuple[Bucket, ...], tuple[Bucket, ...]]:
-        def pick(direction: str) -> tuple[Bucket, ...]:
-            names = (f"{unit}_total", f"{unit}_{direction}")
-            return tuple(self._named[name] for name in names if name in self._named)
-
-        return pick("read"), pick("write")
 
 
-def _bucket(limits: ThrottleLimits, name: str, old: dict[str, Bucket]) -> Bucket | None:
+def _bucket(
+    limits: ThrottleLimits, name: str, old: dict[str, Bucket], now_ns: int
+) -> Bucket | None:
     average = getattr(limits, name)
     if not average:
         return None
@@ -196,6 +178,7 @@ def _bucket(limits: ThrottleLimits, name: str, old: dict[str, Bucket]) -> Bucket
         average=average,
         burst=getattr(limits, f"{name}_max"),
         burst_seconds=getattr(limits, f"{name}_max_length"),
+        at_ns=now_ns,
     )
     if name in old:
         bucket.carry(old[name])

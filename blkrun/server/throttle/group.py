@@ -48,6 +48,7 @@ class ThrottleGroup:
         self.name = name
         self._clock = clock
         self._lock = threading.Lock()
+        self._acquire, self._release = self._lock.acquire, self._lock.release
         self._schedule = Schedule(limits, clock(), _let_go)
 
     @property
@@ -96,15 +97,22 @@ class ThrottleGroup:
 
     def admit(self, member: Member, direction: int, count: int) -> int:
         """Wait until a request of ``count`` bytes may go; gives the ns that it waited."""
+        schedule = self._schedule
         now_ns = self._clock()
-        with self._lock:
-            if self._schedule.arrive(member, direction, count, now_ns):
-                if self._schedule.anybody_waits():
+        self._acquire()  # half as long as ``with``, and this is on every request's way
+        try:
+            # What arrive begins with, and nearly always ends with, without its call.
+            if not schedule.waiting[direction] and schedule.buckets.take(direction, count, now_ns):
+                return 0
+            if schedule.arrive(member, direction, count, now_ns):
+                if schedule.anybody_waits():
                     self._rearm()
                 return 0
             ticket = Ticket(count, _Parking())
-            self._schedule.enqueue(member, direction, ticket)
+            schedule.enqueue(member, direction, ticket)
             self._rearm(besides=ticket)
+        finally:
+            self._release()
         self._wait(ticket, direction)
         return self._clock() - now_ns
 
