@@ -6,6 +6,7 @@ from typing import Any
 
 from blkrun.server.events import Events
 from blkrun.server.graph import Graph
+from blkrun.server.report import StatsReport
 
 
 @dataclass(slots=True)
@@ -17,4 +18,5 @@ class Context:
     shutdown: Callable[[], None]
     threads: int
     started_ns: int
+    stats_report: StatsReport = field(default_factory=StatsReport)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)

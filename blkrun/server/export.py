@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 from blkrun.options import BlockdevOptions, ExportOptions
 from blkrun.server.node import Node
 from blkrun.server.route import Route
-from blkrun.server.stats import Tally, total
+from blkrun.server.stats import NOTHING_YET, Tally, total
 from blkrun.server.way import Way
 
 
@@ -22,7 +22,7 @@ class Export:
         self.route = HELD
         """What requests take.  It is HELD while the gate is closed; see ``blkrun.server.route``."""
         self.routes: list[Route] = []  # those whose requests may still be under way; kept by Graph
-        self.past = Tally()  # of routes that are no more
+        self.past = NOTHING_YET  # of routes that are no more
         self.gate: threading.Event | None = None
 
     @property

@@ -29,6 +29,7 @@ from blkrun.server.node import Node, Parent
 from blkrun.server.route import Route
 from blkrun.server.routing import Entry, Routes, resolve
 from blkrun.server.staging import Edge, Staging
+from blkrun.server.stats import Tally, total
 from blkrun.server.throttle.group import ThrottleGroup
 
 DRAIN_TIMEOUT_S = 30.0
@@ -332,13 +333,31 @@ class _Replaced:
         return self.route.in_flight > 0
 
     def fold(self) -> None:
-        """Nobody will be counted here any more: hand the counts on."""
+        """Nobody will be counted here any more: hand the counts on.
+
+        Places that have seen the same go on to share one tally of what is past.
+        """
+        route = self.route
+        if not route.in_flight_max:
+            return  # nobody ever took it
+        pasts: dict[tuple[Tally, int], Tally] = {}
+
+        def new_past(old: Tally, level: int) -> Tally:
+            if (old, level) not in pasts:
+                pasts[old, level] = _past((old, route.tally_at(level)))
+            return pasts[old, level]
+
         if isinstance(self.entry, Export):
-            self.entry.past.add(self.route)
-            self.entry.past.in_flight = 0  # one that looks in and turns round may be counted
-        for node in self.route.nodes:
-            node.past.add(self.route.seen_by(node))
-            node.past.in_flight = 0
+            self.entry.past = new_past(self.entry.past, 0)
+        for node in route.nodes:
+            node.past = new_past(node.past, route.level_of(node))
+
+
+def _past(tallies: Iterable[Tally]) -> Tally:
+    """Their sum; a request that looked in and turned round may have been counted as in flight."""
+    summed = total(tallies)
+    summed.in_flight = 0
+    return summed
 
 
 def _note(entry: Entry, route: Route) -> None:

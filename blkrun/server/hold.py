@@ -16,11 +16,14 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import ParamSpec, TypeVar
 
-from blkrun.server.stats import Histogram, Operations, Tally, index_of
+from blkrun.server.stats import COLUMNS, Histogram, Operations, Row, Tally, index_of
 from blkrun.server.way import Late, Way
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_FAILED = tuple(COLUMNS.index(f"{kind}-failed") for kind in ("reads", "writes", "zeroes", "trims"))
+"""Columns; the next is the time, the last two are the depths."""
 
 
 class Moved:
@@ -61,7 +64,15 @@ class Moved:
 class Hold(Late):
     """One such place.  ``in_flight`` are the requests that have gone on from it."""
 
-    __slots__ = ("in_flight", "in_flight_max", "reads", "trims", "writes", "zeroes")
+    __slots__ = (
+        "_moved",
+        "in_flight",
+        "in_flight_max",
+        "reads",
+        "trims",
+        "writes",
+        "zeroes",
+    )
 
     def __init__(self) -> None:
         self.in_flight = 0
@@ -70,6 +81,11 @@ class Hold(Late):
         self.writes = Moved()
         self.zeroes = Moved()
         self.trims = Moved()
+        self._moved = (self.reads, self.writes, self.zeroes, self.trims)
+
+    def was_late(self) -> bool:
+        """Whether a request ever had to wait here and then went on."""
+        return any(moved.arrived for moved in self._moved)
 
     def apply(self, above: Tally) -> None:
         """Make a copy of what was counted above into what has passed below."""
@@ -78,6 +94,15 @@ class Hold(Late):
         self.writes.apply(above.writes)
         self.zeroes.apply(above.zeroes)
         self.trims.apply(above.trims)
+
+    def apply_to_row(self, above: Row) -> Row:
+        """The same for a row of numbers."""
+        row = list(above)
+        for column, moved in zip(_FAILED, self._moved, strict=True):
+            row[column] = moved.failed
+            row[column + 1] += moved.time_ns
+        row[-2:] = self.in_flight, self.in_flight_max
+        return tuple(row)
 
     def on_time(self, below: Way) -> Way:
         """``below``, for requests that did not have to wait here."""

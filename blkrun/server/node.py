@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from blkrun.options import BlockdevOptions
 from blkrun.server.route import Key, Route
-from blkrun.server.stats import Tally, total
+from blkrun.server.stats import NOTHING_YET, Tally, total
 from blkrun.server.way import (
     EXTENT_DATA,
     FLAG_FAST_ZERO,
@@ -61,7 +61,7 @@ class Node(Generic[O]):
         self.monitor_owned = True
         self.children: dict[str, Node[Any]] = {}
         self.parents: set[tuple[Parent, str]] = set()  # kept by Graph, for control only
-        self.past = Tally()  # of routes that are no more
+        self.past = NOTHING_YET  # of routes that are no more; nodes may share one
         self.routes: list[Route] = []  # those that lead through here; kept by Graph
         self.route: Route | None = None  # the one that begins here, if one does; kept by Graph
         self.size_bytes = 0

@@ -26,7 +26,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, ParamSpec
 
 from blkrun.server.hold import Hold
-from blkrun.server.stats import Operations, Tally, index_of, total
+from blkrun.server.stats import Operations, Row, Tally, index_of, row_of, total
 from blkrun.server.way import Extent, Late, Way
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Route(Tally):
     ``entrance``.  Either way it is lowered here when the request is over.
     """
 
-    __slots__ = ("_way", "below", "entrance", "holds", "key", "nodes", "read", "write")
+    __slots__ = ("_levels", "_way", "below", "entrance", "holds", "key", "nodes", "read", "write")
 
     def __init__(
         self,
@@ -64,6 +64,10 @@ class Route(Tally):
         self.key = key
         self.read = way.pread
         self.write = way.pwrite
+        self._levels = {
+            node: sum(above <= position for above, _ in holds)
+            for position, node in enumerate(nodes)
+        }
         self._way = way
         self.entrance = Way(
             self._enter_pread,
@@ -77,14 +81,41 @@ class Route(Tally):
 
     def seen_by(self, node: "Node[Any]") -> Tally:
         """What has passed one of the nodes."""
-        position = self.nodes.index(node)
-        holds = [hold for above, hold in self.holds if above <= position]
-        if not holds:
-            return self
-        tally = total([self])
-        for hold in holds:
+        return self.tally_at(self.level_of(node))
+
+    def tally_at(self, level: int) -> Tally:
+        """What has passed below that many of the places to wait."""
+        tally = total([self]) if level else self
+        for _, hold in self.holds[:level]:
             hold.apply(tally)
         return tally
+
+    def timed_level(self, level: int) -> int:
+        """The highest level with the same times: where nobody was late, they are those above."""
+        while level and not self.holds[level - 1][1].was_late():
+            level -= 1
+        return level
+
+    def done(self) -> int:
+        """Operations of all kinds."""
+        return (
+            self.reads.done
+            + self.writes.done
+            + self.zeroes.done
+            + self.trims.done
+            + self.flushes.done
+        )
+
+    def row_at(self, level: int) -> Row:
+        """Its numbers, without going through the histograms."""
+        row = row_of(self)
+        for _, hold in self.holds[:level]:
+            row = hold.apply_to_row(row)
+        return row
+
+    def level_of(self, node: "Node[Any]") -> int:
+        """How many places to wait are above a node."""
+        return self._levels[node]
 
     def reach(self) -> "set[Node[Any]]":
         """The nodes on this route and on all below it."""

@@ -319,7 +319,11 @@ def test_a_removed_throttle_throttles_again_when_it_is_back(server: InProcess) -
     for _ in range(3):
         scene.start()
     eventually(lambda: waiting(server) == 2)
-    assert server.node("t")["driver-specific"] == {"waited-ns": 0, "waited-operations": 0}
+    assert server.node("t")["driver-specific"] == {
+        "waiting": 2,
+        "waited-ns": 0,
+        "waited-operations": 0,
+    }
     server.execute(*remove("vda", "disk", "t"))
     scene.end()
     assert server.node("t")["driver-specific"]["waited-operations"] == 2

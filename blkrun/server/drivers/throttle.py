@@ -66,7 +66,11 @@ class Throttle(Filter[ThrottleOptions]):
 
     def describe(self) -> dict[str, Any]:
         """What waiting has cost."""
-        return {"waited-ns": self.waited_ns, "waited-operations": self.waited_operations}
+        return {
+            "waiting": self._member.waiting(),
+            "waited-ns": self.waited_ns,
+            "waited-operations": self.waited_operations,
+        }
 
     def form(self) -> Key:
         """Also which group it is, and in which directions that has limits."""

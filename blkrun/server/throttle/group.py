@@ -140,6 +140,12 @@ class ThrottleGroup:
             if ticket is not None and ticket is not besides:
                 ticket.owner.wake()
 
+    def levels(self) -> dict[str, float]:
+        """How full the buckets are that have a limit, by its name."""
+        with self._lock:
+            levels = self._schedule.buckets.levels(self._clock())
+            return {name: bucket.level for name, bucket in levels.items()}
+
     def describe(self) -> dict[str, Any]:
         """Levels and waiting requests, for ``x-blkrun-query-graph``."""
         with self._lock:

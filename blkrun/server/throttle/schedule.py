@@ -31,6 +31,10 @@ class Member:
     queues: tuple[deque[Ticket], deque[Ticket]] = field(default_factory=lambda: (deque(), deque()))
     drains: int = 0
 
+    def waiting(self) -> int:
+        """How many requests wait, in both directions."""
+        return len(self.queues[0]) + len(self.queues[1])
+
 
 _NOBODY = [0, 0]
 

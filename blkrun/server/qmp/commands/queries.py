@@ -13,7 +13,7 @@ from blkrun.server.context import Context
 from blkrun.server.export import Export
 from blkrun.server.node import Node
 from blkrun.server.qmp.dispatch import Command, NoArguments, arguments
-from blkrun.server.stats import Tally, floor_ns, merge, qemu_counters, qemu_histogram
+from blkrun.server.stats import Tally, buckets_of, merge, qemu_counters, qemu_histogram
 from blkrun.server.throttle.group import ThrottleGroup
 
 
@@ -244,14 +244,10 @@ def _export(context: Context, export: Export) -> dict[str, Any]:
         "size": export.root.size_bytes,
         "in-flight": tally.in_flight,
         "stats": qemu_counters(tally),
-        "read-latency": _by_floor(tally.reads.latency),
-        "write-latency": _by_floor(write_latency(tally)),
+        "read-latency": buckets_of(tally.reads.latency),
+        "write-latency": buckets_of(write_latency(tally)),
         "clients": [describe_connection(c) for c in context.graph.clients_of(export)],
     }
-
-
-def _by_floor(histogram: dict[int, int]) -> list[tuple[int, int]]:
-    return [(floor_ns(index), histogram[index]) for index in sorted(histogram)]
 
 
 def _events(context: Context, args: SinceArguments) -> list[dict[str, Any]]:
