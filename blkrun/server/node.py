@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from blkrun.options import BlockdevOptions
 from blkrun.server.route import Key, Route
-from blkrun.server.stats import NOTHING_YET, Tally, total
+from blkrun.server.stats import NOTHING_YET, Row, Tally, row_of, sum_rows, total
 from blkrun.server.way import (
     EXTENT_DATA,
     FLAG_FAST_ZERO,
@@ -157,6 +157,11 @@ class Node(Generic[O]):
     def stats(self) -> Tally:
         """What has passed this node since it was opened."""
         return total((self.past, *(route.seen_by(self) for route in self.routes)))
+
+    def row(self) -> Row:
+        """Its numbers, without going through the histograms."""
+        used = [route.row_at(route.level_of(self)) for route in self.routes if route.in_flight_max]
+        return sum_rows(used if self.past is NOTHING_YET else [row_of(self.past), *used])
 
     def pread(self, buf: memoryview, offset: int) -> None:
         """Fill ``buf`` from ``offset``."""

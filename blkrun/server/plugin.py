@@ -28,6 +28,13 @@ from blkrun.server.shutdown import Shutdown
 
 API_VERSION = 2
 
+_SWITCH_INTERVAL_S = 0.001
+"""How long a QMP command may keep the GIL from a request.
+
+With 200 nodes asked about 20 times a second, 99.9 % of the reads at queue depth 1 were done within
+3.3 ms at Python's 5 ms, 1.7 ms at 1 ms, 2.6 ms at 0.2 ms; throughput and other tails do not care.
+"""
+
 _parameters: dict[str, str] = {}
 _events = Events()
 _graph = Graph(_events)
@@ -103,6 +110,7 @@ def get_ready() -> None:
 
 def after_fork() -> None:
     """Threads may start now."""
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     for shutdown in _shutdowns:
         shutdown.on_sigterm()
     for server in _servers:

@@ -4,8 +4,7 @@ Nodes that have seen the same requests have one set of latencies: it is made onc
 Where nothing was done since the last call, it is that of the last call.
 """
 
-from operator import add
-from typing import Any, Final
+from typing import Any
 
 from blkrun.server.export import Export
 from blkrun.server.graph import Graph
@@ -15,18 +14,15 @@ from blkrun.server.stats import (
     COLUMNS,
     KINDS,
     NOTHING_YET,
-    Row,
     Tally,
     latency_report,
     row_of,
+    sum_rows,
     total,
 )
 
 Parts = tuple[Tally, tuple[tuple[Route, int], ...]]
 """What adds up to a place's numbers: its past, and routes with the place's level on them."""
-
-_DEEPEST: Final = COLUMNS.index("in-flight-max")
-_NOTHING: Final = row_of(NOTHING_YET)
 
 
 class StatsReport:
@@ -79,11 +75,10 @@ class _Draft:
         entry = self._entries.get(parts)
         if entry is None:
             past, used = parts
-            row = row_of(past) if past is not NOTHING_YET else _NOTHING
-            for route, level in used:
-                row = _added(row, route.row_at(level))
+            rows = [route.row_at(level) for route, level in used]
+            row = sum_rows(rows if past is NOTHING_YET else [row_of(past), *rows])
             timed = (past, tuple((route, route.timed_level(level)) for route, level in used))
-            entry = {"numbers": row, "latency": self._place(timed) if row is not _NOTHING else 0}
+            entry = {"numbers": row, "latency": self._place(timed) if any(row) else 0}
             self._entries[parts] = entry
         return entry
 
@@ -99,14 +94,6 @@ class _Draft:
             place = self._places[timed] = len(self.latencies)
             self.latencies.append(latency)
         return place
-
-
-def _added(row: Row, other: Row) -> Row:
-    """The sum, but of the depths that were reached it is the deepest."""
-    if row is _NOTHING:
-        return other
-    deepest = max(row[_DEEPEST], other[_DEEPEST])
-    return (*map(add, row[:_DEEPEST], other[:_DEEPEST]), deepest)
 
 
 def _latency(past: Tally, used: tuple[tuple[Route, int], ...]) -> dict[str, Any]:

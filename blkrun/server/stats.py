@@ -11,7 +11,7 @@ As in QEMU an operation is counted when it is done; what failed counts no bytes 
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from operator import attrgetter
 from typing import Any, Final
@@ -168,26 +168,40 @@ def total(tallies: Iterable[Tally]) -> Tally:
     return summed
 
 
-def qemu_counters(tally: Tally) -> dict[str, int]:
+IN_FLIGHT: Final = COLUMNS.index("in-flight")
+_DEEPEST: Final = COLUMNS.index("in-flight-max")
+_NOTHING: Final = row_of(NOTHING_YET)
+
+
+def sum_rows(rows: Sequence[Row]) -> Row:
+    """The sum, but of the depths that were reached it is the deepest."""
+    if len(rows) == 1:
+        return rows[0]
+    if not rows:
+        return _NOTHING
+    *sums, _ = map(sum, zip(*rows, strict=True))
+    return (*sums, max(row[_DEEPEST] for row in rows))
+
+
+def qemu_counters(row: Row) -> dict[str, int]:
     """The counters of query-blockstats.  Zeroes count as writes, as they do in QEMU."""
-    reads, writes, zeroes = tally.reads, tally.writes, tally.zeroes
-    trims, flushes = tally.trims, tally.flushes
+    value = dict(zip(COLUMNS, row, strict=True))
     return {
-        "rd_bytes": reads.bytes,
-        "wr_bytes": writes.bytes + zeroes.bytes,
-        "unmap_bytes": trims.bytes,
-        "rd_operations": reads.done,
-        "wr_operations": writes.done + zeroes.done,
-        "flush_operations": flushes.done,
-        "unmap_operations": trims.done,
-        "failed_rd_operations": reads.failed,
-        "failed_wr_operations": writes.failed + zeroes.failed,
-        "failed_flush_operations": flushes.failed,
-        "failed_unmap_operations": trims.failed,
-        "rd_total_time_ns": reads.time_ns,
-        "wr_total_time_ns": writes.time_ns + zeroes.time_ns,
-        "flush_total_time_ns": flushes.time_ns,
-        "unmap_total_time_ns": trims.time_ns,
+        "rd_bytes": value["reads-bytes"],
+        "wr_bytes": value["writes-bytes"] + value["zeroes-bytes"],
+        "unmap_bytes": value["trims-bytes"],
+        "rd_operations": value["reads-done"],
+        "wr_operations": value["writes-done"] + value["zeroes-done"],
+        "flush_operations": value["flushes-done"],
+        "unmap_operations": value["trims-done"],
+        "failed_rd_operations": value["reads-failed"],
+        "failed_wr_operations": value["writes-failed"] + value["zeroes-failed"],
+        "failed_flush_operations": value["flushes-failed"],
+        "failed_unmap_operations": value["trims-failed"],
+        "rd_total_time_ns": value["reads-time-ns"],
+        "wr_total_time_ns": value["writes-time-ns"] + value["zeroes-time-ns"],
+        "flush_total_time_ns": value["flushes-time-ns"],
+        "unmap_total_time_ns": value["trims-time-ns"],
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 import pytest
 
 from blkrun.server.node import Node
-from blkrun.server.stats import qemu_counters
+from blkrun.server.stats import qemu_counters, row_of
 from blkrun.server.way import Extent
 
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
@@ -123,5 +123,5 @@ def pattern(count: int, seed: int) -> bytes:
 
 def counts(node: Node[Any]) -> dict[str, int]:
     """What a node has counted, times apart: QEMU's counters that are not 0."""
-    found = qemu_counters(node.stats)
+    found = qemu_counters(row_of(node.stats))
     return {name: value for name, value in found.items() if value and "time" not in name}

@@ -13,7 +13,7 @@ import pytest
 from blkrun import __version__
 from blkrun.options import DRIVERS, ThrottleLimits
 from blkrun.server.qmp.commands import COMMANDS
-from blkrun.server.stats import Tally, qemu_counters
+from blkrun.server.stats import Tally, qemu_counters, row_of
 from tests.server.inprocess import InProcess, ignore
 
 TESTS = Path(__file__).resolve().parent.parent
@@ -837,7 +837,7 @@ def test_filename_is_the_path_of_a_file(server: InProcess, tmp_path: Path) -> No
 
 
 STATS = {
-    *qemu_counters(Tally()),
+    *qemu_counters(row_of(Tally())),
     *(f"{kind}_latency_histogram" for kind in ("rd", "wr", "flush")),
     "wr_highest_offset",
     *(f"{kind}_merged" for kind in ("rd", "wr", "unmap")),

@@ -234,7 +234,7 @@ def test_failures_are_counted_apart() -> None:
         with pytest.raises(OSError, match="broken"):
             request()
     assert route.in_flight == 0
-    assert {name: value for name, value in qemu_counters(route).items() if value} == {
+    assert {name: value for name, value in qemu_counters(row_of(route)).items() if value} == {
         "failed_rd_operations": 1,
         "failed_wr_operations": 2,
         "failed_unmap_operations": 1,

@@ -13,7 +13,15 @@ from blkrun.server.context import Context
 from blkrun.server.export import Export
 from blkrun.server.node import Node
 from blkrun.server.qmp.dispatch import Command, NoArguments, arguments
-from blkrun.server.stats import Tally, buckets_of, merge, qemu_counters, qemu_histogram
+from blkrun.server.stats import (
+    IN_FLIGHT,
+    Tally,
+    buckets_of,
+    merge,
+    qemu_counters,
+    qemu_histogram,
+    row_of,
+)
 from blkrun.server.throttle.group import ThrottleGroup
 
 
@@ -122,7 +130,7 @@ def _block_stats(tally: Tally) -> dict[str, Any]:
         "wr_latency_histogram": qemu_histogram(write_latency(tally)),
         "flush_latency_histogram": qemu_histogram(tally.flushes.latency),
     }
-    return qemu_counters(tally) | _QEMU_ONLY | _CONSTANT | histograms
+    return qemu_counters(row_of(tally)) | _QEMU_ONLY | _CONSTANT | histograms
 
 
 def write_latency(tally: Tally) -> dict[int, int]:
@@ -211,7 +219,7 @@ def _query_graph(context: Context, args: NoArguments) -> dict[str, Any]:
 
 
 def _node(node: Node[Any]) -> dict[str, Any]:
-    tally = node.stats
+    row = node.row()
     return {
         "node-name": node.name,
         "options": to_wire(node.options) | children_names(node),
@@ -220,8 +228,8 @@ def _node(node: Node[Any]) -> dict[str, Any]:
         "monitor-owned": node.monitor_owned,
         "attached": not node.detached,
         "size": node.size_bytes,
-        "in-flight": tally.in_flight,
-        "stats": qemu_counters(tally),
+        "in-flight": row[IN_FLIGHT],
+        "stats": qemu_counters(row),
         "driver-specific": node.describe(),
     }
 
@@ -243,7 +251,7 @@ def _export(context: Context, export: Export) -> dict[str, Any]:
         "description": export.options.description,
         "size": export.root.size_bytes,
         "in-flight": tally.in_flight,
-        "stats": qemu_counters(tally),
+        "stats": qemu_counters(row_of(tally)),
         "read-latency": buckets_of(tally.reads.latency),
         "write-latency": buckets_of(write_latency(tally)),
         "clients": [describe_connection(c) for c in context.graph.clients_of(export)],
