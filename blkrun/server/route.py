@@ -23,7 +23,7 @@ and has nobody in flight has been left for good, and its nodes may be closed.
 
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from blkrun.server.hold import Hold
 from blkrun.server.stats import Operations, Row, Tally, index_of, row_of, total
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from blkrun.server.node import Node
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 Key = tuple[object, ...]
 
@@ -42,12 +43,11 @@ class Route(Tally):
 
     ``holds`` are the places where they may wait, with the number of nodes above each.
 
-    Two kinds of entrance: a request of a client has raised ``in_flight`` itself before it calls
-    ``pread`` and its siblings (see ``Connection``); requests from inside the graph come by
-    ``entrance``.  Either way it is lowered here when the request is over.
+    A client's request enters by raising ``in_flight`` itself (see ``Connection``); requests from
+    inside the graph come by ``entrance``.
     """
 
-    __slots__ = ("_levels", "_way", "below", "entrance", "holds", "key", "nodes", "read", "write")
+    __slots__ = ("_levels", "below", "entrance", "holds", "key", "nodes", "read", "way", "write")
 
     def __init__(
         self,
@@ -62,22 +62,13 @@ class Route(Tally):
         self.below = below
         self.holds = holds
         self.key = key
-        self.read = way.pread
-        self.write = way.pwrite
         self._levels = {
             node: sum(above <= position for above, _ in holds)
             for position, node in enumerate(nodes)
         }
-        self._way = way
-        self.entrance = Way(
-            self._enter_pread,
-            self._enter_pwrite,
-            self._entering(self.zero),
-            self._entering(self.trim),
-            self._entering(self.flush),
-            self._enter_extents,
-            self._entering(self.cache),
-        )
+        self.way = way
+        self.read, self.write = way.pread, way.pwrite
+        self.entrance = self._make_entrance()
 
     def seen_by(self, node: "Node[Any]") -> Tally:
         """What has passed one of the nodes."""
@@ -125,76 +116,7 @@ class Route(Tally):
         """All routes that requests may go on to from here."""
         return set(self.below).union(*(route.routes_below() for route in self.below))
 
-    def pread(self, buf: memoryview, offset: int) -> None:
-        """Fill ``buf`` from ``offset``."""
-        begin_ns = perf_counter_ns()
-        try:
-            late = self.read(buf, offset)
-        except BaseException:
-            self.reads.failed += 1
-            self.in_flight -= 1
-            raise
-        elapsed_ns = perf_counter_ns() - begin_ns
-        length = len(buf)
-        # From here on there is no call: another thread's counts cannot come in between.
-        bits = (elapsed_ns | 16).bit_length()
-        done = self.reads
-        done.latency[bits << 4 | (elapsed_ns >> (bits - 5)) & 15] += 1
-        done.time_ns += elapsed_ns
-        done.bytes += length
-        done.done += 1
-        if late is not None:
-            late.leave("reads", elapsed_ns)
-        self.in_flight -= 1
-
-    def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
-        """Write all of ``buf``."""
-        begin_ns = perf_counter_ns()
-        try:
-            late = self.write(buf, offset, flags)
-        except BaseException:
-            self.writes.failed += 1
-            self.in_flight -= 1
-            raise
-        elapsed_ns = perf_counter_ns() - begin_ns
-        length = len(buf)
-        bits = (elapsed_ns | 16).bit_length()
-        done = self.writes
-        done.latency[bits << 4 | (elapsed_ns >> (bits - 5)) & 15] += 1
-        done.time_ns += elapsed_ns
-        done.bytes += length
-        done.done += 1
-        if late is not None:
-            late.leave("writes", elapsed_ns)
-        self.in_flight -= 1
-
-    def zero(self, count: int, offset: int, flags: int) -> None:
-        """Make a range read as zeroes."""
-        self._count("zeroes", count, self._way.zero, count, offset, flags)
-
-    def trim(self, count: int, offset: int, flags: int) -> None:
-        """Discard a range."""
-        self._count("trims", count, self._way.trim, count, offset, flags)
-
-    def flush(self) -> None:
-        """Make every acknowledged write durable."""
-        self._count("flushes", 0, self._way.flush)
-
-    def extents(self, count: int, offset: int) -> list[Extent]:
-        """What is allocated where."""
-        try:
-            return self._way.extents(count, offset)
-        finally:
-            self.in_flight -= 1
-
-    def cache(self, count: int, offset: int) -> None:
-        """Prefetch a range."""
-        try:
-            self._way.cache(count, offset)
-        finally:
-            self.in_flight -= 1
-
-    def _count(
+    def count(
         self,
         kind: str,
         length: int,
@@ -202,6 +124,10 @@ class Route(Tally):
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> None:
+        """Do a request that has entered, count it, and leave.
+
+        ``Connection`` has this written out for reads and writes.
+        """
         operations: Operations = getattr(self, kind)
         begin_ns = perf_counter_ns()
         try:
@@ -212,6 +138,7 @@ class Route(Tally):
             raise
         elapsed_ns = perf_counter_ns() - begin_ns
         index = index_of(elapsed_ns)
+        # From here on there is no call: another thread's counts cannot come in between.
         operations.latency[index] += 1
         operations.time_ns += elapsed_ns
         operations.bytes += length
@@ -220,27 +147,46 @@ class Route(Tally):
             late.leave(kind, elapsed_ns)
         self.in_flight -= 1
 
+    def uncounted(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """The same for requests that only look."""
+        try:
+            return work(*args, **kwargs)
+        finally:
+            self.in_flight -= 1
+
     def _enter(self) -> None:
         self.in_flight = depth = self.in_flight + 1
         self.in_flight_max = max(self.in_flight_max, depth)
 
-    def _enter_pread(self, buf: memoryview, offset: int) -> None:
-        self.in_flight = depth = self.in_flight + 1
-        self.in_flight_max = max(self.in_flight_max, depth)
-        self.pread(buf, offset)
+    def _make_entrance(self) -> Way:
+        way = self.way
 
-    def _enter_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
-        self.in_flight = depth = self.in_flight + 1
-        self.in_flight_max = max(self.in_flight_max, depth)
-        self.pwrite(buf, offset, flags)
-
-    def _enter_extents(self, count: int, offset: int) -> list[Extent]:
-        self._enter()
-        return self.extents(count, offset)
-
-    def _entering(self, work: Callable[P, None]) -> Callable[P, None]:
-        def entered(*args: P.args, **kwargs: P.kwargs) -> None:
+        def pread(buf: memoryview, offset: int) -> None:
             self._enter()
-            work(*args, **kwargs)
+            self.count("reads", len(buf), way.pread, buf, offset)
 
-        return entered
+        def pwrite(buf: memoryview, offset: int, flags: int) -> None:
+            self._enter()
+            self.count("writes", len(buf), way.pwrite, buf, offset, flags)
+
+        def zero(count: int, offset: int, flags: int) -> None:
+            self._enter()
+            self.count("zeroes", count, way.zero, count, offset, flags)
+
+        def trim(count: int, offset: int, flags: int) -> None:
+            self._enter()
+            self.count("trims", count, way.trim, count, offset, flags)
+
+        def flush() -> None:
+            self._enter()
+            self.count("flushes", 0, way.flush)
+
+        def extents(count: int, offset: int) -> list[Extent]:
+            self._enter()
+            return self.uncounted(way.extents, count, offset)
+
+        def cache(count: int, offset: int) -> None:
+            self._enter()
+            self.uncounted(way.cache, count, offset)
+
+        return Way(pread, pwrite, zero, trim, flush, extents, cache)

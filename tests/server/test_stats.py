@@ -9,8 +9,10 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
-from blkrun.options import NullOptions
+from blkrun.options import ExportOptions, NullOptions
+from blkrun.server.connection import Connection
 from blkrun.server.drivers.null import Null
+from blkrun.server.export import Export
 from blkrun.server.node import Node
 from blkrun.server.route import Route
 from blkrun.server.stats import (
@@ -28,7 +30,9 @@ from blkrun.server.stats import (
     total,
 )
 from blkrun.server.way import NOWHERE, Way
-from tests.server.inprocess import workers
+from tests.server.inprocess import ignore, leave_thread_states_alone, workers
+
+Entering = Callable[[Route], dict[str, Callable[[Any], object]]]
 
 MINUTES_NS = 10 * 60 * 10**9
 
@@ -122,23 +126,61 @@ def test_qemu_histogram() -> None:
 # Counters
 
 
+def client_of(route: Route) -> Connection:
+    """A client whose export has this route."""
+    export = Export("vda", ExportOptions(node="n"))
+    export.attach("root", Null(NullOptions(node_name="n")))
+    export.route = route
+    return Connection(1, export, ignore)
+
+
+def requests_of(enter: Way | Connection) -> dict[str, Callable[[Any], object]]:
+    """A request of each kind, at a client or from inside the graph; reads and writes of a buffer.
+
+    The zeroes are 3 bytes, the trims 7.
+    """
+    if isinstance(enter, Connection):
+        return {
+            "reads": lambda buf: enter.pread(buf, 0, 0),
+            "writes": lambda buf: enter.pwrite(buf, 0, 0),
+            "zeroes": lambda buf: enter.zero(3, 0, 0),
+            "trims": lambda buf: enter.trim(7, 0, 0),
+            "flushes": lambda buf: enter.flush(0),
+            "cache": lambda buf: enter.cache(1, 0, 0),
+            "extents": lambda buf: enter.extents(1, 0, 0),
+        }
+    return {
+        "reads": lambda buf: enter.pread(buf, 0),
+        "writes": lambda buf: enter.pwrite(buf, 0, 0),
+        "zeroes": lambda buf: enter.zero(3, 0, 0),
+        "trims": lambda buf: enter.trim(7, 0, 0),
+        "flushes": lambda buf: enter.flush(),
+        "cache": lambda buf: enter.cache(1, 0),
+        "extents": lambda buf: enter.extents(1, 0),
+    }
+
+
+@pytest.fixture(params=["client", "inside"])
+def entering(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Entering:
+    """Both ways to come to a route: each has the counting written out."""
+    leave_thread_states_alone(monkeypatch)
+    if request.param == "client":
+        return lambda route: requests_of(client_of(route))
+    return lambda route: requests_of(route.entrance)
+
+
 @pytest.mark.usefixtures("_often")
-def test_a_route_counts_exactly_from_many_threads() -> None:
+def test_a_route_counts_exactly_from_many_threads(entering: Entering) -> None:
     """8 threads and a switch interval of a microsecond: nothing is lost, nothing left over."""
     route = route_to(Null(NullOptions(node_name="n")))
-    enter = route.entrance
+    perform = entering(route)
     count, threads = 2000, 8
 
     def work() -> None:
         buffer = memoryview(bytearray(512))
         for _ in range(count):
-            enter.pread(buffer, 0)
-            enter.pwrite(buffer[:100], 0, 0)
-            enter.trim(7, 0, 0)
-            enter.zero(3, 0, 0)
-            enter.flush()
-            enter.cache(1, 0)
-            enter.extents(1, 0)
+            for request in perform.values():
+                request(buffer)
 
     with workers([work] * threads):
         for _ in range(200):
@@ -147,7 +189,7 @@ def test_a_route_counts_exactly_from_many_threads() -> None:
     assert {kind: getattr(route, kind).done for kind in KINDS} == dict.fromkeys(KINDS, done)
     assert {kind: getattr(route, kind).bytes for kind in KINDS} == {
         "reads": 512 * done,
-        "writes": 100 * done,
+        "writes": 512 * done,
         "zeroes": 3 * done,
         "trims": 7 * done,
         "flushes": 0,
@@ -173,46 +215,40 @@ class Interrupting:
 
 
 @pytest.mark.parametrize("kind", ["reads", "writes"])
-def test_no_call_while_a_counter_is_loaded(kind: str) -> None:
+def test_no_call_while_a_counter_is_loaded(kind: str, entering: Entering) -> None:
     """A switch can only happen in a call, so there must be none between load and store."""
     route = route_to(Null(NullOptions(node_name="n")))
-    plain = memoryview(bytearray(512))
-
-    def request(buffer: object) -> None:
-        view: memoryview = buffer  # type: ignore[assignment]  # only its len is used
-        if kind == "reads":
-            route.entrance.pread(view, 0)
-        else:
-            route.entrance.pwrite(view, 0, 0)
-
+    request = entering(route)[kind]
     calls = 0
 
     def other() -> None:
         nonlocal calls
         calls += 1
-        request(plain)
+        request(memoryview(bytearray(512)))
 
     request(Interrupting(other))
     assert calls
     operations = getattr(route, kind)
     assert (operations.bytes, operations.done) == (512 * (1 + calls), 1 + calls)
-    assert (route.in_flight, route.in_flight_max) == (0, 2)
+    assert route.in_flight == 0
 
 
-def test_depth_is_the_most_at_once() -> None:
+def test_depth_is_the_most_at_once(entering: Entering) -> None:
     """``in_flight_max`` stays when the requests have gone."""
-    route = route_to(Null(NullOptions(node_name="n")))
-    depth = 5
+    depth, left = 5, iter(range(4))
 
-    def read(levels: int) -> None:
-        buffer: Any = Interrupting((lambda: read(levels - 1)) if levels > 1 else lambda: None)
-        route.entrance.pwrite(buffer, 0, 0)
+    def again(*_: object) -> None:
+        if next(left, None) is not None:
+            read(memoryview(bytearray(1)))
 
-    read(depth)
+    node = Null(NullOptions(node_name="n"))
+    route = Route((node,), node.lower(NOWHERE, NOWHERE)._replace(pread=again))
+    read = entering(route)["reads"]
+    read(memoryview(bytearray(1)))
     assert (route.in_flight, route.in_flight_max) == (0, depth)
 
 
-def test_failures_are_counted_apart() -> None:
+def test_failures_are_counted_apart(entering: Entering) -> None:
     """§9.8: a failed operation counts no bytes and is no longer in flight."""
 
     def fail(*arguments: object) -> NoReturn:
@@ -220,19 +256,9 @@ def test_failures_are_counted_apart() -> None:
 
     node = Null(NullOptions(node_name="n"))
     route = Route((node,), Way._make(fail for _ in Way._fields))
-    enter, buffer = route.entrance, memoryview(bytearray(8))
-    requests: list[Callable[[], object]] = [
-        lambda: enter.pread(buffer, 0),
-        lambda: enter.pwrite(buffer, 0, 0),
-        lambda: enter.zero(8, 0, 0),
-        lambda: enter.trim(8, 0, 0),
-        enter.flush,
-        lambda: enter.extents(8, 0),
-        lambda: enter.cache(8, 0),
-    ]
-    for request in requests:
+    for request in entering(route).values():
         with pytest.raises(OSError, match="broken"):
-            request()
+            request(memoryview(bytearray(8)))
     assert route.in_flight == 0
     assert {name: value for name, value in qemu_counters(row_of(route)).items() if value} == {
         "failed_rd_operations": 1,
