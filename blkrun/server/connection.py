@@ -190,9 +190,10 @@ class Connection:
             route.in_flight -= 1
             while (gate := export.gate) is not None:
                 gate.wait()
-            route = self.route = export.route
+            route = export.route
             route.in_flight = depth = route.in_flight + 1
             if export.route is route and route is not HELD:
+                self.route = route  # never HELD: while that is the export's, nobody would look
                 return route, depth
 
 

@@ -1,0 +1,73 @@
+"""Interleavings that are hard to meet by chance, made to happen: entering, counting, replacing."""
+
+import threading
+from typing import Any
+
+import pytest
+
+from blkrun.server import graph as graph_module
+from blkrun.server.export import Export
+from tests.server.inprocess import (
+    InProcess,
+    eventually,
+    leave_thread_states_alone,
+)
+from tests.server.test_graph import (
+    GROUP,
+    Scene,
+    add_held,
+    add_throttle,
+    export,
+    insert,
+)
+
+
+@pytest.fixture(autouse=True)
+def _plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_thread_states_alone(monkeypatch)
+    monkeypatch.setattr(graph_module, "_GRACE_IN_COMMAND_S", 0.0)
+
+
+@pytest.fixture
+def server() -> InProcess:
+    """Writable export vda over ``disk``, a Held backend; groups ``slow`` (1/s) and ``free``."""
+    server = InProcess()
+    for name, limits in (("slow", {"iops-total": 1}), ("free", {})):
+        server.execute("object-add", {"qom-type": GROUP, "id": name, "limits": limits})
+    add_held(server, "disk")
+    export(server, "vda", "disk")
+    return server
+
+
+# Entering
+
+
+class Closing(Export):
+    """An export that begins to drain right after a request has found its gate open."""
+
+    closes = False
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name == "gate" and found is None and self.closes:
+            self.closes = False
+            self.close_gate()
+        return found
+
+
+def test_no_request_takes_the_way_that_stands_for_a_closed_gate(server: InProcess) -> None:
+    """A drain begins while one request changes routes: the next one waits at the gate as well."""
+    scene = Scene(server)
+    target = scene.client.export
+    add_throttle(server, "t", "disk")
+    server.execute(*insert("vda", "disk", "t"))
+    target.__class__ = Closing
+    setattr(target, "closes", True)  # noqa: B010 - only a Closing has it
+    first = scene.start()
+    eventually(lambda: not getattr(target, "closes"))  # noqa: B009
+    second = scene.start()
+    second.join(0.05)
+    assert (first.is_alive(), second.is_alive()) == (True, True)
+    target.open_gate(server.graph._routes[target])
+    scene.end()
+    assert target.stats.reads.done == 2
