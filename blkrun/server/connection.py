@@ -67,7 +67,8 @@ class Connection:
         route.in_flight = depth = route.in_flight + 1
         if self.export.route is not route:
             route, depth = self._change_route(route)
-        route.in_flight_max = max(route.in_flight_max, depth)
+        if depth > route.in_flight_max:
+            route.in_flight_max = depth
         begin_ns = perf_counter_ns()
         try:
             late = route.read(buf, offset)
@@ -100,7 +101,8 @@ class Connection:
         route.in_flight = depth = route.in_flight + 1
         if self.export.route is not route:
             route, depth = self._change_route(route)
-        route.in_flight_max = max(route.in_flight_max, depth)
+        if depth > route.in_flight_max:
+            route.in_flight_max = depth
         begin_ns = perf_counter_ns()
         try:
             late = route.write(buf, offset, flags)
@@ -161,7 +163,8 @@ class Connection:
         route.in_flight = depth = route.in_flight + 1
         if self.export.route is not route:
             route, depth = self._change_route(route)
-        route.in_flight_max = max(route.in_flight_max, depth)
+        if depth > route.in_flight_max:
+            route.in_flight_max = depth
         try:
             yield route
         except BaseException as error:

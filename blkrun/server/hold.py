@@ -110,7 +110,8 @@ class Hold(Late):
 
         def pread(buf: memoryview, offset: int) -> Late | None:
             self.in_flight = depth = self.in_flight + 1
-            self.in_flight_max = max(self.in_flight_max, depth)
+            if depth > self.in_flight_max:
+                self.in_flight_max = depth
             try:
                 late = go_read(buf, offset)
             except BaseException:
@@ -122,7 +123,8 @@ class Hold(Late):
 
         def pwrite(buf: memoryview, offset: int, flags: int) -> Late | None:
             self.in_flight = depth = self.in_flight + 1
-            self.in_flight_max = max(self.in_flight_max, depth)
+            if depth > self.in_flight_max:
+                self.in_flight_max = depth
             try:
                 late = go_write(buf, offset, flags)
             except BaseException:
@@ -154,7 +156,8 @@ class Hold(Late):
     def _passing(self, go_on: Callable[P, R], moved: Moved | None = None) -> Callable[P, R]:
         def passing(*args: P.args, **kwargs: P.kwargs) -> R:
             self.in_flight = depth = self.in_flight + 1
-            self.in_flight_max = max(self.in_flight_max, depth)
+            if depth > self.in_flight_max:
+                self.in_flight_max = depth
             try:
                 result = go_on(*args, **kwargs)
             except BaseException:

@@ -156,7 +156,8 @@ class Route(Tally):
 
     def _enter(self) -> None:
         self.in_flight = depth = self.in_flight + 1
-        self.in_flight_max = max(self.in_flight_max, depth)
+        if depth > self.in_flight_max:
+            self.in_flight_max = depth
 
     def _make_entrance(self) -> Way:
         way = self.way

@@ -1,6 +1,5 @@
 """Interleavings that are hard to meet by chance, made to happen: entering, counting, replacing."""
 
-import threading
 from typing import Any
 
 import pytest

@@ -1,8 +1,11 @@
 """Counters are exact under any load (design §5 rule 6), and histograms are good to 1/32."""
 
+import dis
+import inspect
 import itertools
 import sys
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any, NoReturn
 
 import hypothesis.strategies as st
@@ -10,14 +13,21 @@ import pytest
 from hypothesis import given, settings
 
 from blkrun.options import ExportOptions, NullOptions
+from blkrun.server import connection as connection_module
+from blkrun.server import hold as hold_module
+from blkrun.server import route as route_module
+from blkrun.server import stats as stats_module
 from blkrun.server.connection import Connection
+from blkrun.server.drivers import throttle as throttle_module
 from blkrun.server.drivers.null import Null
 from blkrun.server.export import Export
+from blkrun.server.hold import Hold, Moved
 from blkrun.server.node import Node
 from blkrun.server.route import Route
 from blkrun.server.stats import (
     COLUMNS,
     KINDS,
+    Operations,
     Tally,
     floor_ns,
     index_of,
@@ -231,6 +241,51 @@ def test_no_call_while_a_counter_is_loaded(kind: str, entering: Entering) -> Non
     operations = getattr(route, kind)
     assert (operations.bytes, operations.done) == (512 * (1 + calls), 1 + calls)
     assert route.in_flight == 0
+
+
+COUNTERS = {"in_flight", "in_flight_max", "waited_ns", "waited_operations"}.union(
+    Tally.__slots__, Operations.__slots__, Hold.__slots__, Moved.__slots__
+)
+
+
+def functions_of(code: CodeType) -> Iterator[CodeType]:
+    """The functions in a code object, itself one of them if it is one."""
+    if code.co_flags & inspect.CO_OPTIMIZED:
+        yield code
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield from functions_of(constant)
+
+
+COUNTING = [
+    code
+    for module in (connection_module, hold_module, route_module, stats_module, throttle_module)
+    for code in functions_of(compile(inspect.getsource(module), str(module.__file__), "exec"))
+    if code.co_name
+    not in ("add", "merge", "apply", "apply_to_row", "total")  # of copies, and of what is at rest
+]
+
+
+def torn(code: CodeType) -> list[str]:
+    """Counters that are stored from what was loaded before a place where threads may switch."""
+    fresh, stale, found = set[str](), set[str](), []
+    for instruction in dis.get_instructions(code):
+        kind, _, what = instruction.opname.partition("_")
+        name = str(instruction.argval) if what == "ATTR" else f"[{what}]"
+        if instruction.opname.startswith(("CALL", "JUMP_BACKWARD", "FOR_ITER")):
+            stale |= fresh
+        elif (kind == "LOAD" and name in COUNTERS) or instruction.opname == "BINARY_SUBSCR":
+            fresh.add(name)
+            stale.discard(name)
+        elif kind == "STORE" and name in stale:
+            found.append(f"{name} in line {code.co_firstlineno} and after")
+    return found
+
+
+@pytest.mark.parametrize("code", COUNTING, ids=lambda code: code.co_name)
+def test_no_thread_switch_between_load_and_store(code: CodeType) -> None:
+    """By the bytecode of this interpreter, which looks for other threads at calls and loops."""
+    assert torn(code) == []
 
 
 def test_depth_is_the_most_at_once(entering: Entering) -> None:
