@@ -16,6 +16,7 @@ from blkrun.options import (
     ThrottleOptions,
 )
 from blkrun.reconcile.plan import endangered, plan, summarise
+from blkrun.server.stats import Tally
 from tests.reconcile.live_graph import LiveGraph
 
 SIZE = 2**20
@@ -146,6 +147,7 @@ def test_a_plan_leads_from_live_to_desired(live: GraphModel, desired: GraphModel
     assert server.model() == live
     before = dict(server.graph.nodes)
     for node in before.values():
+        node.past = Tally()
         node.past.reads.bytes = 512
     server.perform(plan(desired, server.model()))
     assert server.model() == desired
