@@ -232,11 +232,14 @@ class Node(Generic[O]):
             self._write_zeroes(count, offset, flags & FLAG_FUA)
 
     def _write_zeroes(self, count: int, offset: int, fua: int) -> None:
-        end = offset + count
-        while offset < end:
-            length = min(_ZERO_CHUNK_BYTES, end - offset)
-            self.do_pwrite(_ZEROES[:length], offset, fua)
-            offset += length
+        """FUA is one flush at the end where it would be many small ones."""
+        if fua and count > _ZERO_CHUNK_BYTES:
+            self._write_zeroes(count, offset, 0)
+            self.do_flush()
+            return
+        for at in range(offset, offset + count, _ZERO_CHUNK_BYTES):
+            length = min(_ZERO_CHUNK_BYTES, offset + count - at)
+            self.do_pwrite(_ZEROES[:length], at, fua)
 
 
 class Filter(Node[O]):

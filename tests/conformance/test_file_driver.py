@@ -16,6 +16,7 @@ from blkrun.errors import CommandError
 from blkrun.options import FileOptions, MemoryOptions
 from blkrun.server.actions import blockdev_add, blockdev_del, blockdev_reopen
 from blkrun.server.drivers import _fallocate
+from blkrun.server.drivers import file as file_module
 from blkrun.server.node import Node
 from blkrun.server.way import (
     EXTENT_DATA,
@@ -432,6 +433,110 @@ def test_extents_of_one_kind(shop: Workshop, path: Path, filled: bool) -> None: 
     kind = EXTENT_DATA if filled else EXTENT_HOLE | EXTENT_ZERO
     assert node.extents(MIB, 0) == [(0, MIB, kind)]
     assert node.extents(100, MIB - 100) == [(MIB - 100, 100, kind)]
+
+
+def test_extents_after_a_cut(shop: Workshop, path: Path) -> None:
+    """What a cut file has lost is data, which fails to be read, and never a hole to be skipped."""
+    for length in (5 * BLOCK, 5 * BLOCK + 100, 0):
+        path.write_bytes(b"x" * 3 * BLOCK + bytes(7 * BLOCK))
+        node = open_image(shop, path)
+        os.truncate(path, 3 * BLOCK)
+        os.truncate(path, length)
+        data = 3 * BLOCK if length else 0
+        for begin in (0, 100, 4 * BLOCK, 9 * BLOCK):
+            for start, count, kind in all_extents(node, 10 * BLOCK - begin, begin):
+                lost = start + count > max(length, data)
+                assert kind == (0 if lost or start < data else EXTENT_HOLE | EXTENT_ZERO)
+        shop.graph.transaction([lambda s: blockdev_del(s, "disk")])
+
+
+def test_a_hole_that_comes_while_asking(
+    shop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No extent is empty and each answer gets on, also if the data found is punched at once."""
+    path.write_bytes(b"x" * 4 * BLOCK)
+    node = open_image(shop, path)
+    real = os.lseek
+
+    def lseek(fd: int, at: int, whence: int) -> int:
+        return at if whence == os.SEEK_HOLE and at == 0 else real(fd, at, whence)
+
+    monkeypatch.setattr(os, "lseek", lseek)
+    found = all_extents(node, 4 * BLOCK, 0)
+    assert found == [(0, 1, EXTENT_DATA), (1, 4 * BLOCK - 1, EXTENT_DATA)]
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EOPNOTSUPP])
+def test_extents_not_understood(
+    shop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """A filesystem that does not know its holes has data only."""
+    node = open_image(shop, path, create=True, size=MIB)
+
+    def refuse(*arguments: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(os, "lseek", refuse)
+    assert node.extents(MIB - 7, 7) == [(7, MIB - 7, EXTENT_DATA)]
+
+
+def test_many_extents_come_in_parts(
+    shop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer has a bounded number of extents, however fragmented the image is."""
+    monkeypatch.setattr(file_module, "_MAX_EXTENTS", 5)
+    with path.open("wb") as file:
+        for block in range(0, 40, 2):
+            file.seek(block * BLOCK)
+            file.write(b"x" * BLOCK)
+    node = open_image(shop, path)
+    assert 5 <= len(node.extents(39 * BLOCK, 0)) <= 6
+    assert all_extents(node, 39 * BLOCK, 0) == kernel_extents(path)
+
+
+@pytest.mark.usefixtures("without_fallocate")
+def test_written_zeroes_are_flushed_once(
+    shop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FUA of zeroes that have to be written is one flush after the last, or the write's own."""
+    path.write_bytes(pattern(5 * MIB, 1))
+    node = open_image(shop, path)
+    done: list[int | str] = []
+    real = os.pwritev
+
+    def pwritev(fd: int, buffers: list[memoryview], offset: int, flags: int) -> int:
+        done.append(flags)
+        return real(fd, buffers, offset, flags)
+
+    monkeypatch.setattr(os, "pwritev", pwritev)
+    monkeypatch.setattr(os, "fdatasync", lambda fd: done.append("sync"))
+    node.zero(4 * MIB + 1, 100, FLAG_FUA)
+    assert done == [0] * 5 + ["sync"]
+    done.clear()
+    node.zero(MIB, 100, FLAG_FUA)
+    assert done == [os.RWF_DSYNC]
+
+
+@pytest.mark.parametrize("flags", [0, FLAG_MAY_TRIM, FLAG_FAST_ZERO])
+def test_four_gibibytes_less_one(shop: Workshop, path: Path, flags: int) -> None:
+    """The longest request that NBD has is one call to the kernel."""
+    node = open_image(shop, path, create=True, size=5 * 2**30)
+    write(node, b"a", 0)
+    write(node, b"zz", 2**32 - 1)
+    calls: list[int] = []
+    real = _fallocate._fallocate
+
+    def counted(fd: int, mode: int, offset: int, length: int) -> int:
+        calls.append(length)
+        return int(real(fd, 3, offset, length))  # punched: a zero would take 4 GiB of the disk
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_fallocate, "_fallocate", counted)
+        node.zero(2**32 - 1, 0, flags)
+    assert calls == [2**32 - 1]
+    assert read(node, 2, 2**32 - 2) == b"\0z"
+    node.trim(2**32 - 1, 1, 0)
+    assert read(node, 2, 2**32 - 1) == b"\0z"
 
 
 def test_other_filesystem(shop: Workshop) -> None:

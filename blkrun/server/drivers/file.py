@@ -20,6 +20,12 @@ from blkrun.server.node import Node
 from blkrun.server.staging import Staging
 from blkrun.server.way import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, FLAG_FUA, FLAG_MAY_TRIM, Extent
 
+_MAX_EXTENTS = 4096
+"""In one answer: of a fragmented image the beginning of a range is told, and clients ask on."""
+
+_NOT_UNDERSTOOD = (errno.EINVAL, errno.EOPNOTSUPP)
+"""By lseek, of SEEK_DATA: a filesystem that does not know its holes."""
+
 
 class File(Node[FileOptions]):
     """One descriptor, shared by all threads: every operation carries its offset."""
@@ -106,15 +112,15 @@ class File(Node[FileOptions]):
             return [(offset, count, EXTENT_DATA)]
         extents: list[Extent] = []
         at, end = offset, offset + count
-        while at < end:
-            data = self._seek(at, os.SEEK_DATA, end)
+        while at < end and len(extents) < _MAX_EXTENTS:
+            data = self._seek_data(at, end)
             if data > at:
                 extents.append((at, data - at, EXTENT_HOLE | EXTENT_ZERO))
-            if data < end:
-                hole = self._seek(data, os.SEEK_HOLE, end)
-                extents.append((data, hole - data, EXTENT_DATA))
-                data = hole
             at = data
+            if data < end:
+                # At least a byte: a hole may have come here since, and "data" is never wrong.
+                at = max(self._seek_hole(data, end), data + 1)
+                extents.append((data, at - data, EXTENT_DATA))
         return extents
 
     def do_cache(self, count: int, offset: int) -> None:
@@ -205,11 +211,22 @@ class File(Node[FileOptions]):
             f"{size} that 'size' asks for; leave 'size' out to take the image as it is"
         )
 
-    def _seek(self, at: int, whence: int, end: int) -> int:
+    def _seek_data(self, at: int, end: int) -> int:
+        """Where data begins.  What the file has lost by being cut is no hole: reading it fails."""
         try:
-            return min(os.lseek(self._fd, at, whence), end)
+            return min(os.lseek(self._fd, at, os.SEEK_DATA), end)
         except OSError as error:
-            if error.errno == errno.ENXIO:  # nothing but a hole until the end of the file
+            if error.errno in _NOT_UNDERSTOOD:
+                return at
+            if error.errno != errno.ENXIO:
+                raise
+            return min(max(os.fstat(self._fd).st_size, at), end)
+
+    def _seek_hole(self, at: int, end: int) -> int:
+        try:
+            return min(os.lseek(self._fd, at, os.SEEK_HOLE), end)
+        except OSError as error:
+            if error.errno in (errno.ENXIO, *_NOT_UNDERSTOOD):
                 return end
             raise
 
