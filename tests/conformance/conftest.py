@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from .subjects import ROWS, Subject, Workshop, subject_of
+from .subjects import SUBJECTS, Subject, Workshop, subject_of
 
 
-@pytest.fixture(params=sorted(ROWS))
+@pytest.fixture(params=sorted(SUBJECTS))
 def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     """Each driver in turn."""
     with subject_of(request.param, tmp_path) as found:
         yield found
 
 
-@pytest.fixture(params=sorted(name for name, row in ROWS.items() if row.stores))
+@pytest.fixture(params=sorted(name for name, row in SUBJECTS.items() if row.stores))
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     """Each driver that keeps what is written."""
     with subject_of(request.param, tmp_path) as found:

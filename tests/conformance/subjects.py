@@ -103,6 +103,16 @@ def _throttle(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     )
 
 
+def _chain(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    shop.add_group("wide", ThrottleLimits(iops_total=10**9, bps_total=10**12))
+    path, size = str(shop.directory / "disk.img"), WINDOW_OFFSET + SIZE + 500
+    return (
+        FileOptions(node_name="disk", path=path, size=size, create=True),
+        ThrottleOptions(node_name="limit", file="disk", throttle_group="wide"),
+        RawOptions(node_name="subject", file="limit", offset=WINDOW_OFFSET, size=SIZE),
+    )
+
+
 ROWS = {
     "file": Row(_file),
     "memory": Row(_memory),
@@ -111,17 +121,29 @@ ROWS = {
     "raw": Row(_raw),
     "throttle": Row(_throttle),
 }
+"""One for each driver; a test says if one is missing."""
+
+CHAINS = {"chain": Row(_chain)}
+"""Drivers above each other, held to the same rules: raw over throttle over file."""
+
+SUBJECTS = ROWS | CHAINS
 
 
 @dataclass(frozen=True)
 class Subject:
-    """A driver under test, the node its data ends in, and the graph around them."""
+    """A driver (or a chain of them) under test, what is below it, and the graph around them."""
 
     driver: str
     row: Row
     node: Node[Any]
-    bottom: Node[Any]
+    nodes: tuple[Node[Any], ...]
+    """The driver's, and those below it, top first."""
     shop: Workshop
+
+    @property
+    def bottom(self) -> Node[Any]:
+        """Where the data ends in."""
+        return self.nodes[-1]
 
     @property
     def size(self) -> int:
@@ -133,11 +155,12 @@ class Subject:
 def subject_of(driver: str, directory: Path) -> Iterator[Subject]:
     """The graph of a row, open."""
     shop = Workshop(directory)
-    row = ROWS[driver]
+    row = SUBJECTS[driver]
     with shop.stack:
         shop.stack.callback(shop.graph.close)
         options = row.build(shop)
         node = shop.add(*options)
         # Processes end after the nodes that talk to them are closed.
         shop.stack.callback(shop.graph.close)
-        yield Subject(driver, row, node, shop.graph.nodes[options[0].node_name], shop)
+        nodes = tuple(shop.graph.nodes[each.node_name] for each in reversed(options))
+        yield Subject(driver, row, node, nodes, shop)

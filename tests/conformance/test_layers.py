@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from blkrun.options import BlockdevOptions, NodeName
+from blkrun.options import BlockdevOptions, NodeName, RawOptions
 from blkrun.server.node import Filter, Node
 from blkrun.server.staging import Staging
 from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM, Extent, Way
@@ -14,7 +14,8 @@ from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM, Extent, Way
 from .subjects import Subject
 from .tools import counts, pattern, read, write
 
-Log = list[tuple[str, str, str]]
+Log = list[tuple[str, str, str, tuple[Any, ...]]]
+"""(node, kind of request, in or out, arguments)"""
 
 
 class RecorderOptions(BlockdevOptions, frozen=True, tag="recorder"):
@@ -44,11 +45,11 @@ def recorded(name: str, way: Way, log: Log) -> Way:
 
     def wrap(kind: str, work: Any) -> Callable[..., Any]:
         def logged(*arguments: object) -> object:
-            log.append((name, kind, "in"))
+            log.append((name, kind, "in", arguments))
             try:
                 return work(*arguments)
             finally:
-                log.append((name, kind, "out"))
+                log.append((name, kind, "out", arguments))
 
         return logged
 
@@ -84,19 +85,34 @@ def test_layers_are_called_in_order(subject: Subject, monkeypatch: pytest.Monkey
         staging.add_node(middle, {"file": subject.node})
         staging.add_node(top, {"file": middle})
 
-    names = ["top", "middle", "subject"]
-    record(subject.node, log, monkeypatch)
-    if subject.bottom is not subject.node:
-        record(subject.bottom, log, monkeypatch)
-        names.append(subject.bottom.name)
+    for node in subject.nodes:
+        record(node, log, monkeypatch)
     subject.shop.graph.transaction([stack])
+    layers = [top, middle, *subject.nodes]
     for kind, request in requests(top).items():
         log.clear()
         request()
-        down = [(name, kind, "in") for name in names]
-        up = [(name, kind, "out") for name in reversed(names)]
-        assert [entry for entry in log if entry[1] == kind] == down + up
+        seen = [entry for entry in log if entry[1] == kind]
+        down = [(node.name, "in") for node in layers]
+        up = [(node.name, "out") for node in reversed(layers)]
+        assert [(name, way) for name, _, way, _ in seen] == down + up
+        check_arguments(kind, layers, [arguments for _, _, _, arguments in seen[: len(layers)]])
     assert top.size_bytes == middle.size_bytes == subject.size
+
+
+def check_arguments(kind: str, layers: list[Node[Any]], passed: list[tuple[Any, ...]]) -> None:
+    """The same buffer, count and flags at each layer; the offset too, but for raw's own."""
+    shift = 0
+    for node, arguments in zip(layers, passed, strict=True):
+        expected = list(passed[0])
+        if kind != "flush":
+            assert expected[1] == 3
+            expected[1] += shift
+        assert all(a is b or a == b for a, b in zip(arguments, expected, strict=True))
+        if kind in ("pread", "pwrite"):
+            assert arguments[0] is passed[0][0], "the buffer was copied on the way"
+        if isinstance(node.options, RawOptions):
+            shift += node.options.offset
 
 
 def test_counters(subject: Subject) -> None:
@@ -122,7 +138,7 @@ def test_counters(subject: Subject) -> None:
         "unmap_bytes": 2000,
         "flush_operations": 2,
     }
-    for counted in (node, subject.bottom):
+    for counted in subject.nodes:
         assert counts(counted) == expected
         assert counted.stats.in_flight == 0
         assert counted.stats.in_flight_max == 1
@@ -156,6 +172,6 @@ def test_failures_are_counted_and_keep_their_errno(
         "failed_unmap_operations": 1,
         "failed_flush_operations": 1,
     }
-    for node in (subject.node, subject.bottom):
+    for node in subject.nodes:
         assert counts(node) == expected
         assert node.stats.in_flight == 0

@@ -1,0 +1,81 @@
+"""Every driver: an error from the bottom reaches whoever reports it to the client, as it is."""
+
+import errno
+import os
+from typing import Any, NoReturn
+
+import pytest
+
+from blkrun.options import ExportOptions
+from blkrun.server import connection as connection_module
+from blkrun.server.actions import export_add
+from blkrun.server.threads import KeptState
+from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, NOWHERE, Way
+
+from .subjects import Subject
+
+
+@pytest.fixture(autouse=True)
+def plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The thread here is Python's own: only nbdkit's need keeping."""
+    monkeypatch.setattr(connection_module, "keep_thread_state", lambda: KeptState(0, 0))
+    monkeypatch.setattr(connection_module, "release_thread_states", list)
+
+
+def test_every_errno(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For each errno there is and each kind of request, the very error is told, once."""
+    wanted: list[OSError] = []
+
+    def fail(*_: object) -> NoReturn:
+        raise wanted[-1]
+
+    broken = Way._make(fail for _ in NOWHERE)
+    monkeypatch.setattr(subject.bottom, "lower", lambda below, late: broken)
+    monkeypatch.setattr(subject.bottom, "form", lambda: ("broken",))
+    told: list[BaseException] = []
+    graph = subject.shop.graph
+    graph.transaction([lambda s: export_add(s, "vda", ExportOptions(node="subject"))])
+    connection = graph.connect("vda", told.append)
+    buf = memoryview(bytearray(512))
+    requests: dict[str, tuple[Any, ...]] = {
+        "pread": (buf, 1, 0),
+        "pwrite": (buf, 1, FLAG_FUA),
+        "zero": (512, 1, FLAG_MAY_TRIM | FLAG_FAST_ZERO),
+        "trim": (512, 1, 0),
+        "flush": (0,),
+        "extents": (512, 1, 0),
+        "cache": (512, 1, 0),
+    }
+    for code in errno.errorcode:
+        for kind, arguments in requests.items():
+            wanted.append(OSError(code, os.strerror(code)))
+            with pytest.raises(OSError, match=r".") as raised:
+                getattr(connection, kind)(*arguments)
+            assert told == [wanted[-1]]
+            assert raised.value is wanted[-1]
+            told.clear()
+    assert {node.stats.in_flight for node in subject.nodes} == {0}
+    graph.disconnect(connection)
+
+
+def test_flush_reaches_what_holds_data(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Written on one connection, flushed on another: the flush gets to the backend, each time."""
+    flushed: list[str] = []
+    real = subject.bottom.do_flush
+
+    def do_flush() -> None:
+        flushed.append(subject.bottom.name)
+        real()
+
+    monkeypatch.setattr(subject.bottom, "do_flush", do_flush)
+    monkeypatch.setattr(subject.bottom, "form", lambda: ("watched",))
+    graph = subject.shop.graph
+    graph.transaction([lambda s: export_add(s, "vda", ExportOptions(node="subject"))])
+    graph.transaction([lambda s: export_add(s, "vdb", ExportOptions(node="subject"))])
+    one, two, other = (graph.connect(name, lambda _: None) for name in ("vda", "vda", "vdb"))
+    for flusher in (two, one, other):
+        one.pwrite(memoryview(b"x" * 512), 1, 0)
+        flusher.flush(0)
+    assert len(flushed) == 3
+    for connection in (one, two, other):
+        graph.disconnect(connection)
