@@ -34,7 +34,7 @@ NodeName = Annotated[str, Meta(min_length=1, max_length=31, extra={"edge": True}
 class BlockdevOptions(Struct, frozen=True, kw_only=True, rename="kebab", tag_field="driver"):
     """What every node has.  Subclasses are drivers; the tag is the driver's name."""
 
-    reopenable: ClassVar[frozenset[str]] = frozenset()
+    reopenable: ClassVar[frozenset[str]] = frozenset({"discard"})
     """Fields (wire names) that ``blockdev-reopen`` may change, besides edges.
 
     For any other the plan puts a new node in the old one's place.
@@ -48,13 +48,18 @@ class BlockdevOptions(Struct, frozen=True, kw_only=True, rename="kebab", tag_fie
 
     node_name: Annotated[str, Meta(description="the node's unique name")]
     read_only: Annotated[bool, Meta(description="refuse every write at this node")] = False
+    discard: Annotated[
+        Literal["ignore", "unmap"],
+        Meta(description="unmap: trims go down; ignore: they end here, and zeroes keep the space"),
+    ] = "unmap"
+    """QEMU's default is "ignore"; here a thin image would then never shrink."""
 
 
 class FileOptions(BlockdevOptions, frozen=True, tag="file"):
     """A regular file or block device."""
 
     is_backend = True
-    reopenable = frozenset({"create"})
+    reopenable = BlockdevOptions.reopenable | {"create"}
 
     path: Annotated[str, Meta(min_length=1, description="path, relative to the TOML file")]
     size: Annotated[Bytes | None, Meta(description="size to make it, and to hold it to")] = None
@@ -108,7 +113,7 @@ class ThrottleOptions(BlockdevOptions, frozen=True, tag="throttle"):
     """A member of a throttle group: requests wait for their turn under the group's limits."""
 
     is_filter = True
-    reopenable = frozenset({"throttle-group"})
+    reopenable = BlockdevOptions.reopenable | {"throttle-group"}
 
     file: Annotated[NodeName, Meta(description="the child node")]
     throttle_group: Annotated[

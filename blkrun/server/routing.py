@@ -10,7 +10,7 @@ from blkrun.server.export import Export
 from blkrun.server.hold import Hold
 from blkrun.server.node import Node
 from blkrun.server.route import Key, Route
-from blkrun.server.way import NOWHERE, Way
+from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM, NOWHERE, Late, Way
 
 Entry = Export | Node[Any]
 """Where requests come in: an export's clients, or a node whose parent makes requests of its own."""
@@ -64,6 +64,8 @@ class _Resolver:
             if not node.passes_on:
                 return nodes, tuple(self.route(child, child) for child in node.children.values())
             node = node.children["file"]
+            if _keeps_trims(nodes[-1]):  # those below do not see the same requests
+                return nodes, (self.route(node, node),)
 
 
 def _lower(nodes: Sequence[Node[Any]], way: Way) -> tuple[Way, tuple[tuple[int, Hold], ...]]:
@@ -77,7 +79,30 @@ def _lower(nodes: Sequence[Node[Any]], way: Way) -> tuple[Way, tuple[tuple[int, 
             way = node.lower(on_time, hold.late(on_time))
         else:
             way = node.lower(way, way)
+        if _keeps_trims(node):
+            way = _without_discard(way)
     return way, tuple(reversed(holds))
+
+
+def _keeps_trims(node: Node[Any]) -> bool:
+    return bool(node.options.discard == "ignore")
+
+
+def _without_discard(way: Way) -> Way:
+    """``discard = "ignore"``: a trim is done at once, but for its FUA, and zeroes unmap nothing.
+
+    As QEMU's bdrv_co_pdiscard and bdrv_co_pwrite_zeroes without BDRV_O_UNMAP.
+    """
+
+    def zero(count: int, offset: int, flags: int) -> Late | None:
+        return way.zero(count, offset, flags & ~FLAG_MAY_TRIM)
+
+    def trim(count: int, offset: int, flags: int) -> None:
+        del count, offset
+        if flags & FLAG_FUA:
+            way.flush()
+
+    return way._replace(zero=zero, trim=trim)
 
 
 def _attached_parents(node: Node[Any]) -> int:

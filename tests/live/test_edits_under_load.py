@@ -52,6 +52,23 @@ def test_two_hundred_edits(serve: Callable[[str], Service], hammer: Callable[...
     edit_under_load(serve, hammer, edits=200, seed=20)
 
 
+def test_discard_is_changed_under_load(
+    serve: Callable[[str], Service], hammer: Callable[..., Hammer]
+) -> None:
+    """Of a throttle and of its disk, again and again, in one reopen each, with clients at work."""
+    service = serve("[backends.x]\ndriver='null'\n[exports.x]\nnode='x'\n")
+    text = chain(service.file.parent, [("a", True), ("b", True)], 50_000)
+    service.edit_and_wait(text)
+    client = hammer(service.uri(), 3600.0)
+    next(client.said())
+    for turn in range(20):
+        where = ("[nodes.a]", "[backends.disk]")[turn % 4 // 2]
+        now = text.replace(where, f'{where}\ndiscard = "ignore"') if turn % 2 == 0 else text
+        assert service.edit_and_wait(now)["event"] == "X_BLKRUN_CONFIG_APPLIED"
+        assert service.live() == service.desired()
+    client.assert_unharmed()
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize("seed", range(4))

@@ -294,6 +294,19 @@ def test_another_group_is_a_reopen() -> None:
     assert types(desired, live) == ["blockdev-reopen"]
 
 
+@pytest.mark.parametrize("name", ["a", "disk"])
+def test_discard_is_a_reopen(name: str) -> None:
+    """Of a filter or a backend: the node stays, and so does the image that it has open."""
+    live = chain("a")
+    changed = msgspec.structs.replace(live.nodes[name], discard="ignore")
+    desired = GraphModel(
+        nodes={**live.nodes, name: changed}, groups=live.groups, exports=live.exports
+    )
+    (operation,) = plan(desired, live)
+    assert operation.type == "blockdev-reopen"
+    assert operation.text == f"{name}: discard unmap → ignore"
+
+
 def test_an_option_that_cannot_change_is_a_replacement() -> None:
     """A new node in the place of the old one, and the export is endangered."""
     live = chain("a")
