@@ -42,6 +42,7 @@ class Connection:
         self.number = number
         self.export = export
         self.size_bytes = export.root.size_bytes
+        self.preferred_block_bytes = export.root.block_bytes()
         self.writable = not export.options.read_only
         self.since = monotonic()
         self.route = export.route

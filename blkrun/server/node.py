@@ -30,6 +30,11 @@ _ZERO_CHUNK_BYTES = 2**20
 _ZEROES = memoryview(bytes(_ZERO_CHUNK_BYTES))
 
 
+DEFAULT_BLOCK_BYTES = 4096
+_BLOCK_BYTES = (512, 32 * 2**20)
+"""The least and the greatest that nbdkit lets a server prefer; a power of two."""
+
+
 class Parent(Protocol):
     """Where an edge can start: a node or an export."""
 
@@ -65,6 +70,7 @@ class Node(Generic[O]):
         self.routes: list[Route] = []  # those that lead through here; kept by Graph
         self.route: Route | None = None  # the one that begins here, if one does; kept by Graph
         self.size_bytes = 0
+        self.preferred_block_bytes = DEFAULT_BLOCK_BYTES  # a backend's, set at open
         self.detached = False
         self._drains = 0
 
@@ -84,6 +90,11 @@ class Node(Generic[O]):
     def size_over(self, sizes: Mapping[str, int]) -> int:
         """Size in bytes, given the children's by role.  Raises CommandError if that cannot be."""
         return sizes["file"]
+
+    def block_bytes(self) -> int:
+        """What clients' requests are best made in multiples of: the backend's word."""
+        child = self.children.get("file")
+        return self.preferred_block_bytes if child is None else child.block_bytes()
 
     def prepare_reopen(self, options: O, staging: "Staging") -> Callable[[], None]:
         """Check new options; the result applies them in the drained section and cannot fail."""
@@ -240,6 +251,12 @@ class Node(Generic[O]):
         for at in range(offset, offset + count, _ZERO_CHUNK_BYTES):
             length = min(_ZERO_CHUNK_BYTES, offset + count - at)
             self.do_pwrite(_ZEROES[:length], at, fua)
+
+
+def fit_block(wanted_bytes: int) -> int:
+    """The next power of two that a server may prefer."""
+    least, greatest = _BLOCK_BYTES
+    return min(max(1 << (wanted_bytes - 1).bit_length(), least), greatest)
 
 
 class Filter(Node[O]):

@@ -2,9 +2,11 @@
 
 import ctypes
 import errno
+import fcntl
 import os
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +19,7 @@ from blkrun.options import FileOptions, MemoryOptions
 from blkrun.server.actions import blockdev_add, blockdev_del, blockdev_reopen
 from blkrun.server.drivers import _fallocate
 from blkrun.server.drivers import file as file_module
-from blkrun.server.node import Node
+from blkrun.server.node import Node, fit_block
 from blkrun.server.way import (
     EXTENT_DATA,
     EXTENT_HOLE,
@@ -219,6 +221,31 @@ def test_reopen_checks_the_size(shop: Workshop, path: Path) -> None:
     other = FileOptions(node_name="disk", path=str(path), size=2 * MIB)
     with pytest.raises(CommandError, match=re.escape("Cannot change the option 'size'")):
         shop.graph.transaction([lambda s: blockdev_reopen(s, other)])
+
+
+@pytest.mark.parametrize(
+    ("optimal", "physical", "preferred"),
+    [(0, 512, 512), (0, 4096, 4096), (65536, 512, 65536), (196608, 512, 262144), (0, 0, 4096)],
+)
+def test_preferred_block_of_a_device(
+    monkeypatch: pytest.MonkeyPatch, optimal: int, physical: int, preferred: int
+) -> None:
+    """The optimal request if the device has one, else its sector; rounded as nbdkit needs it."""
+
+    def ioctl(fd: int, request: int, room: bytes) -> bytes:
+        return {0x1279: optimal, 0x127B: physical}[request].to_bytes(4, sys.byteorder)
+
+    monkeypatch.setattr(fcntl, "ioctl", ioctl)
+    assert file_module._device_block(0) == preferred
+
+
+@pytest.mark.parametrize(
+    ("wanted", "fits"),
+    [(1, 512), (512, 512), (513, 1024), (4096, 4096), (2**25, 2**25), (2**25 + 1, 2**25)],
+)
+def test_block_that_nbdkit_takes(wanted: int, fits: int) -> None:
+    """A power of two from 512 bytes to 32 MiB: with any other a client could not connect."""
+    assert fit_block(wanted) == fits
 
 
 # Reading and writing

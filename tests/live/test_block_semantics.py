@@ -79,6 +79,21 @@ driver         = "throttle"
 throttle-group = "wide"
 file           = "under-throttle"
 
+[backends.huge]
+driver = "memory"
+size   = "100MiB"
+
+[exports.huge]
+node = "huge"
+
+[backends.coarse]
+driver  = "nbd"
+command = ["nbdkit", "--filter=blocksize-policy", "memory", "1M", "blocksize-preferred=64K"]
+
+[exports.coarse]
+node       = "coarse"
+iops-total = 1000000
+
 [exports.readonly]
 node      = "file"
 read-only = true
@@ -258,6 +273,34 @@ def test_what_is_announced(service: Service, export: str) -> None:
     can = ("cache", "df", "fast_zero", "flush", "fua", "multi_conn", "trim", "zero")
     assert {name: told[f"can_{name}"] for name in can} == dict.fromkeys(can, True)
     assert told["contexts"] == ["base:allocation"]
+
+
+@pytest.mark.parametrize("export", EXPORTS)
+def test_block_sizes(service: Service, export: str) -> None:
+    """Any alignment is fine, the backend's block is preferred, 32 MiB is for everybody."""
+    told = json.loads(tool("nbdinfo", "--json", service.uri(export)))["exports"][0]
+    sizes = [told[f"block_size_{which}"] for which in ("minimum", "preferred", "maximum")]
+    preferred = image(service, export).stat().st_blksize if export in ON_FILES else 4096
+    assert sizes == [1, preferred, 32 * MIB]
+
+
+def test_more_than_the_maximum(service: Service) -> None:
+    """A client that does not heed the maximum is served as far as nbdkit goes, or told no."""
+    with client(service, "huge") as handle:
+        for length in (32 * MIB + 1, 64 * MIB):
+            handle.pwrite(pattern(length, 1), 3)
+            assert handle.pread(length, 3) == pattern(length, 1)
+        assert refusal(handle.pread, 64 * MIB + 1, 3) is not None
+        handle.zero(100 * MIB, 0)
+        handle.trim(100 * MIB, 0)
+    with client(service, "huge") as handle:
+        assert handle.pread(512, 3) == bytes(512)
+
+
+def test_preferred_block_of_a_remote_server(service: Service) -> None:
+    """What the server of an nbd node prefers, its clients are told, through filters too."""
+    told = json.loads(tool("nbdinfo", "--json", service.uri("coarse")))["exports"][0]
+    assert told["block_size_preferred"] == 65536
 
 
 def test_a_read_only_export(service: Service) -> None:

@@ -6,8 +6,10 @@ SEEK_DATA and SEEK_HOLE.
 """
 
 import errno
+import fcntl
 import os
 import stat
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from blkrun.errors import CommandError
 from blkrun.options import FileOptions
 from blkrun.server.drivers._fallocate import punch_hole, zero_range
 from blkrun.server.drivers._image_lock import lock_image
-from blkrun.server.node import Node
+from blkrun.server.node import DEFAULT_BLOCK_BYTES, Node, fit_block
 from blkrun.server.staging import Staging
 from blkrun.server.way import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, FLAG_FUA, FLAG_MAY_TRIM, Extent
 
@@ -25,6 +27,9 @@ _MAX_EXTENTS = 4096
 
 _NOT_UNDERSTOOD = (errno.EINVAL, errno.EOPNOTSUPP)
 """By lseek, of SEEK_DATA: a filesystem that does not know its holes."""
+
+_BLKIOOPT, _BLKPBSZGET = 0x1279, 0x127B
+"""<linux/fs.h>: 32-bit numbers, 0 where there is nothing to say."""
 
 
 class File(Node[FileOptions]):
@@ -191,7 +196,9 @@ class File(Node[FileOptions]):
 
     def _measure(self) -> int:
         status = os.fstat(self._fd)
+        self.preferred_block_bytes = fit_block(status.st_blksize)
         if stat.S_ISBLK(status.st_mode):
+            self.preferred_block_bytes = _device_block(self._fd)
             length = os.lseek(self._fd, 0, os.SEEK_END)
             self._can_seek_data = False
         elif stat.S_ISREG(status.st_mode):
@@ -236,6 +243,20 @@ def _open_at_once(path: str, flags: int) -> int:
     fd = os.open(path, flags | os.O_NONBLOCK)
     os.set_blocking(fd, True)
     return fd
+
+
+def _device_block(fd: int) -> int:
+    """The optimal size of requests, or the physical sector's."""
+    sizes = (_device_number(fd, request) for request in (_BLKIOOPT, _BLKPBSZGET))
+    return fit_block(next(filter(None, sizes), DEFAULT_BLOCK_BYTES))
+
+
+def _device_number(fd: int, request: int) -> int:
+    try:
+        answer = fcntl.ioctl(fd, request, bytes(4))
+    except OSError:
+        return 0  # not every driver tells; it is a hint
+    return int.from_bytes(answer, sys.byteorder)
 
 
 def _same_file(fd: int, path: str) -> bool:

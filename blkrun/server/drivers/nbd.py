@@ -27,7 +27,7 @@ from typing import Any, Self
 from blkrun.errors import CommandError
 from blkrun.options import NbdOptions
 from blkrun.server.drivers._nbd_child import Child
-from blkrun.server.node import Node
+from blkrun.server.node import DEFAULT_BLOCK_BYTES, Node, fit_block
 from blkrun.server.staging import Staging
 from blkrun.server.way import (
     EXTENT_DATA,
@@ -77,6 +77,7 @@ class Nbd(Node[NbdOptions]):
             if self.options.command:
                 self._child = Child(self.options.command)
             self._pool.fill(self.options.connections)
+            self.preferred_block_bytes = self._pool.preferred_bytes or DEFAULT_BLOCK_BYTES
             self._check_access(self.options)
         except OSError as error:
             reason = self._explain(error)
@@ -219,6 +220,8 @@ class _Link:
         self.can_extents: bool = handle.can_meta_context(_libnbd().CONTEXT_BASE_ALLOCATION)
         limit = handle.get_block_size(_libnbd().SIZE_MAXIMUM) or _MAX_REQUEST_BYTES
         self.max_bytes: int = min(limit, _MAX_REQUEST_BYTES)
+        preferred: int = handle.get_block_size(_libnbd().SIZE_PREFERRED)
+        self.preferred_bytes = fit_block(preferred) if preferred else 0
 
     def __enter__(self) -> Self:
         return self
@@ -324,6 +327,8 @@ class _Pool:
         """Grows when a connection breaks; connections of an earlier one are not used again."""
         self.count = 0
         self.size_bytes = 0
+        self.preferred_bytes = 0
+        """0: the server did not say."""
         self.server_read_only = False
 
     def fill(self, wanted: int) -> None:
@@ -332,6 +337,7 @@ class _Pool:
         self._add(started)
         first = self._idle[0]
         self.size_bytes = first.size_bytes
+        self.preferred_bytes = first.preferred_bytes
         self.server_read_only = first.read_only
         for number in range(2, wanted + 1 if first.multi_conn else 2):
             try:
