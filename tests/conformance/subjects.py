@@ -82,6 +82,13 @@ def _nbd(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     return (NbdOptions(node_name="subject", uri=f"nbd+unix:///?socket={sock}"),)
 
 
+def _coarse(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    require_module("nbd")
+    blocks = ("blocksize-minimum=512", "blocksize-preferred=4096", "blocksize-error-policy=error")
+    server = (require_tool("nbdkit"), "--filter=blocksize-policy", "memory", "64M", *blocks)
+    return (NbdOptions(node_name="subject", command=server),)
+
+
 def _null(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (NullOptions(node_name="subject", size=SIZE),)
@@ -123,8 +130,11 @@ ROWS = {
 }
 """One for each driver; a test says if one is missing."""
 
-CHAINS = {"chain": Row(_chain)}
-"""Drivers above each other, held to the same rules: raw over throttle over file."""
+CHAINS = {
+    "chain": Row(_chain),
+    "coarse": Row(_coarse, size=NBD_SIZE, trim_zeroes=False),
+}
+"""More, held to the same rules: raw over throttle over file, and a server with sectors."""
 
 SUBJECTS = ROWS | CHAINS
 

@@ -24,7 +24,7 @@ def test_every_driver_has_a_row() -> None:
 def test_size(subject: Subject) -> None:
     """The size is the one the options or the server give."""
     assert subject.size == subject.row.size
-    assert subject.row.size == (NBD_SIZE if subject.driver == "nbd" else SIZE)
+    assert subject.row.size == (NBD_SIZE if subject.node.driver == "nbd" else SIZE)
 
 
 @pytest.mark.parametrize("flags", [0, FLAG_FUA], ids=["plain", "fua"])
@@ -90,7 +90,13 @@ def test_zero_ends_where_it_should(disk: Subject, length: int, request_kind: str
         write(node, data, 0)
         getattr(node, request_kind)(length, offset, FLAG_MAY_TRIM if request_kind == "zero" else 0)
         end = offset + length
-        assert read(node, len(data), 0) == data[:offset] + bytes(length) + data[end:]
+        now = read(node, len(data), 0)
+        assert now[:offset] + now[end:] == data[:offset] + data[end:]
+        if request_kind == "zero" or disk.row.trim_zeroes:
+            assert not any(now[offset:end])
+        else:  # whole blocks are, the bytes around them stay
+            assert all(new in (0, old) for new, old in zip(now, data, strict=True))
+            assert not any(now[offset + 511 : end - 511])
 
 
 def test_fresh_disk_is_zero(subject: Subject) -> None:

@@ -8,6 +8,9 @@ When a connection breaks, the requests on it fail with EIO.  All connections are
 each on its next use, and the server has to be the same: size, multi-conn.  Writes it had
 acknowledged but not flushed may be gone; the next flush says so, by EIO, once.
 
+A server may take whole blocks only (NBD's minimum block size).  Clients are told that any alignment
+will do, so parts of blocks are read, changed and written here, while no other write is under way.
+
 A ``command`` that ended is not started again: a server with its data in memory would come back
 empty, so every request fails with EIO from then on.
 """
@@ -26,6 +29,7 @@ from typing import Any, Self
 
 from blkrun.errors import CommandError
 from blkrun.options import NbdOptions
+from blkrun.server.drivers._gate import Gate
 from blkrun.server.drivers._nbd_child import Child
 from blkrun.server.node import DEFAULT_BLOCK_BYTES, Node, fit_block
 from blkrun.server.staging import Staging
@@ -67,6 +71,7 @@ class Nbd(Node[NbdOptions]):
         self._pool = _Pool(self._connect)
         self._unflushed: set[int] = set()
         """Generations of connections with acknowledged writes that no flush has covered."""
+        self._gate = Gate()
 
     def open(self, staging: Staging) -> None:
         """Start the command, if it is one, and make all connections."""
@@ -109,32 +114,48 @@ class Nbd(Node[NbdOptions]):
         return {"connections": self._pool.count, "reconnects": self._pool.generation}
 
     def do_pread(self, buf: memoryview, offset: int) -> None:
-        """Read straight into ``buf``."""
-        with self._pool.link() as link:
-            link.read(buf, offset)
+        """Read straight into ``buf``, but for parts of blocks."""
+        if self._is_cut(len(buf), offset):
+            first, end = self._blocks_around(len(buf), offset)
+            whole = memoryview(bytearray(end - first))
+            self._read(whole, first)
+            buf[:] = whole[offset - first : offset - first + len(buf)]
+        else:
+            self._read(buf, offset)
 
     def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Write; FUA by the server's flag, or else by a flush."""
-        with self._pool.link() as link:
-            link.write(buf, offset, link.fua(flags))
-            flush = self._note_write(link, flags)
-        if flush:
-            self.do_flush()
+        if self._is_cut(len(buf), offset):
+            first, end = self._blocks_around(len(buf), offset)
+            whole = memoryview(bytearray(end - first))
+            with self._gate.alone():
+                self._read(whole, first)
+                whole[offset - first : offset - first + len(buf)] = buf
+                self._write(whole, first, flags)
+        elif self._pool.minimum_bytes > 1:
+            with self._gate.together():
+                self._write(buf, offset, flags)
+        else:
+            self._write(buf, offset, flags)
 
     def do_zero(self, count: int, offset: int, flags: int) -> None:
-        """Without MAY_TRIM the range stays allocated."""
-        with self._pool.link() as link:
+        """Without MAY_TRIM the range stays allocated.  Parts of blocks have to be written."""
+        if self._is_cut(count, offset):
+            raise OSError(errno.EOPNOTSUPP, "the server zeroes whole blocks only")
+        with self._gate.together(), self._pool.link() as link:
             link.zero(count, offset, flags)
             flush = self._note_write(link, flags)
         if flush:
             self.do_flush()
 
     def do_trim(self, count: int, offset: int, flags: int) -> None:
-        """Pass the advice on to a server that takes it."""
-        with self._pool.link() as link:
-            flush = bool(flags & FLAG_FUA) and not (link.can_trim and link.can_fua)
-            if link.can_trim:
-                link.trim(count, offset, link.fua(flags))
+        """Pass the advice on to a server that takes it, as far as it is about whole blocks."""
+        block = self._pool.minimum_bytes
+        first, end = -(-offset // block) * block, (offset + count) // block * block
+        with self._gate.together(), self._pool.link() as link:
+            flush = bool(flags & FLAG_FUA) and not (link.can_trim and link.can_fua and first < end)
+            if link.can_trim and first < end:
+                link.trim(end - first, first, link.fua(flags))
         if flush:
             self.do_flush()
 
@@ -154,15 +175,39 @@ class Nbd(Node[NbdOptions]):
     def do_extents(self, count: int, offset: int) -> list[Extent]:
         """As much of the range as the server tells about at once."""
         with self._pool.link() as link:
-            if link.can_extents:
-                return link.extents(min(count, _MAX_EXTENTS_BYTES), offset)
-        return super().do_extents(count, offset)
+            if not link.can_extents:
+                return super().do_extents(count, offset)
+            first, end = self._blocks_around(count, offset)
+            found = link.extents(min(end - first, _MAX_EXTENTS_BYTES), first)
+        return list(_within(found, offset, offset + count))
 
     def do_cache(self, count: int, offset: int) -> None:
         """Pass the advice on to a server that takes it."""
+        first, end = self._blocks_around(count, offset)
         with self._pool.link() as link:
             if link.can_cache:
-                link.cache(count, offset)
+                link.cache(end - first, first)
+
+    def _is_cut(self, count: int, offset: int) -> bool:
+        """Whether a range begins or ends inside what the server takes as a whole."""
+        return bool((offset | count) & (self._pool.minimum_bytes - 1))
+
+    def _blocks_around(self, count: int, offset: int) -> tuple[int, int]:
+        """Where the blocks begin and end that a range touches; the last may be cut by the end."""
+        block = self._pool.minimum_bytes
+        end = -(-(offset + count) // block) * block
+        return offset // block * block, min(end, self._pool.size_bytes)
+
+    def _read(self, buf: memoryview, offset: int) -> None:
+        with self._pool.link() as link:
+            link.read(buf, offset)
+
+    def _write(self, buf: memoryview, offset: int, flags: int) -> None:
+        with self._pool.link() as link:
+            link.write(buf, offset, link.fua(flags))
+            flush = self._note_write(link, flags)
+        if flush:
+            self.do_flush()
 
     @property
     def _target(self) -> str:
@@ -196,6 +241,14 @@ class Nbd(Node[NbdOptions]):
         return error.strerror or str(error)
 
 
+def _within(extents: list[Extent], begin: int, end: int) -> Iterator[Extent]:
+    """The parts that lie in a range."""
+    for at, length, kind in extents:
+        first, last = max(at, begin), min(at + length, end)
+        if first < last:
+            yield first, last - first, kind
+
+
 class _Link:
     """A connection.  ``with`` gives it back to the pool and turns libnbd's errors into OSError."""
 
@@ -222,6 +275,7 @@ class _Link:
         self.max_bytes: int = min(limit, _MAX_REQUEST_BYTES)
         preferred: int = handle.get_block_size(_libnbd().SIZE_PREFERRED)
         self.preferred_bytes = fit_block(preferred) if preferred else 0
+        self.minimum_bytes: int = handle.get_block_size(_libnbd().SIZE_MINIMUM) or 1
 
     def __enter__(self) -> Self:
         return self
@@ -329,6 +383,7 @@ class _Pool:
         self.size_bytes = 0
         self.preferred_bytes = 0
         """0: the server did not say."""
+        self.minimum_bytes = 1
         self.server_read_only = False
 
     def fill(self, wanted: int) -> None:
@@ -338,6 +393,7 @@ class _Pool:
         first = self._idle[0]
         self.size_bytes = first.size_bytes
         self.preferred_bytes = first.preferred_bytes
+        self.minimum_bytes = first.minimum_bytes
         self.server_read_only = first.read_only
         for number in range(2, wanted + 1 if first.multi_conn else 2):
             try:
@@ -410,6 +466,8 @@ class _Pool:
     def _check_same(self, link: _Link) -> None:
         if link.size_bytes != self.size_bytes:
             raise OSError(errno.EIO, f"the size was {self.size_bytes}, now it is {link.size_bytes}")
+        if self.minimum_bytes % link.minimum_bytes:
+            raise OSError(errno.EIO, f"its least block grew to {link.minimum_bytes} bytes")
         if self.count > 1 and not link.multi_conn:
             raise OSError(errno.EIO, "the server does not allow several connections any more")
 
