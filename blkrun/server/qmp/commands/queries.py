@@ -88,22 +88,25 @@ def _filter_depth(node: Node[Any]) -> int:
 
 
 def _named_nodes(context: Context, args: FlatArguments) -> list[dict[str, Any]]:
-    return [
-        {
-            "node-name": node.name,
-            "drv": node.driver,
-            "file": _filename(node),
-            "ro": node.options.read_only,
-            "encrypted": False,
-            "backing_file_depth": 0 if args.flat else _filter_depth(node),
-            "detect_zeroes": "off",
-            "write_threshold": 0,
-            "cache": _CACHE,
-            **_NO_LIMITS,
-            "image": _image(node, flat=args.flat),
-        }
-        for node in reversed(context.graph.nodes.values())
-    ]
+    with context.graph.swapping:  # half an edit may have a cycle
+        nodes = reversed(context.graph.nodes.values())
+        return [_named_node(node, flat=args.flat) for node in nodes]
+
+
+def _named_node(node: Node[Any], *, flat: bool) -> dict[str, Any]:
+    return {
+        "node-name": node.name,
+        "drv": node.driver,
+        "file": _filename(node),
+        "ro": node.options.read_only,
+        "encrypted": False,
+        "backing_file_depth": 0 if flat else _filter_depth(node),
+        "detect_zeroes": "off",
+        "write_threshold": 0,
+        "cache": _CACHE,
+        **_NO_LIMITS,
+        "image": _image(node, flat=flat),
+    }
 
 
 _QEMU_ONLY = dict.fromkeys(
@@ -150,7 +153,8 @@ def _node_stats(node: Node[Any]) -> dict[str, Any]:
 def _blockstats(context: Context, args: BlockstatsArguments) -> list[dict[str, Any]]:
     if not args.query_nodes:
         return []
-    return [_node_stats(node) for node in reversed(context.graph.nodes.values())]
+    with context.graph.swapping:
+        return [_node_stats(node) for node in reversed(context.graph.nodes.values())]
 
 
 def _exports(context: Context, args: NoArguments) -> list[dict[str, Any]]:
