@@ -15,6 +15,7 @@ from typing import Any
 
 from blkrun.server.export import HELD, Export
 from blkrun.server.route import Route
+from blkrun.server.stats import hit
 from blkrun.server.threads import KeptState, keep_thread_state, release_thread_states
 from blkrun.server.way import Extent
 
@@ -79,10 +80,14 @@ class Connection:
             raise
         elapsed_ns = perf_counter_ns() - begin_ns
         length = len(buf)
-        # From here on there is no call: another thread's counts cannot come in between.
         bits = (elapsed_ns | 16).bit_length()
+        index = bits << 4 | (elapsed_ns >> (bits - 5)) & 15
         done = route.reads
-        done.latency[bits << 4 | (elapsed_ns >> (bits - 5)) & 15] += 1
+        # In no line from here on is there a call: another thread's counts cannot come in between.
+        try:
+            done.latency[index] += 1
+        except KeyError:
+            hit(done.latency, index)
         done.time_ns += elapsed_ns
         done.bytes += length
         done.done += 1
@@ -114,8 +119,12 @@ class Connection:
         elapsed_ns = perf_counter_ns() - begin_ns
         length = len(buf)
         bits = (elapsed_ns | 16).bit_length()
+        index = bits << 4 | (elapsed_ns >> (bits - 5)) & 15
         done = route.writes
-        done.latency[bits << 4 | (elapsed_ns >> (bits - 5)) & 15] += 1
+        try:
+            done.latency[index] += 1
+        except KeyError:
+            hit(done.latency, index)
         done.time_ns += elapsed_ns
         done.bytes += length
         done.done += 1

@@ -11,12 +11,11 @@ A late request says so by what its way returns: the first Hold that it was late 
 it above tells that Hold, from which bucket to which it has moved.
 """
 
-from collections import defaultdict
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import ParamSpec, TypeVar
 
-from blkrun.server.stats import COLUMNS, Histogram, Operations, Row, Tally, index_of
+from blkrun.server.stats import COLUMNS, Histogram, Operations, Row, Tally, hit, index_of, merge
 from blkrun.server.way import Late, Way
 
 P = ParamSpec("P")
@@ -34,31 +33,29 @@ class Moved:
     def __init__(self) -> None:
         self.failed = 0  # all that failed below; not a difference
         self.time_ns = 0
-        self.left: Histogram = defaultdict(int)
-        self.arrived: Histogram = defaultdict(int)
+        self.left: Histogram = {}
+        self.arrived: Histogram = {}
 
     def leave(self, elapsed_ns: int) -> None:
         """A late request was counted above with this time."""
-        index = index_of(elapsed_ns)
-        self.left[index] += 1
+        hit(self.left, index_of(elapsed_ns))
         self.time_ns -= elapsed_ns
 
     def arrive(self, elapsed_ns: int) -> None:
         """It took this time from here on."""
-        index = index_of(elapsed_ns)
-        self.arrived[index] += 1
+        hit(self.arrived, index_of(elapsed_ns))
         self.time_ns += elapsed_ns
 
     def apply(self, operations: Operations) -> None:
         """Make the counts above into those below."""
         operations.failed = self.failed
         operations.time_ns += self.time_ns
-        for index, count in self.arrived.copy().items():
-            operations.latency[index] += count
+        latency = operations.latency
+        merge(latency, self.arrived)
         for index, count in self.left.copy().items():
-            operations.latency[index] -= count
-            if not operations.latency[index]:
-                del operations.latency[index]
+            latency[index] = latency.get(index, 0) - count
+            if not latency[index]:
+                del latency[index]
 
 
 class Hold(Late):

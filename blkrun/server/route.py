@@ -26,7 +26,7 @@ from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from blkrun.server.hold import Hold
-from blkrun.server.stats import Operations, Row, Tally, index_of, row_of, total
+from blkrun.server.stats import Operations, Row, Tally, hit, index_of, row_of, total
 from blkrun.server.way import Extent, Late, Way
 
 if TYPE_CHECKING:
@@ -138,8 +138,11 @@ class Route(Tally):
             raise
         elapsed_ns = perf_counter_ns() - begin_ns
         index = index_of(elapsed_ns)
-        # From here on there is no call: another thread's counts cannot come in between.
-        operations.latency[index] += 1
+        # In no line from here on is there a call: another thread's counts cannot come in between.
+        try:
+            operations.latency[index] += 1
+        except KeyError:
+            hit(operations.latency, index)
         operations.time_ns += elapsed_ns
         operations.bytes += length
         operations.done += 1

@@ -1,6 +1,7 @@
 """Counters are exact under any load (design §5 rule 6), and histograms are good to 1/32."""
 
 import dis
+import gc
 import inspect
 import itertools
 import sys
@@ -30,6 +31,7 @@ from blkrun.server.stats import (
     Operations,
     Tally,
     floor_ns,
+    hit,
     index_of,
     merge,
     middle_ns,
@@ -92,7 +94,7 @@ def histogram_of(*durations_ns: int) -> dict[int, int]:
     """As a route counts."""
     tally = Tally()
     for duration_ns in durations_ns:
-        tally.reads.latency[index_of(duration_ns)] += 1
+        hit(tally.reads.latency, index_of(duration_ns))
     return tally.reads.latency
 
 
@@ -288,6 +290,64 @@ def test_no_thread_switch_between_load_and_store(code: CodeType) -> None:
     assert torn(code) == []
 
 
+class Garbage:
+    """A cycle, whose finalizer does some work."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        self.me = self
+        self.work = work
+
+    def __del__(self) -> None:
+        self.work()
+
+
+class Littering(Null):
+    """A backend that leaves garbage behind, which the next allocation will collect."""
+
+    def __init__(self, work: Callable[[], None]) -> None:
+        super().__init__(NullOptions(node_name="n"))
+        self._work: list[Callable[[], None]] = [work]
+
+    def do_pread(self, buf: memoryview, offset: int) -> None:
+        """The first request does it."""
+        if self._work:
+            Garbage(self._work.pop())
+            gc.set_threshold(1)
+            gc.enable()
+
+
+@pytest.fixture
+def _collector() -> Iterator[None]:
+    """A garbage collector that the test may set."""
+    threshold = gc.get_threshold()
+    gc.collect()
+    gc.disable()
+    yield
+    gc.set_threshold(*threshold)
+    gc.enable()
+
+
+@pytest.mark.usefixtures("_collector")
+def test_a_finalizer_cannot_lose_counts(
+    entering: Entering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests run while a bucket is made, as in a finalizer that waits: all are in the bucket."""
+    for module in (connection_module, route_module):
+        monkeypatch.setattr(module, "perf_counter_ns", lambda: 0)
+    buffer = memoryview(bytearray(512))
+    count = 10
+
+    def others() -> None:
+        gc.disable()
+        for _ in range(count):
+            read(buffer)
+
+    route = route_to(Littering(others))
+    read = entering(route)["reads"]
+    read(buffer)
+    assert (route.reads.done, route.reads.latency) == (count + 1, {index_of(0): count + 1})
+
+
 def test_depth_is_the_most_at_once(entering: Entering) -> None:
     """``in_flight_max`` stays when the requests have gone."""
     depth, left = 5, iter(range(4))
@@ -334,7 +394,7 @@ def tallies(draw: st.DrawFn) -> Tally:
         operations = getattr(tally, kind)
         operations.done, operations.bytes = draw(NUMBERS), draw(NUMBERS)
         operations.failed, operations.time_ns = draw(NUMBERS), draw(NUMBERS)
-        operations.latency[draw(st.integers(80, 90))] += draw(NUMBERS)
+        operations.latency[draw(st.integers(80, 90))] = draw(NUMBERS)
     tally.in_flight, tally.in_flight_max = draw(NUMBERS), draw(NUMBERS)
     return tally
 
