@@ -18,6 +18,9 @@ from tests.server.test_graph import (
     add_throttle,
     export,
     insert,
+    remove,
+    throttle,
+    waiting,
 )
 
 
@@ -70,3 +73,22 @@ def test_no_request_takes_the_way_that_stands_for_a_closed_gate(server: InProces
     target.open_gate(server.graph._routes[target])
     scene.end()
     assert target.stats.reads.done == 2
+
+
+# What a route is made of
+
+
+def test_a_throttle_that_left_its_group_and_came_back_throttles(server: InProcess) -> None:
+    """Reopened to another group and back in one transaction: the same options, another member."""
+    add_throttle(server, "t", "disk", "slow")
+    server.execute(*insert("vda", "disk", "t"))
+    server.transaction(
+        ("blockdev-reopen", {"options": [throttle("t", "disk", "free")]}),
+        ("blockdev-reopen", {"options": [throttle("t", "disk", "slow")]}),
+    )
+    scene = Scene(server)
+    for _ in range(4):
+        scene.start()
+    eventually(lambda: waiting(server) == 3)
+    server.execute(*remove("vda", "disk", "t"))
+    scene.end()

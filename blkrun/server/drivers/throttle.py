@@ -73,8 +73,11 @@ class Throttle(Filter[ThrottleOptions]):
         }
 
     def form(self) -> Key:
-        """Also which group it is, and in which directions that has limits."""
-        return (*super().form(), self.group, self.group.limited)
+        """Also as which member of which group, and in which directions that has limits.
+
+        A member that has left its group waits no more, though the node may have come back to it.
+        """
+        return (*super().form(), self._member, self.group, self.group.limited)
 
     def may_wait(self) -> bool:
         """In a group without limits nobody waits."""
