@@ -191,6 +191,8 @@ class Graph:
         for each in left:
             each.fold()
         places: list[Export | Node[Any]] = [*self.exports.values(), *self.nodes.values()]
+        for each in (*left, *self._replaced):  # also such as are in no table any more
+            places += _places(each.entry, each.route)
         for place in places:
             place.routes = []
         for entry, route in self._routes.items():

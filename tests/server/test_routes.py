@@ -19,6 +19,7 @@ from tests.server.test_graph import (
     export,
     insert,
     remove,
+    set_edge,
     throttle,
     waiting,
 )
@@ -92,3 +93,31 @@ def test_a_throttle_that_left_its_group_and_came_back_throttles(server: InProces
     eventually(lambda: waiting(server) == 3)
     server.execute(*remove("vda", "disk", "t"))
     scene.end()
+
+
+# Several edits while a request of the first is still inside
+
+
+def test_endless_edits_leave_nothing_behind(server: InProcess) -> None:
+    """One request is stuck in a removed node: routes are kept for it, and no more with each edit.
+
+    The removed node and a deleted export count it once.
+    """
+    scene = Scene(server)
+    gone, target = scene.disk, scene.client.export
+    scene.hold()
+    add_held(server, "new")
+    server.transaction(set_edge("vda", "root", "new"), ("blockdev-del", {"node-name": "disk"}))
+    server.execute("block-export-del", {"id": "vda", "mode": "hard"})
+    export(server, "vdb", "new")
+    kept = len(server.graph._replaced)
+    for _ in range(10):
+        server.transaction(("blockdev-add", throttle("t", "new")), insert("vdb", "new", "t"))
+        server.transaction(remove("vdb", "new", "t"), ("blockdev-del", {"node-name": "t"}))
+        assert len(server.graph._replaced) == kept
+        assert (len(gone.routes), len(target.routes)) == (kept, kept)
+    assert (gone.stats.in_flight, target.stats.in_flight) == (1, 1)
+    scene.end()
+    server.transaction()
+    assert (server.graph._replaced, gone.routes, target.routes) == ([], [], [])
+    assert gone.stats.reads.done == target.stats.reads.done == 1
