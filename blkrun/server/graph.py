@@ -168,10 +168,8 @@ class Graph:
         An export whose gate is closed gets its route when the gate opens.
         """
         self._update_detached()
-        old, self._routes = (
-            self._routes,
-            resolve(self.exports.values(), self.nodes.values(), self._routes),
-        )
+        old, entered = self._routes, self._entered()
+        self._routes = resolve(self.exports.values(), self.nodes.values(), old, entered)
         for entry, route in old.items():
             if self._routes.get(entry) is not route:
                 self._replaced.append(_Replaced(entry, route))
@@ -181,6 +179,12 @@ class Graph:
         for node in self.nodes.values():
             node.route = self._routes.get(node)
         self._settle()
+
+    def _entered(self) -> set[Node[Any]]:
+        """The nodes that requests which are inside now may still choose to go on to."""
+        routes = [*self._routes.values(), *(each.route for each in self._replaced)]
+        lowest = {node for route in routes for node in route.nodes[-1:]}
+        return {child for node in lowest if _chooses(node) for child in node.children.values()}
 
     def _settle(self) -> None:
         """Fold the counts of routes that have been left into their nodes, and list the others."""
@@ -204,15 +208,18 @@ class Graph:
         """Live exports whose requests would see more than one store, on the old way or the new.
 
         A route is one store, however many edges it was made from; a node with edges of its own
-        to choose from looks at them per request.
+        to choose from looks at them per request, perhaps several times.
         """
-        choosing = {parent for parent, _ in swaps if _chooses(parent)}
+        changing = staging.disturbed.union(parent for parent, _ in swaps if _chooses(parent))
+        if not changing:
+            return []
+        staged = set(staging.exports.values())
         chosen = []
         for export in self.exports.values():
             below = nodes_below(export.root)
-            if export in staging.exports.values():
+            if export in staged:
                 below |= staging.below(export)
-            if staging.disturbed & below or (len(swaps) > 1 and not choosing.isdisjoint(below)):
+            if not below.isdisjoint(changing):
                 chosen.append(export)
         return chosen
 

@@ -157,12 +157,16 @@ class Node(Generic[O]):
             self.do_cache,
         )
 
-    @property
-    def entrance(self) -> Way:
-        """Where requests made inside the graph come in: by formats, jobs, tests."""
-        if self.route is None:
-            raise AssertionError(f"nobody was said to make requests at {self.name}")
-        return self.route.entrance
+    def _enter(self) -> Route:
+        """Requests made inside the graph, by formats, jobs, tests, enter as those of clients do."""
+        while (route := self.route) is not None:
+            route.in_flight = depth = route.in_flight + 1
+            if self.route is route:
+                if depth > route.in_flight_max:
+                    route.in_flight_max = depth
+                return route
+            route.in_flight -= 1
+        raise AssertionError(f"nobody was said to make requests at {self.name}")
 
     @property
     def stats(self) -> Tally:
@@ -176,31 +180,38 @@ class Node(Generic[O]):
 
     def pread(self, buf: memoryview, offset: int) -> None:
         """Fill ``buf`` from ``offset``."""
-        self.entrance.pread(buf, offset)
+        route = self._enter()
+        route.count("reads", len(buf), route.way.pread, buf, offset)
 
     def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Write all of ``buf``; FLAG_FUA: it is durable on return."""
-        self.entrance.pwrite(buf, offset, flags)
+        route = self._enter()
+        route.count("writes", len(buf), route.way.pwrite, buf, offset, flags)
 
     def zero(self, count: int, offset: int, flags: int) -> None:
         """Make a range read as zeroes; where the driver cannot, write them."""
-        self.entrance.zero(count, offset, flags)
+        route = self._enter()
+        route.count("zeroes", count, route.way.zero, count, offset, flags)
 
     def trim(self, count: int, offset: int, flags: int) -> None:
         """The range is not needed any more.  Advice, but FLAG_FUA is not."""
-        self.entrance.trim(count, offset, flags)
+        route = self._enter()
+        route.count("trims", count, route.way.trim, count, offset, flags)
 
     def flush(self) -> None:
         """All writes acknowledged before this are durable on return."""
-        self.entrance.flush()
+        route = self._enter()
+        route.count("flushes", 0, route.way.flush)
 
     def extents(self, count: int, offset: int) -> list[Extent]:
         """What is known of a range: in order, without gaps, from ``offset`` on."""
-        return self.entrance.extents(count, offset)
+        route = self._enter()
+        return route.uncounted(route.way.extents, count, offset)
 
     def cache(self, count: int, offset: int) -> None:
         """Prefetch a range.  Advice."""
-        self.entrance.cache(count, offset)
+        route = self._enter()
+        route.uncounted(route.way.cache, count, offset)
 
     # What drivers implement; these defaults are a backend's.
 

@@ -19,11 +19,15 @@ Routes = dict[Entry, Route]
 
 
 def resolve(
-    exports: Iterable[Export], nodes: Collection[Node[Any]], known: Mapping[Entry, Route]
+    exports: Iterable[Export],
+    nodes: Collection[Node[Any]],
+    known: Mapping[Entry, Route],
+    entered: Collection[Node[Any]] = (),
 ) -> Routes:
     """The route from each place where requests enter.  One of ``known`` that is still right stays.
 
-    Parents and ``detached`` of all nodes must be up to date.
+    Parents and ``detached`` of all nodes must be up to date.  ``entered`` are nodes whose parents
+    have gone, but may have requests inside that will come.
     """
     resolver = _Resolver(known)
     for export in exports:
@@ -31,6 +35,8 @@ def resolve(
     for node in nodes:
         if not any(isinstance(parent, Node) and not parent.detached for parent, _ in node.parents):
             resolver.route(node, node)  # a top: jobs and whoever tries it out enter there
+        elif node in entered:
+            resolver.route(node, node)
     return resolver.routes
 
 

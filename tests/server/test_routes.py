@@ -1,22 +1,29 @@
 """Interleavings that are hard to meet by chance, made to happen: entering, counting, replacing."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from blkrun.server import graph as graph_module
+from blkrun.server.connection import Connection
+from blkrun.server.drivers.throttle import Throttle
 from blkrun.server.export import Export
 from tests.server.inprocess import (
+    PATIENCE_S,
     InProcess,
     eventually,
     leave_thread_states_alone,
 )
 from tests.server.test_graph import (
     GROUP,
+    SIZE,
+    HeldFormat,
     Scene,
     add_held,
     add_throttle,
     export,
+    gate_is_closed,
     insert,
     remove,
     set_edge,
@@ -121,3 +128,100 @@ def test_endless_edits_leave_nothing_behind(server: InProcess) -> None:
     server.transaction()
     assert (server.graph._replaced, gone.routes, target.routes) == ([], [], [])
     assert gone.stats.reads.done == target.stats.reads.done == 1
+
+
+# Nodes that make requests of their own, and look at their edges when they do
+
+
+def add_format(server: InProcess) -> HeldFormat:
+    """A format that holds its writes: vda over ``f`` over disk."""
+    held = HeldFormat("f", "disk")
+    disk = server.graph.nodes["disk"]
+    server.graph.transaction([lambda staging: staging.add_node(held, {"file": disk})])
+    server.execute(*set_edge("vda", "root", "f"))
+    return held
+
+
+def write(client: Connection) -> None:
+    """One."""
+    client.pwrite(memoryview(b"x" * 512), 0, 0)
+
+
+def test_an_edge_of_a_format_moves_at_rest(server: InProcess) -> None:
+    """Also if it is the only one: who is inside could find the new child before it has a route."""
+    held = add_format(server)
+    scene = Scene(server)
+    scene.start(write)
+    assert held.inside.wait(PATIENCE_S)
+    edit = scene.edit(
+        ("blockdev-add", {"driver": "memory", "node-name": "other", "size": SIZE}),
+        set_edge("f", "file", "other"),
+    )
+    eventually(lambda: gate_is_closed(scene))
+    held.go.set()
+    edit.finish()
+    assert scene.disk.stats.writes.done == 1
+    scene.start(write).finish()
+    assert server.graph.nodes["other"].stats.writes.done == 1
+    scene.end()
+
+
+def test_a_request_in_a_deleted_format_goes_on_to_its_child(server: InProcess) -> None:
+    """Where the child is in the middle of another's route from then on, it is entered all the same.
+
+    It is counted once, and the entrance is given up when the request has ended.
+    """
+    held = add_format(server)
+    add_throttle(server, "t", "disk")
+    export(server, "vdb", "t")
+    server.add("memory", "other", size=SIZE)
+    scene = Scene(server)
+    scene.start(write)
+    assert held.inside.wait(PATIENCE_S)
+    server.transaction(set_edge("vda", "root", "other"), ("blockdev-del", {"node-name": "f"}))
+    server.transaction(("blockdev-add", throttle("u", "disk")), insert("t", "disk", "u"))
+    held.go.set()
+    scene.end()
+    server.transaction()
+    server.transaction()
+    assert scene.disk.stats.writes.done == held.stats.writes.done == 1
+    assert (scene.disk.route, server.graph._replaced) == (None, [])
+
+
+class Overtaken(Throttle):
+    """A node that is edited right after requests have looked what route begins there."""
+
+    edits: tuple[Callable[[], None], ...] = ()
+
+    def __getattribute__(self, name: str) -> Any:
+        found = super().__getattribute__(name)
+        if name == "route" and self.edits:
+            edit, *rest = self.edits
+            self.edits = tuple(rest)
+            edit()
+        return found
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+def test_requests_of_formats_enter_as_those_of_clients(server: InProcess, looks: int) -> None:
+    """An edit after the first look at the child's route, or after the second, is not missed.
+
+    Before the second the request turns round; after it, it is waited for.  It is counted once.
+    """
+    add_throttle(server, "c", "disk")
+    held = add_format(server)
+    server.execute(*set_edge("f", "file", "c"))
+    scene = Scene(server)
+    scene.start(write)
+    assert held.inside.wait(PATIENCE_S)
+    server.transaction(("blockdev-add", throttle("t", "disk")), insert("c", "disk", "t"))
+    child, filtered = server.graph.nodes["c"], server.graph.nodes["t"]
+    child.__class__ = Overtaken
+    take_out = (remove("c", "disk", "t"), ("blockdev-del", {"node-name": "t"}))
+    edits = [lambda: None] * (looks - 1) + [lambda: server.transaction(*take_out)]
+    setattr(child, "edits", tuple(edits))  # noqa: B010 - only an Overtaken has it
+    held.go.set()
+    scene.end()
+    server.transaction()
+    assert [node.stats.writes.done for node in (held, child, scene.disk)] == [1, 1, 1]
+    assert filtered.stats.writes.done == looks - 1

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from blkrun.options import ExportOptions, NullOptions
 from blkrun.server import connection as connection_module
 from blkrun.server import hold as hold_module
+from blkrun.server import node as node_module
 from blkrun.server import route as route_module
 from blkrun.server import stats as stats_module
 from blkrun.server.connection import Connection
@@ -259,9 +260,18 @@ def functions_of(code: CodeType) -> Iterator[CodeType]:
             yield from functions_of(constant)
 
 
+MODULES = (
+    connection_module,
+    hold_module,
+    node_module,
+    route_module,
+    stats_module,
+    throttle_module,
+)
+
 COUNTING = [
     code
-    for module in (connection_module, hold_module, route_module, stats_module, throttle_module)
+    for module in MODULES
     for code in functions_of(compile(inspect.getsource(module), str(module.__file__), "exec"))
     if code.co_name
     not in ("add", "merge", "apply", "apply_to_row", "total")  # of copies, and of what is at rest
