@@ -28,10 +28,18 @@ class Clock:
 
     def __init__(self) -> None:
         self.now_ns = 0
+        self.asked = 0
 
     def __call__(self) -> int:
         """Now."""
+        self.asked += 1
         return self.now_ns
+
+    def stands_still(self) -> bool:
+        """Whether nobody asks for the time."""
+        asked = self.asked
+        threading.Event().wait(0.02)
+        return self.asked == asked
 
 
 class Scene:
@@ -101,6 +109,17 @@ def test_drain_of_one_member_leaves_the_others_waiting() -> None:
         scene.clock.now_ns = now_s * NS_PER_S
         scene.group.retune(SLOW)  # has those who are next look at the clock
         eventually(lambda: scene.waiting() == 2 - scene.clock.now_ns // (10 * NS_PER_S))
+    scene.all_end()
+
+
+def test_the_next_read_and_the_next_write_let_each_other_sleep() -> None:
+    """Both know when they are due; else they wake each other until then, on a whole CPU."""
+    scene = Scene()
+    member = scene.member()
+    scene.requests(member, 2)
+    scene.requests(member, 1, WRITE)
+    eventually(scene.clock.stands_still)
+    scene.group.leave(member)
     scene.all_end()
 
 

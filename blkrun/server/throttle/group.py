@@ -20,12 +20,16 @@ _LONGEST_PARK_S = 3600.0
 
 
 class _Parking:
-    """Where one request waits: a lock that is held until somebody has news for it."""
+    """Where one request waits: a lock that is held until somebody has news for it.
 
-    __slots__ = ("_lock", "gone")
+    ``due_ns`` is when it is going to fire the schedule, or None if it thinks that another does.
+    """
+
+    __slots__ = ("_lock", "due_ns", "gone")
 
     def __init__(self) -> None:
         self.gone = False
+        self.due_ns: int | None = None
         self._lock = threading.Lock()
         self._lock.acquire()
 
@@ -131,14 +135,21 @@ class ThrottleGroup:
                 if schedule.armed_ticket(direction) is ticket:
                     due_ns = schedule.due_ns(direction)
                     timeout_s = min(((due_ns or 0) - now_ns) / NS_PER_S, _LONGEST_PARK_S)
+                    parking.due_ns = due_ns
             parking.park(timeout_s)
 
     def _rearm(self, besides: Ticket | None = None) -> None:
-        """Tell the requests that are next that they are, so that they park with a timeout."""
+        """Tell the requests that are next when they are due, unless they know.
+
+        Telling them again would have the next read and the next write wake each other for ever.
+        """
         for direction in DIRECTIONS:
             ticket = self._schedule.armed_ticket(direction)
-            if ticket is not None and ticket is not besides:
-                ticket.owner.wake()
+            if ticket is None or ticket is besides:
+                continue
+            parking: _Parking = ticket.owner
+            if parking.due_ns != self._schedule.due_ns(direction):
+                parking.wake()
 
     def levels(self) -> dict[str, float]:
         """How full the buckets are that have a limit, by its name."""
