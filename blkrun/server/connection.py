@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from time import monotonic, perf_counter_ns
 from typing import Any
 
+from blkrun.server.client import Client
 from blkrun.server.export import HELD, Export
 from blkrun.server.route import Route
 from blkrun.server.stats import hit
@@ -38,7 +39,11 @@ class Connection:
     """
 
     def __init__(
-        self, number: int, export: Export, report_error: Callable[[BaseException], None]
+        self,
+        number: int,
+        export: Export,
+        report_error: Callable[[BaseException], None],
+        client: Client,
     ) -> None:
         self.number = number
         self.export = export
@@ -51,6 +56,7 @@ class Connection:
         self.workers: list[Worker] = []
         self._kept: list[KeptState] = []
         self._report_error = report_error
+        self._client = client
 
     def close(self) -> None:
         """All workers have ended: free their thread states."""
@@ -194,6 +200,7 @@ class Connection:
         self._kept.append(keep_thread_state())
         self.workers.append(worker)
         _local.worker = worker
+        self._client.serve()
         return worker
 
     def _change_route(self, route: Route) -> tuple[Route, int]:

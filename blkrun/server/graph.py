@@ -22,6 +22,7 @@ from time import monotonic, sleep
 from typing import Any
 
 from blkrun.errors import CommandError
+from blkrun.server.client import Client
 from blkrun.server.connection import Connection
 from blkrun.server.events import Events
 from blkrun.server.export import Export
@@ -63,16 +64,20 @@ class Graph:
     # Clients
 
     def connect(
-        self, export_name: str, report_error: Callable[[BaseException], None]
+        self,
+        export_name: str,
+        report_error: Callable[[BaseException], None],
+        client: Client | None = None,
     ) -> Connection:
         """A client opens an export.  Raises CommandError if there is none of that name."""
+        client = client or Client()  # nobody: it is never gone
         with self.lock:  # the size it is told is one that an edit has been checked against
             export = self.exports.get(export_name)
             if export is None:
                 raise CommandError(f"Export '{export_name}' is not found")
             with self._connections_lock:
                 self._last_connection += 1
-                connection = Connection(self._last_connection, export, report_error)
+                connection = Connection(self._last_connection, export, report_error, client)
                 self._connections[connection.number] = connection
         data = {"export": export.name, "id": connection.number}
         self.events.emit("X_BLKRUN_CLIENT_CONNECTED", data)

@@ -18,6 +18,7 @@ from typing import Any
 import nbdkit
 
 from blkrun.errors import BlkrunError
+from blkrun.server.client import Clients, peer_here
 from blkrun.server.connection import Connection
 from blkrun.server.context import Context
 from blkrun.server.events import Events
@@ -42,6 +43,7 @@ _events = Events()
 _graph = Graph(_events)
 _servers: list[QmpServer] = []
 _shutdowns: list[Shutdown] = []
+_clients: list[Clients] = []
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: Any) -> list[str]:
@@ -99,6 +101,7 @@ def config_complete() -> None:
 def get_ready() -> None:
     """Bind the control socket, while failing can still be seen."""
     outlive_parent()
+    _clients.append(Clients(_parameters["listen"]))
     _shutdowns.append(Shutdown(_graph, _parameters["listen"], nbdkit.shutdown))
     context = Context(
         graph=_graph,
@@ -140,7 +143,8 @@ def default_export(readonly: bool, is_tls: bool) -> str:  # noqa: ARG001, FBT001
 def open(readonly: bool) -> Connection:  # noqa: A001, ARG001, FBT001 - nbdkit's name and signature
     """A client opens the export it negotiated."""
     try:
-        return _graph.connect(nbdkit.export_name(), _report_error)
+        client = _clients[0].meet(peer_here())
+        return _graph.connect(nbdkit.export_name(), _report_error, client)
     except BlkrunError:
         nbdkit.set_error(errno.ENOENT)
         raise

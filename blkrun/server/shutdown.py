@@ -12,10 +12,10 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from time import monotonic, sleep
 
+from blkrun.server.client import client_sockets
 from blkrun.server.graph import Graph
 
 REST_TIMEOUT_S = 5.0
@@ -58,7 +58,7 @@ class Shutdown:
         deadline = monotonic() + REST_TIMEOUT_S
         while not self._graph.at_rest() and monotonic() < deadline:
             sleep(_POLL_S)
-        for connection in _connections(self._listen):
+        for _, connection in client_sockets(self._listen):
             with contextlib.suppress(OSError):  # it has left by itself
                 connection.shutdown(socket.SHUT_RD)
             connection.close()
@@ -66,28 +66,3 @@ class Shutdown:
 
 def _only_wake(number: int, frame: object) -> None:
     """Nothing: the wake-up descriptor has done it."""
-
-
-def _connections(listen: str) -> Iterator[socket.socket]:
-    """Duplicates of nbdkit's client sockets: streams whose own address is the listening one."""
-    for entry in list(Path("/proc/self/fd").iterdir()):
-        try:
-            duplicate = socket.socket(fileno=os.dup(int(entry.name)))
-        except OSError:
-            continue  # no socket, or gone by now
-        if _is_client(duplicate, listen):
-            yield duplicate
-        else:
-            duplicate.close()
-
-
-def _is_client(candidate: socket.socket, listen: str) -> bool:
-    try:
-        if candidate.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            return False
-        own = candidate.getsockname()
-    except OSError:
-        return False
-    if candidate.family == socket.AF_UNIX:
-        return listen == f"unix:{own}"
-    return candidate.family in (socket.AF_INET, socket.AF_INET6) and listen == f"tcp:{own[1]}"

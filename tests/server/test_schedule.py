@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 
 from blkrun.options import ThrottleLimits
-from blkrun.server.throttle.bucket import DIRECTIONS, NS_PER_S, READ, WRITE
+from blkrun.server.throttle.bucket import DIRECTIONS, NS_PER_S, READ, WRITE, Buckets
 from blkrun.server.throttle.schedule import Member, Schedule, Ticket
 
 TOLERANCE_S = 1e-6
@@ -294,6 +294,52 @@ def test_fire_before_its_time_does_nothing() -> None:
     assert simulation.schedule.due_ns(READ) == due_ns
 
 
+# Withdraw: ours.  QEMU has such requests keep their place.
+
+
+def test_a_client_that_leaves_does_not_hold_its_place() -> None:
+    """What it has waiting is not charged: the other member has all turns from then on."""
+    simulation = Simulation(ThrottleLimits(iops_total=10))
+    leaves, stays = simulation.member("leaves"), simulation.member("stays")
+    simulation.submit(leaves, *[512] * 6)
+    simulation.submit(stays, *[512] * 4)
+    simulation.run(until_s=0.25)
+    assert simulation.went_s == {"leaves": close_to(0, 0, 0.1), "stays": close_to(0.2)}
+    for ticket in list(leaves.queues[READ]):
+        simulation.schedule.withdraw(leaves, READ, ticket, simulation.now_ns)
+    simulation.run()
+    assert simulation.went_s["leaves"] == close_to(0, 0, 0.1)
+    assert simulation.went_s["stays"] == close_to(0.2, 0.3, 0.4, 0.5)
+
+
+def test_withdrawing_the_next_hands_its_time_on() -> None:
+    """The armed request of a member that has no other: whoever is next goes at the same time."""
+    simulation = Simulation(ThrottleLimits(iops_total=10))
+    a, b = simulation.member("a"), simulation.member("b")
+    simulation.submit(a, 512, 512, 512)
+    simulation.submit(b, 512)
+    simulation.run(until_s=0.05)
+    armed = simulation.schedule.armed_ticket(READ)
+    assert armed is a.queues[READ][0]
+    simulation.schedule.withdraw(a, READ, armed, simulation.now_ns)
+    simulation.run()
+    assert simulation.went_s == {"a": close_to(0, 0), "b": close_to(0.1)}
+
+
+def test_withdrawing_the_last_leaves_nobody_armed() -> None:
+    """Then nothing is due, and who comes later is served as if it had never been."""
+    simulation = Simulation(ThrottleLimits(iops_total=10))
+    member = simulation.member()
+    simulation.submit(member, 512, 512, 512)
+    (ticket,) = member.queues[READ]
+    simulation.schedule.withdraw(member, READ, ticket, simulation.now_ns)
+    assert simulation.schedule.due_ns(READ) is None
+    assert not simulation.schedule.anybody_waits()
+    simulation.submit(member, 512)
+    simulation.run()
+    assert simulation.went_s["m"] == close_to(0, 0, 0.1)
+
+
 # §1.7: retune.  Ours, where QEMU leaves waiting requests to their old date.
 
 
@@ -427,7 +473,13 @@ STEPS = st.one_of(
     st.tuples(st.just("drain"), st.integers(0, 3), st.just(READ)),
     st.tuples(st.just("undrain"), st.integers(0, 3), st.just(READ)),
     st.tuples(st.just("leave"), st.integers(0, 3), st.just(READ)),
+    st.tuples(st.just("withdraw"), st.integers(0, 20), st.just(READ)),
 )
+
+
+def size_of(number: int) -> int:
+    """Bytes of a request, by its number."""
+    return 512 * (1 + number % 5)
 
 
 class Machine:
@@ -439,6 +491,7 @@ class Machine:
         self.members: dict[int, Member] = {}
         self.waiting: dict[int, tuple[Member, int]] = {}
         self.gone: list[int] = []
+        self.withdrawn: list[int] = []
         self.last: dict[tuple[int, int], int] = {}
         self.number = 0
 
@@ -477,16 +530,39 @@ class Machine:
         elif what == "undrain":
             member = self.member(value)
             member.drains = max(member.drains - 1, 0)
+        elif what == "withdraw":
+            self._withdraw(value)
         elif value in self.members:
             self.schedule.leave(self.members.pop(value), self.now_ns)
 
     def _arrive(self, member: Member, direction: int) -> None:
         number, self.number = self.number, self.number + 1
-        if self.schedule.arrive(member, direction, 512 * (1 + number % 5), self.now_ns):
+        if self.schedule.arrive(member, direction, size_of(number), self.now_ns):
             self._went(number, member, direction)
         else:
             self.waiting[number] = (member, direction)
-            self.schedule.enqueue(member, direction, Ticket(512 * (1 + number % 5), number))
+            self.schedule.enqueue(member, direction, Ticket(size_of(number), number))
+
+    def _withdraw(self, which: int) -> None:
+        """One of those that wait leaves; only what that lets go is charged."""
+        if not self.waiting:
+            return
+        number = sorted(self.waiting)[which % len(self.waiting)]
+        member, direction = self.waiting[number]
+        (ticket,) = (each for each in member.queues[direction] if each.owner == number)
+        levels, gone = self._levels(), len(self.gone)
+        self.schedule.withdraw(member, direction, ticket, self.now_ns)
+        del self.waiting[number]
+        self.withdrawn.append(number)
+        charged = Buckets(self.schedule.buckets.limits, self.now_ns)
+        for other in self.gone[gone:]:
+            charged.charge(direction, size_of(other))
+        for name, bucket in charged.levels(self.now_ns).items():
+            assert self._levels()[name] == pytest.approx(levels[name] + bucket.level)
+
+    def _levels(self) -> dict[str, float]:
+        levels = self.schedule.buckets.levels(self.now_ns)
+        return {name: bucket.level for name, bucket in levels.items()}
 
     def check(self) -> None:
         """The invariants."""
@@ -511,7 +587,7 @@ class Machine:
                     self.now_ns = max(self.now_ns, due_ns)
                     self.schedule.fire(direction, self.now_ns)
         assert not self.waiting
-        assert sorted(self.gone) == list(range(self.number))
+        assert sorted(self.gone + self.withdrawn) == list(range(self.number))
 
 
 @settings(deadline=None)

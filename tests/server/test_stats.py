@@ -19,6 +19,7 @@ from blkrun.server import hold as hold_module
 from blkrun.server import node as node_module
 from blkrun.server import route as route_module
 from blkrun.server import stats as stats_module
+from blkrun.server.client import Client
 from blkrun.server.connection import Connection
 from blkrun.server.drivers import throttle as throttle_module
 from blkrun.server.drivers.null import Null
@@ -144,7 +145,7 @@ def client_of(route: Route) -> Connection:
     export = Export("vda", ExportOptions(node="n"))
     export.attach("root", Null(NullOptions(node_name="n")))
     export.route = route
-    return Connection(1, export, ignore)
+    return Connection(1, export, ignore, Client())
 
 
 def requests_of(enter: Way | Connection) -> dict[str, Callable[[Any], object]]:

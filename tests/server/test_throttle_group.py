@@ -4,6 +4,7 @@ The clock is the test's own and stands still unless it is moved, so no thread is
 time passing.
 """
 
+import errno
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ import pytest
 
 from blkrun.options import ThrottleLimits, ThrottleOptions
 from blkrun.server.drivers.throttle import Throttle
+from blkrun.server.throttle import group as group_module
 from blkrun.server.throttle.bucket import NS_PER_S, READ, WRITE
 from blkrun.server.throttle.group import ThrottleGroup
 from blkrun.server.throttle.schedule import Member
@@ -43,13 +45,20 @@ class Clock:
 
 
 class Scene:
-    """A group at 1/s on a clock that stands still, with its members and their threads."""
+    """A group at 1/s on a clock that stands still, with its members and their threads.
+
+    A member's requests are of a client of the same name, who is still there until it ``has_left``.
+    """
 
     def __init__(self, limits: ThrottleLimits = SLOW) -> None:
         self.clock = Clock()
-        self.group = ThrottleGroup("g", limits, self.clock)
+        self.group = ThrottleGroup("g", limits, self.clock, self._client_gone)
         self.threads: list[Worker] = []
         self.gone: list[tuple[str, int]] = []
+        self.dropped: list[tuple[str, int | None]] = []
+        self.has_left: set[str] = set()
+        self.looks = 0
+        self._here = threading.local()
 
     def member(self, name: str = "m") -> Member:
         """Join."""
@@ -64,8 +73,21 @@ class Scene:
             eventually(lambda: len(self.gone) + self.waiting() == len(self.threads))
 
     def _admit(self, member: Member, direction: int) -> None:
-        waited_ns = self.group.admit(member, direction, 512)
-        self.gone.append((member.name, waited_ns))
+        self._here.client = member.name
+        try:
+            waited_ns = self.group.admit(member, direction, 512)
+        except OSError as error:
+            self.dropped.append((member.name, error.errno))
+        else:
+            self.gone.append((member.name, waited_ns))
+
+    def _client_gone(self) -> bool:
+        self.looks += 1
+        return self._here.client in self.has_left
+
+    def level(self) -> float:
+        """Of iops-total."""
+        return float(self.group.describe()["levels"]["iops-total"])
 
     def waiting(self) -> int:
         """How many requests wait in the group."""
@@ -144,6 +166,60 @@ def test_retune_wakes_those_who_wait() -> None:
     scene.group.retune(ThrottleLimits())
     scene.all_end()
     assert scene.group.limits == ThrottleLimits()
+
+
+@pytest.fixture
+def _looking_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look after clients every few ms."""
+    monkeypatch.setattr(group_module, "LOOK_AFTER_S", 0.005)
+
+
+@pytest.mark.usefixtures("_looking_often")
+def test_requests_of_a_client_that_has_gone_are_dropped() -> None:
+    """They fail, uncharged, and the next in turn is another's."""
+    scene = Scene()
+    leaves, stays = scene.member("leaves"), scene.member("stays")
+    scene.requests(leaves, 3)
+    scene.requests(leaves, 2, WRITE)
+    scene.requests(stays, 1)
+    level = scene.level()
+    scene.has_left.add("leaves")
+    eventually(lambda: len(scene.dropped) == 4)
+    assert scene.dropped == [("leaves", errno.ESHUTDOWN)] * 4
+    assert scene.level() == level == 1
+    assert (scene.gone, scene.waiting()) == ([("leaves", 0)], 1)
+    scene.clock.now_ns = NS_PER_S
+    scene.all_end()
+    assert scene.gone == [("leaves", 0), ("stays", NS_PER_S)]
+
+
+@pytest.mark.usefixtures("_looking_often")
+def test_requests_of_a_client_that_stays_go_on_waiting() -> None:
+    """However often it is looked, and until its time has come."""
+    scene = Scene()
+    scene.requests(scene.member(), 3)
+    scene.looks = 0
+    eventually(lambda: scene.looks > 10)
+    assert (scene.waiting(), scene.dropped) == (2, [])
+    scene.clock.now_ns = 2 * NS_PER_S
+    scene.all_end()
+    assert len(scene.gone) == 3
+
+
+@pytest.mark.usefixtures("_looking_often")
+def test_a_request_that_was_let_go_meanwhile_is_not_dropped() -> None:
+    """It has been charged, so it is performed, gone or not."""
+    member = Member("m")
+
+    def let_go_while_looking() -> bool:
+        group.drain_begin(member)
+        return True
+
+    group = ThrottleGroup("g", SLOW, Clock(), let_go_while_looking)
+    group.join(member)
+    assert group.admit(member, READ, 512) == 0
+    assert group.admit(member, READ, 512) == 0
+    assert group.describe()["levels"] == {"iops-total": 2}
 
 
 def test_time_waited_is_told() -> None:

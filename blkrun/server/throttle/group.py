@@ -3,20 +3,24 @@
 The only layer with a lock.  A waiting request parks on a lock of its own.  The request whose
 turn is next parks until it is due and then fires the schedule itself, which lets others go and
 may arm another; so there is no timer thread, and nobody is woken but those who have something
-to do.
+to do.  Now and then each looks whether its client is still there, since nobody else would notice:
+all threads that could are waiting here.
 """
 
+import errno
 import threading
 from collections.abc import Callable
+from math import inf
 from time import monotonic_ns
 from typing import Any
 
 from blkrun.options import ThrottleLimits
+from blkrun.server.client import gone as client_gone
 from blkrun.server.throttle.bucket import DIRECTIONS, NS_PER_S
 from blkrun.server.throttle.schedule import Member, Schedule, Ticket
 
-_LONGEST_PARK_S = 3600.0
-"""Far below what sem_clockwait takes; the loop parks again."""
+LOOK_AFTER_S = 0.2
+"""How long a request waits without news until it looks whether its client is still there."""
 
 
 class _Parking:
@@ -25,17 +29,17 @@ class _Parking:
     ``due_ns`` is when it is going to fire the schedule, or None if it thinks that another does.
     """
 
-    __slots__ = ("_lock", "due_ns", "gone")
+    __slots__ = ("_lock", "due_ns", "may_go")
 
     def __init__(self) -> None:
-        self.gone = False
+        self.may_go = False
         self.due_ns: int | None = None
         self._lock = threading.Lock()
         self._lock.acquire()
 
-    def park(self, timeout_s: float) -> None:
-        """Sleep until news or timeout; -1 is no timeout."""
-        self._lock.acquire(timeout=timeout_s)
+    def park(self, timeout_s: float) -> bool:
+        """Sleep until there is news, or until the time is over: then it gives False."""
+        return self._lock.acquire(timeout=timeout_s)
 
     def wake(self) -> None:
         """There is news.  Called with the group's lock held, so that it cannot be given twice."""
@@ -44,13 +48,22 @@ class _Parking:
 
 
 class ThrottleGroup:
-    """Limits shared by members.  ``_lock`` protects the schedule and every member's queues."""
+    """Limits shared by members.  ``_lock`` protects the schedule and every member's queues.
+
+    ``client_gone`` tells whether the client of the calling thread's request has gone: what such
+    a client has waiting is dropped, so that it holds nobody up.
+    """
 
     def __init__(
-        self, name: str, limits: ThrottleLimits, clock: Callable[[], int] = monotonic_ns
+        self,
+        name: str,
+        limits: ThrottleLimits,
+        clock: Callable[[], int] = monotonic_ns,
+        client_gone: Callable[[], bool] = client_gone,
     ) -> None:
         self.name = name
         self._clock = clock
+        self._client_gone = client_gone
         self._lock = threading.Lock()
         self._acquire, self._release = self._lock.acquire, self._lock.release
         self._schedule = Schedule(limits, clock(), _let_go)
@@ -100,7 +113,10 @@ class ThrottleGroup:
             member.drains -= 1
 
     def admit(self, member: Member, direction: int, count: int) -> int:
-        """Wait until a request of ``count`` bytes may go; gives the ns that it waited."""
+        """Wait until a request of ``count`` bytes may go; gives the ns that it waited.
+
+        Raises OSError (ESHUTDOWN) if its client goes away meanwhile: it is not charged.
+        """
         schedule = self._schedule
         now_ns = self._clock()
         self._acquire()  # half as long as ``with``, and this is on every request's way
@@ -117,26 +133,37 @@ class ThrottleGroup:
             self._rearm(besides=ticket)
         finally:
             self._release()
-        self._wait(ticket, direction)
+        self._wait(member, direction, ticket)
         return self._clock() - now_ns
 
-    def _wait(self, ticket: Ticket, direction: int) -> None:
+    def _wait(self, member: Member, direction: int, ticket: Ticket) -> None:
         parking: _Parking = ticket.owner
+        while not parking.may_go:
+            timeout_s = self._take_turn(direction, ticket)
+            has_news = parking.park(min(timeout_s, LOOK_AFTER_S))
+            if not has_news and timeout_s > LOOK_AFTER_S and self._client_gone():
+                self._withdraw(member, direction, ticket)
+
+    def _take_turn(self, direction: int, ticket: Ticket) -> float:
+        """Let go who may go, if this is the armed request.  Gives when to come again, in s."""
         schedule = self._schedule
-        while True:
-            with self._lock:
-                now_ns = self._clock()
-                if schedule.armed_ticket(direction) is ticket:
-                    schedule.fire(direction, now_ns)
-                    self._rearm(besides=ticket)
-                if parking.gone:
-                    return
-                timeout_s = -1.0
-                if schedule.armed_ticket(direction) is ticket:
-                    due_ns = schedule.due_ns(direction)
-                    timeout_s = min(((due_ns or 0) - now_ns) / NS_PER_S, _LONGEST_PARK_S)
-                    parking.due_ns = due_ns
-            parking.park(timeout_s)
+        with self._lock:
+            now_ns = self._clock()
+            if schedule.armed_ticket(direction) is ticket:
+                schedule.fire(direction, now_ns)
+                self._rearm(besides=ticket)
+            is_armed = schedule.armed_ticket(direction) is ticket
+            ticket.owner.due_ns = due_ns = schedule.due_ns(direction) if is_armed else None
+        return inf if due_ns is None else (due_ns - now_ns) / NS_PER_S
+
+    def _withdraw(self, member: Member, direction: int, ticket: Ticket) -> None:
+        """Drop a request, unless it has been let go just now.  Raises OSError (ESHUTDOWN)."""
+        with self._lock:
+            if ticket.owner.may_go:
+                return
+            self._schedule.withdraw(member, direction, ticket, self._clock())
+            self._rearm()
+        raise OSError(errno.ESHUTDOWN, "the client has gone: its request is dropped")
 
     def _rearm(self, besides: Ticket | None = None) -> None:
         """Tell the requests that are next when they are due, unless they know.
@@ -172,5 +199,5 @@ class ThrottleGroup:
 
 def _let_go(ticket: Ticket) -> None:
     parking: _Parking = ticket.owner
-    parking.gone = True
+    parking.may_go = True
     parking.wake()

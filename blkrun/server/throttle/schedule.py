@@ -109,6 +109,15 @@ class Schedule:
         member.queues[direction].append(ticket)
         self.waiting[direction] += 1
 
+    def withdraw(self, member: Member, direction: int, ticket: Ticket, now_ns: int) -> None:
+        """Forget a request that waits, uncharged.  If it was the next, another is now."""
+        member.queues[direction].remove(ticket)
+        self.waiting[direction] -= 1
+        armed = self._armed[direction]
+        if armed is not None and armed[0] is member and not member.queues[direction]:
+            self._armed[direction] = None
+            self._dispatch(member, direction, now_ns)
+
     def anybody_waits(self) -> bool:
         """Whether any request is queued, in either direction."""
         return self.waiting != _NOBODY
