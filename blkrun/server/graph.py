@@ -17,7 +17,6 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from time import monotonic, sleep
 from typing import Any
 
@@ -27,11 +26,9 @@ from blkrun.server.connection import Connection
 from blkrun.server.events import Events
 from blkrun.server.export import Export
 from blkrun.server.node import Node, Parent
-from blkrun.server.route import Route
-from blkrun.server.routing import Entry, Routes, resolve
 from blkrun.server.staging import Edge, Staging
-from blkrun.server.stats import Tally, total
 from blkrun.server.throttle.group import ThrottleGroup
+from blkrun.server.traffic import Traffic, chooses, under_way
 
 DRAIN_TIMEOUT_S = 30.0
 """How long requests below may take to end before an edit that must drain is given up."""
@@ -55,8 +52,7 @@ class Graph:
         self.groups: dict[str, ThrottleGroup] = {}
         self.memberships: dict[Node[Any], ThrottleGroup] = {}
         self.exports: dict[str, Export] = {}
-        self._routes: Routes = {}
-        self._replaced: list[_Replaced] = []
+        self._traffic = Traffic()
         self._connections: dict[int, Connection] = {}
         self._connections_lock = threading.Lock()  # the dict above and the number below
         self._last_connection = 0
@@ -126,12 +122,13 @@ class Graph:
         gone_nodes = [node for node in self.nodes.values() if node not in staged]
         gone_nodes += staging.leftovers()
         sizes = {node: staging.size(node) for node in staging.nodes.values()}
-        self._await_strays({parent for parent, _ in swaps if _chooses(parent)} | staging.disturbed)
+        self._await_strays({parent for parent, _ in swaps if chooses(parent)} | staging.disturbed)
         with self._drained(self._to_drain(staging, swaps)), self.swapping:
             self._swap(staging, sizes)
             for export in gone_exports:
                 export.shut_down()
-            self._reroute()
+            self._update_detached()
+            self._traffic.reroute(self.exports.values(), self.nodes.values())
         self._close_after_grace(gone_nodes)
         for export in gone_exports:
             self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})
@@ -167,55 +164,13 @@ class Graph:
             for role, child in parent.children.items():
                 child.parents.add((parent, role))
 
-    def _reroute(self) -> None:
-        """Work out the routes anew, and send requests along those that are new.
-
-        An export whose gate is closed gets its route when the gate opens.
-        """
-        self._update_detached()
-        old, entered = self._routes, self._entered()
-        self._routes = resolve(self.exports.values(), self.nodes.values(), old, entered)
-        for entry, route in old.items():
-            if self._routes.get(entry) is not route:
-                self._replaced.append(_Replaced(entry, route))
-        for export in self.exports.values():
-            if export.gate is None:
-                export.route = self._routes[export]
-        for node in self.nodes.values():
-            node.route = self._routes.get(node)
-        self._settle()
-
-    def _entered(self) -> set[Node[Any]]:
-        """The nodes that requests which are inside now may still choose to go on to."""
-        routes = [*self._routes.values(), *(each.route for each in self._replaced)]
-        lowest = {node for route in routes for node in route.nodes[-1:]}
-        return {child for node in lowest if _chooses(node) for child in node.children.values()}
-
-    def _settle(self) -> None:
-        """Fold the counts of routes that have been left into their nodes, and list the others."""
-        busy = [each.route for each in self._replaced if each.under_way()]
-        kept = set(busy).union(*(route.routes_below() for route in busy))
-        left = [each for each in self._replaced if each.route not in kept]
-        self._replaced = [each for each in self._replaced if each.route in kept]
-        for each in left:
-            each.fold()
-        places: list[Export | Node[Any]] = [*self.exports.values(), *self.nodes.values()]
-        for each in (*left, *self._replaced):  # also such as are in no table any more
-            places += _places(each.entry, each.route)
-        for place in places:
-            place.routes = []
-        for entry, route in self._routes.items():
-            _note(entry, route)
-        for each in self._replaced:
-            _note(each.entry, each.route)
-
     def _to_drain(self, staging: Staging, swaps: Collection[Edge]) -> list[Export]:
         """Live exports whose requests would see more than one store, on the old way or the new.
 
         A route is one store, however many edges it was made from; a node with edges of its own
         to choose from looks at them per request, perhaps several times.
         """
-        changing = staging.disturbed.union(parent for parent, _ in swaps if _chooses(parent))
+        changing = staging.disturbed.union(parent for parent, _ in swaps if chooses(parent))
         if not changing:
             return []
         staged = set(staging.exports.values())
@@ -233,18 +188,12 @@ class Graph:
 
         Draining does not find these: their export does not reach the node any more.
         """
-        concerned = [
-            each
-            for each in self._replaced
-            if each.under_way() and not each.route.reach().isdisjoint(changing)
-        ]
-        nodes = set().union(*(each.route.reach() for each in concerned))
+        strays = self._traffic.strays(changing)
+        nodes = set().union(*(route.reach() for route in strays))
         for node in nodes:
             node.drain_begin()
         try:
-            if not _wait_until(
-                lambda: not any(each.under_way() for each in concerned), DRAIN_TIMEOUT_S
-            ):
+            if not _wait_until(lambda: not under_way(strays), DRAIN_TIMEOUT_S):
                 raise CommandError(
                     "requests from before the last edit are still under way after "
                     f"{DRAIN_TIMEOUT_S:.0f} s; nothing was changed"
@@ -286,10 +235,7 @@ class Graph:
             for node in nodes:
                 node.drain_end()
             for export in exports:
-                if export in self._routes:
-                    export.open_gate(self._routes[export])
-                else:
-                    export.open_gate(export.route)
+                export.open_gate(self._traffic.route_of(export))
 
     def let_all_go(self) -> None:
         """Before the server ends: no request waits in a throttle any more."""
@@ -306,8 +252,7 @@ class Graph:
 
     def at_rest(self) -> bool:
         """Whether no request is under way anywhere."""
-        routes = (*self._routes.values(), *(each.route for each in self._replaced))
-        return not any(route.in_flight for route in routes)
+        return self._traffic.at_rest()
 
     def _close_after_grace(self, nodes: list[Node[Any]]) -> None:
         """Close removed nodes when the requests that may be inside have ended.
@@ -319,10 +264,10 @@ class Graph:
         for node in nodes:
             if not node.detached:
                 node.drain_begin()
-        inside = [each for each in self._replaced if each.under_way()]
+        inside = self._traffic.leaving()
 
         def ended() -> bool:
-            return not any(each.under_way() for each in inside)
+            return not under_way(inside)
 
         def close() -> None:
             _wait_until(ended, None)
@@ -333,60 +278,6 @@ class Graph:
             close()
         else:
             threading.Thread(target=close, name="blkrun-grace", daemon=True).start()
-
-
-@dataclass(frozen=True, slots=True)
-class _Replaced:
-    """A route that was an entry's, and that some requests may still be on."""
-
-    entry: Entry
-    route: Route
-
-    def under_way(self) -> bool:
-        """Whether a request is inside.  Those inside the graph are part of one of a client."""
-        return self.route.in_flight > 0
-
-    def fold(self) -> None:
-        """Nobody will be counted here any more: hand the counts on.
-
-        Places that have seen the same go on to share one tally of what is past.
-        """
-        route = self.route
-        if not route.in_flight_max:
-            return  # nobody ever took it
-        pasts: dict[tuple[Tally, int], Tally] = {}
-
-        def new_past(old: Tally, level: int) -> Tally:
-            if (old, level) not in pasts:
-                pasts[old, level] = _past((old, route.tally_at(level)))
-            return pasts[old, level]
-
-        if isinstance(self.entry, Export):
-            self.entry.past = new_past(self.entry.past, 0)
-        for node in route.nodes:
-            node.past = new_past(node.past, route.level_of(node))
-
-
-def _past(tallies: Iterable[Tally]) -> Tally:
-    """Their sum; a request that looked in and turned round may have been counted as in flight."""
-    summed = total(tallies)
-    summed.in_flight = 0
-    return summed
-
-
-def _note(entry: Entry, route: Route) -> None:
-    for place in _places(entry, route):
-        place.routes.append(route)
-
-
-def _places(entry: Entry, route: Route) -> list[Export | Node[Any]]:
-    """Who has seen what a route has counted."""
-    return [entry, *route.nodes] if isinstance(entry, Export) else [*route.nodes]
-
-
-def _chooses(parent: Parent) -> bool:
-    """Whether a parent looks at its edges per request."""
-    return isinstance(parent, Node) and not parent.passes_on
 
 
 def _close(node: Node[Any]) -> None:

@@ -78,7 +78,7 @@ def test_no_request_takes_the_way_that_stands_for_a_closed_gate(server: InProces
     second = scene.start()
     second.join(0.05)
     assert (first.is_alive(), second.is_alive()) == (True, True)
-    target.open_gate(server.graph._routes[target])
+    target.open_gate(server.graph._traffic._routes[target])
     scene.end()
     assert target.stats.reads.done == 2
 
@@ -117,16 +117,16 @@ def test_endless_edits_leave_nothing_behind(server: InProcess) -> None:
     server.transaction(set_edge("vda", "root", "new"), ("blockdev-del", {"node-name": "disk"}))
     server.execute("block-export-del", {"id": "vda", "mode": "hard"})
     export(server, "vdb", "new")
-    kept = len(server.graph._replaced)
+    kept = len(server.graph._traffic._replaced)
     for _ in range(10):
         server.transaction(("blockdev-add", throttle("t", "new")), insert("vdb", "new", "t"))
         server.transaction(remove("vdb", "new", "t"), ("blockdev-del", {"node-name": "t"}))
-        assert len(server.graph._replaced) == kept
+        assert len(server.graph._traffic._replaced) == kept
         assert (len(gone.routes), len(target.routes)) == (kept, kept)
     assert (gone.stats.in_flight, target.stats.in_flight) == (1, 1)
     scene.end()
     server.transaction()
-    assert (server.graph._replaced, gone.routes, target.routes) == ([], [], [])
+    assert (server.graph._traffic._replaced, gone.routes, target.routes) == ([], [], [])
     assert gone.stats.reads.done == target.stats.reads.done == 1
 
 
@@ -185,7 +185,7 @@ def test_a_request_in_a_deleted_format_goes_on_to_its_child(server: InProcess) -
     server.transaction()
     server.transaction()
     assert scene.disk.stats.writes.done == held.stats.writes.done == 1
-    assert (scene.disk.route, server.graph._replaced) == (None, [])
+    assert (scene.disk.route, server.graph._traffic._replaced) == (None, [])
 
 
 class Overtaken(Throttle):
