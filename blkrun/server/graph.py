@@ -118,7 +118,8 @@ class Graph:
         """Make the staged graph live.  Draining may fail, before anything is changed."""
         swaps = {edge for edge, node in staging.edges.items() if self._is_swap(edge, node)}
         staged = set(staging.nodes.values())
-        gone_exports = [e for e in self.exports.values() if e not in staging.exports.values()]
+        kept_exports = set(staging.exports.values())
+        gone_exports = [export for export in self.exports.values() if export not in kept_exports]
         gone_nodes = [node for node in self.nodes.values() if node not in staged]
         gone_nodes += staging.leftovers()
         sizes = {node: staging.size(node) for node in staging.nodes.values()}
@@ -127,8 +128,10 @@ class Graph:
             self._swap(staging, sizes)
             for export in gone_exports:
                 export.shut_down()
-            self._update_detached()
+            left = self._update_detached()
             self._traffic.reroute(self.exports.values(), self.nodes.values())
+            for node in left:  # not before: until now new requests came
+                node.drain_begin()
         self._close_after_grace(gone_nodes)
         for export in gone_exports:
             self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})
@@ -202,16 +205,18 @@ class Graph:
             for node in nodes:
                 node.drain_end()
 
-    def _update_detached(self) -> None:
-        """A node that has left every export holds nobody back; one that is back, does again."""
+    def _update_detached(self) -> list[Node[Any]]:
+        """A node that is back under an export holds requests back again.  Gives those that left."""
         attached = set().union(*(nodes_below(export.root) for export in self.exports.values()))
+        left = []
         for node in self.nodes.values():
             detached = node not in attached
             if detached and not node.detached:
-                node.drain_begin()
+                left.append(node)
             elif node.detached and not detached:
                 node.drain_end()
             node.detached = detached
+        return left
 
     # Rest
 
@@ -255,7 +260,7 @@ class Graph:
         return self._traffic.at_rest()
 
     def _close_after_grace(self, nodes: list[Node[Any]]) -> None:
-        """Close removed nodes when the requests that may be inside have ended.
+        """Close removed nodes when the requests that may come to them have ended.
 
         Nearly always that is now; a request that takes long is waited for in the background.
         """
@@ -264,7 +269,7 @@ class Graph:
         for node in nodes:
             if not node.detached:
                 node.drain_begin()
-        inside = self._traffic.leaving()
+        inside = self._traffic.strays(nodes)
 
         def ended() -> bool:
             return not under_way(inside)

@@ -110,11 +110,26 @@ class Route(Tally):
 
     def reach(self) -> "set[Node[Any]]":
         """The nodes on this route and on all below it."""
-        return set(self.nodes).union(*(route.reach() for route in self.below))
+        return set(self.nodes).union(*(route.nodes for route in self.routes_below()))
 
     def routes_below(self) -> "set[Route]":
         """All routes that requests may go on to from here."""
-        return set(self.below).union(*(route.routes_below() for route in self.below))
+        found: set[Route] = set()
+        rest = self._next()
+        while rest:
+            route = rest.pop()
+            if route not in found:
+                found.add(route)
+                rest += route._next()  # noqa: SLF001 - the same class
+        return found
+
+    def _next(self) -> "list[Route]":
+        """Right below; also what a node that looks at its edges per request would find now."""
+        following = list(self.below)
+        if self.nodes and not self.nodes[-1].passes_on:
+            children = self.nodes[-1].children.values()
+            following += [child.route for child in children if child.route is not None]
+        return following
 
     def count(
         self,

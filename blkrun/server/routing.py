@@ -8,7 +8,7 @@ from typing import Any
 
 from blkrun.server.export import Export
 from blkrun.server.hold import Hold
-from blkrun.server.node import Node
+from blkrun.server.node import Node, Parent
 from blkrun.server.route import Key, Route
 from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM, NOWHERE, Late, Way
 
@@ -43,6 +43,7 @@ def resolve(
 class _Resolver:
     def __init__(self, known: Mapping[Entry, Route]) -> None:
         self._known = known
+        self._parents: dict[Node[Any], int] = {}
         self.routes: Routes = {}
 
     def route(self, entry: Entry, first: Node[Any]) -> Route:
@@ -64,7 +65,7 @@ class _Resolver:
         nodes: list[Node[Any]] = []
         node = first
         while True:
-            if node is not entry and _attached_parents(node) > 1:
+            if node is not entry and self._is_joined(node):
                 return nodes, (self.route(node, node),)
             nodes.append(node)
             if not node.passes_on:
@@ -72,6 +73,17 @@ class _Resolver:
             node = node.children["file"]
             if _keeps_trims(nodes[-1]):  # those below do not see the same requests
                 return nodes, (self.route(node, node),)
+
+    def _is_joined(self, node: Node[Any]) -> bool:
+        """Whether several edges lead here that requests of clients may take."""
+        if node not in self._parents:
+            self._parents[node] = sum(map(_is_attached, node.parents))
+        return self._parents[node] > 1
+
+
+def _is_attached(edge: tuple[Parent, str]) -> bool:
+    parent, _ = edge
+    return isinstance(parent, Export) or (isinstance(parent, Node) and not parent.detached)
 
 
 def _lower(nodes: Sequence[Node[Any]], way: Way) -> tuple[Way, tuple[tuple[int, Hold], ...]]:
@@ -109,11 +121,3 @@ def _without_discard(way: Way) -> Way:
             way.flush()
 
     return way._replace(zero=zero, trim=trim)
-
-
-def _attached_parents(node: Node[Any]) -> int:
-    """How many edges lead here that requests of clients may take."""
-    return sum(
-        isinstance(parent, Export) or (isinstance(parent, Node) and not parent.detached)
-        for parent, _ in node.parents
-    )

@@ -52,7 +52,7 @@ class Traffic:
         return [each.route for each in self._replaced if each.route.in_flight]
 
     def strays(self, changing: Collection[object]) -> list[Route]:
-        """Of those the ones that lead to nodes which are about to change."""
+        """Of those the ones that lead to nodes which are about to change, or to be closed."""
         return [route for route in self.leaving() if not route.reach().isdisjoint(changing)]
 
     def at_rest(self) -> bool:

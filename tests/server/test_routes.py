@@ -1,17 +1,25 @@
 """Interleavings that are hard to meet by chance, made to happen: entering, counting, replacing."""
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from blkrun.options import NullOptions
 from blkrun.server import graph as graph_module
+from blkrun.server import traffic as traffic_module
 from blkrun.server.connection import Connection
+from blkrun.server.drivers.null import Null
 from blkrun.server.drivers.throttle import Throttle
 from blkrun.server.export import Export
+from blkrun.server.route import Route
+from blkrun.server.routing import resolve
+from blkrun.server.way import NOWHERE
 from tests.server.inprocess import (
     PATIENCE_S,
     InProcess,
+    Worker,
     eventually,
     leave_thread_states_alone,
 )
@@ -130,6 +138,89 @@ def test_endless_edits_leave_nothing_behind(server: InProcess) -> None:
     assert gone.stats.reads.done == target.stats.reads.done == 1
 
 
+def test_a_node_that_nobody_can_reach_is_closed_at_once(server: InProcess) -> None:
+    """A stuck request keeps open what it may come to, and no more: no thread is left waiting."""
+    scene = Scene(server)
+    scene.hold()
+    threads = threading.active_count()
+    for _ in range(5):
+        new = add_held(server, "new")
+        add_throttle(server, "t", "disk")
+        server.execute(*insert("vda", "disk", "t"))
+        server.transaction(remove("vda", "disk", "t"), ("blockdev-del", {"node-name": "t"}))
+        server.execute("blockdev-del", {"node-name": "new"})
+        assert new.closed_with == [0]
+    assert not any(group.in_use for group in server.graph.groups.values())
+    assert threading.active_count() == threads
+    scene.end()
+
+
+def test_nobody_slips_past_a_throttle_that_is_about_to_go(
+    server: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lets requests go when no new ones come, and not while the new routes are worked out."""
+    add_throttle(server, "t", "disk", "slow")
+    add_throttle(server, "u", "disk", "slow")
+    server.execute(*insert("vda", "disk", "t"))
+    scene = Scene(server)
+    scene.start().finish()
+    slipped = []
+
+    def slowly(*arguments: Any) -> Any:
+        late = scene.start()
+        late.join(0.05)
+        slipped.append(not late.is_alive())
+        return resolve(*arguments)
+
+    monkeypatch.setattr(traffic_module, "resolve", slowly)
+    server.execute(*set_edge("vda", "root", "u"))
+    assert slipped == [False]
+    scene.end()
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        ("query-blockstats", {"query-nodes": True}),
+        ("x-blkrun-query-graph", {}),
+        ("x-blkrun-stats", {}),
+    ],
+    ids=lambda query: str(query[0]),
+)
+def test_no_query_sees_counts_on_the_move(
+    server: InProcess, monkeypatch: pytest.MonkeyPatch, query: tuple[str, dict[str, Any]]
+) -> None:
+    """Asked while an edit hands counts on from old routes to nodes: the answer comes after it."""
+    scene = Scene(server)
+    scene.start().finish()
+    asker = InProcess()
+    asker.context.graph = server.graph
+    asking: list[Worker] = []
+    note = traffic_module._note
+
+    def slowly(*arguments: Any) -> None:
+        if not asking:
+            asking.append(Worker(lambda: asker.execute(*query)))
+            asking[0].join(0.05)
+            assert asking[0].is_alive()
+        note(*arguments)
+
+    monkeypatch.setattr(traffic_module, "_note", slowly)
+    server.transaction()
+    asking[0].finish()
+    scene.end()
+
+
+def test_routes_that_part_and_join_again_are_looked_at_once() -> None:
+    """As nodes with two children over the same node, many times: 2^60 ways down, 180 routes."""
+    way = Null(NullOptions(node_name="n")).lower(NOWHERE, NOWHERE)
+    top = Route((), way)
+    for _ in range(60):
+        top = Route((), way, (Route((), way, (top,)), Route((), way, (top,))))
+    assert len(top.routes_below()) == 180
+    assert top.reach() == set()
+
+
 # Nodes that make requests of their own, and look at their edges when they do
 
 
@@ -225,3 +316,34 @@ def test_requests_of_formats_enter_as_those_of_clients(server: InProcess, looks:
     server.transaction()
     assert [node.stats.writes.done for node in (held, child, scene.disk)] == [1, 1, 1]
     assert filtered.stats.writes.done == looks - 1
+
+
+def test_what_a_request_in_a_deleted_format_would_find_stays_open(server: InProcess) -> None:
+    """Its child, and what was put below that after it came in, deleted one by one: it passes all.
+
+    They are closed when it has.
+    """
+    add_throttle(server, "c", "disk")
+    held = add_format(server)
+    server.execute(*set_edge("f", "file", "c"))
+    server.add("memory", "other", size=SIZE)
+    scene = Scene(server)
+    scene.start(write)
+    assert held.inside.wait(PATIENCE_S)
+    server.transaction(("blockdev-add", throttle("t", "disk")), insert("c", "disk", "t"))
+    filters = [server.graph.nodes[name] for name in "ct"]
+    server.transaction(set_edge("vda", "root", "other"), ("blockdev-del", {"node-name": "f"}))
+    for name in "ct":
+        server.execute("blockdev-del", {"node-name": name})
+    assert members(server) == {"c", "f", "t"}
+    held.go.set()
+    scene.end()
+    eventually(lambda: not members(server))
+    server.transaction()
+    assert [node.stats.writes.done for node in (*filters, scene.disk)] == [1, 1, 1]
+
+
+def members(server: InProcess) -> set[str]:
+    """Of all throttle groups: nodes that are open."""
+    groups = server.execute("x-blkrun-query-graph")["throttle-groups"]
+    return {member["node-name"] for group in groups for member in group["members"]}
