@@ -1,5 +1,6 @@
 """The table: how to build a small graph with each driver.  A new driver is a new row."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,12 +24,22 @@ from blkrun.server.events import Events
 from blkrun.server.graph import Graph
 from blkrun.server.node import Node
 
-from .tools import DIST_PACKAGES, answers, require_module, require_tool, running, wait_until
+from .tools import (
+    DIST_PACKAGES,
+    answers,
+    loop_device,
+    memory_directory,
+    require_module,
+    require_tool,
+    running,
+    wait_until,
+)
 
 SIZE = 5 * 2**16 + 777
 """Several pages of the memory driver and a tail that no power of two divides."""
 
 NBD_SIZE = 64 * 2**20
+DEVICE_SIZE = 6 * 2**16
 WINDOW_OFFSET = 1000
 
 if DIST_PACKAGES not in sys.path:
@@ -66,6 +77,20 @@ class Row:
 def _file(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     path = str(shop.directory / "disk.img")
     return (FileOptions(node_name="subject", path=path, size=SIZE, create=True),)
+
+
+def _tmpfs(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = memory_directory() / f"blkrun-row-{os.getpid()}.img"
+    shop.stack.callback(path.unlink, missing_ok=True)
+    return (FileOptions(node_name="subject", path=str(path), size=SIZE, create=True),)
+
+
+def _device(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    image = shop.directory / "device.img"
+    image.touch()
+    os.truncate(image, DEVICE_SIZE)
+    device = shop.stack.enter_context(loop_device(image))
+    return (FileOptions(node_name="subject", path=str(device)),)
 
 
 def _memory(shop: Workshop) -> tuple[BlockdevOptions, ...]:
@@ -133,8 +158,12 @@ ROWS = {
 CHAINS = {
     "chain": Row(_chain),
     "coarse": Row(_coarse, size=NBD_SIZE, trim_zeroes=False),
+    "device": Row(_device, size=DEVICE_SIZE, trim_zeroes=False),
+    "tmpfs": Row(_tmpfs),
 }
-"""More, held to the same rules: raw over throttle over file, and a server with sectors."""
+"""More, held to the same rules: raw over throttle over file; a server and a device with sectors;
+a filesystem that makes holes, but zeroes nothing without.
+"""
 
 SUBJECTS = ROWS | CHAINS
 

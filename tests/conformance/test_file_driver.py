@@ -17,7 +17,7 @@ import pytest
 from blkrun.errors import CommandError
 from blkrun.options import FileOptions, MemoryOptions
 from blkrun.server.actions import blockdev_add, blockdev_del, blockdev_reopen
-from blkrun.server.drivers import _fallocate
+from blkrun.server.drivers import _block_device, _fallocate
 from blkrun.server.drivers import file as file_module
 from blkrun.server.node import Node, fit_block
 from blkrun.server.way import (
@@ -31,7 +31,17 @@ from blkrun.server.way import (
 )
 
 from .subjects import Workshop
-from .tools import all_extents, errno_of, pattern, read, require_tool, unavailable, write
+from .tools import (
+    all_extents,
+    errno_of,
+    loop_device,
+    memory_directory,
+    pattern,
+    read,
+    require_tool,
+    unavailable,
+    write,
+)
 
 MIB = 2**20
 BLOCK = 4096
@@ -236,7 +246,7 @@ def test_preferred_block_of_a_device(
         return {0x1279: optimal, 0x127B: physical}[request].to_bytes(4, sys.byteorder)
 
     monkeypatch.setattr(fcntl, "ioctl", ioctl)
-    assert file_module._device_block(0) == preferred
+    assert _block_device.preferred_bytes(0) == preferred
 
 
 @pytest.mark.parametrize(
@@ -410,6 +420,49 @@ def test_real_errors_of_fallocate(
         assert errno_of(node.trim, BLOCK, 0, 0) == name
 
 
+def test_zeroes_where_only_holes_cannot_be(
+    shop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A filesystem that makes no holes may still zero ranges: that is tried before writing."""
+    path.write_bytes(pattern(MIB, 1))
+    node = open_image(shop, path)
+    modes: list[int] = []
+    real = _fallocate._fallocate
+
+    def without_holes(fd: int, mode: int, offset: int, length: int) -> int:
+        modes.append(mode)
+        if mode & _fallocate._FALLOC_FL_PUNCH_HOLE:
+            ctypes.set_errno(errno.EOPNOTSUPP)
+            return -1
+        return int(real(fd, mode, offset, length))
+
+    monkeypatch.setattr(_fallocate, "_fallocate", without_holes)
+    node.zero(MIB // 2, 100, FLAG_MAY_TRIM | FLAG_FAST_ZERO)
+    assert len(modes) == 2
+    end = MIB // 2 + 100
+    assert path.read_bytes() == pattern(100, 1) + bytes(MIB // 2) + pattern(MIB, 1)[end:]
+
+
+def test_full_filesystem(shop: Workshop, tmp_path: Path) -> None:
+    """ENOSPC is the client's to know, on a write and on a zero that has to take space."""
+    mount = require_tool("mount")
+    directory = tmp_path / "small"
+    directory.mkdir()
+    command = [mount, "-t", "tmpfs", "-o", "size=1m", "none", str(directory)]
+    if subprocess.run(command, capture_output=True, check=False).returncode:
+        unavailable("no filesystem can be mounted here")
+    try:
+        node = open_image(shop, directory / "disk.img", create=True, size=4 * MIB)
+        assert errno_of(write, node, pattern(2 * MIB, 1), MIB) == "ENOSPC"
+        assert errno_of(node.zero, 2 * MIB, 0, 0) == "ENOSPC"
+        node.trim(4 * MIB, 0, 0)
+        write(node, pattern(BLOCK, 1), 3 * MIB)
+        assert read(node, BLOCK, 3 * MIB) == pattern(BLOCK, 1)
+        shop.graph.transaction([lambda s: blockdev_del(s, "disk")])
+    finally:
+        subprocess.run(["umount", "--lazy", str(directory)], check=True)
+
+
 # Extents
 
 
@@ -568,9 +621,7 @@ def test_four_gibibytes_less_one(shop: Workshop, path: Path, flags: int) -> None
 
 def test_other_filesystem(shop: Workshop) -> None:
     """The same holds on tmpfs."""
-    directory = Path("/dev/shm")
-    if not directory.is_dir():
-        unavailable("there is no /dev/shm")
+    directory = memory_directory()
     path = directory / f"blkrun-test-{os.getpid()}.img"
     try:
         node = open_image(shop, path, create=True, size=MIB)
@@ -593,19 +644,10 @@ def test_other_filesystem(shop: Workshop) -> None:
 @pytest.fixture
 def loop(tmp_path: Path) -> Iterator[Path]:
     """A loop device over an image of 4 MiB, detached at the end."""
-    losetup = require_tool("losetup")
     image = tmp_path / "loop.img"
     image.write_bytes(pattern(4 * MIB, 1))
-    made = subprocess.run(
-        [losetup, "--find", "--show", str(image)], capture_output=True, text=True, check=False
-    )
-    if made.returncode:
-        unavailable(f"losetup gives no loop device here: {made.stderr.strip()}")
-    device = made.stdout.strip()
-    try:
-        yield Path(device)
-    finally:
-        subprocess.run([losetup, "--detach", device], check=True)
+    with loop_device(image) as device:
+        yield device
 
 
 def test_block_device(shop: Workshop, loop: Path) -> None:
@@ -631,6 +673,82 @@ def test_block_device(shop: Workshop, loop: Path) -> None:
     assert read(node, 3 * MIB, MIB) == expected[MIB:]
     assert all_extents(node, 4 * MIB, 0)
     shop.graph.transaction([lambda s: blockdev_del(s, "disk")])
+
+
+@pytest.fixture(params=[512, 4096])
+def sectors(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Path, Path, int]]:
+    """A loop device, the image under it, and the size of its sectors."""
+    image, size = tmp_path / "loop.img", int(request.param)
+    image.write_bytes(pattern(4 * MIB, 1))
+    with loop_device(image, size) as device:
+        yield device, image, size
+
+
+def test_device_with_sectors(shop: Workshop, sectors: tuple[Path, Path, int]) -> None:
+    """Zeroes and discards of any alignment reach the device in whole sectors, the rest is kept."""
+    device, image, sector = sectors
+    node, data = open_image(shop, device), bytearray(pattern(4 * MIB, 1))
+    full = allocated(image)
+    for offset, length in ((sector + 1, sector - 2), (3 * sector - 1, 2), (MIB - 5, MIB + 9)):
+        node.zero(length, offset, FLAG_MAY_TRIM)
+        data[offset : offset + length] = bytes(length)
+        assert read(node, 4 * MIB, 0) == data
+    node.flush()
+    assert allocated(image) <= full - MIB + 2 * BLOCK
+    node.trim(MIB + 2, 3 * MIB - 1 - sector, FLAG_FUA)
+    start, end = 3 * MIB - 1 - sector, 4 * MIB + 1 - sector
+    found = read(node, 4 * MIB, 0)
+    assert found[:start] == data[:start]
+    assert found[start : 3 * MIB - sector] == data[start : 3 * MIB - sector]
+    assert found[end - 1 :] == data[end - 1 :]
+    assert allocated(image) <= full - 2 * MIB + 3 * BLOCK
+    shop.graph.transaction([lambda s: blockdev_del(s, "disk")])
+
+
+def test_fast_zeroes_of_a_device(shop: Workshop, loop: Path) -> None:
+    """The kernel writes zeroes where a device cannot, without a word: only holes are fast."""
+    node = open_image(shop, loop)
+    assert errno_of(node.zero, MIB, 0, FLAG_FAST_ZERO) == "EOPNOTSUPP"
+    assert errno_of(node.zero, 10, 3, FLAG_FAST_ZERO) == "EOPNOTSUPP"
+    assert read(node, MIB, 0) == pattern(4 * MIB, 1)[:MIB]
+    node.zero(MIB + 5, 3, FLAG_FAST_ZERO | FLAG_MAY_TRIM)
+    assert (
+        read(node, MIB + 10, 0)
+        == pattern(3, 1) + bytes(MIB + 5) + pattern(2 * MIB, 1)[MIB + 8 : MIB + 10]
+    )
+
+
+@pytest.mark.parametrize("name", ["EOPNOTSUPP", "ENOTTY", "EINVAL"])
+def test_device_that_cannot_discard(
+    shop: Workshop, loop: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A trim is advice: it succeeds, does nothing, and with FUA flushes all the same."""
+    node = open_image(shop, loop)
+    synced: list[int] = []
+
+    def refuse(*arguments: object) -> bytes:
+        raise OSError(getattr(errno, name), "no")
+
+    monkeypatch.setattr(fcntl, "ioctl", refuse)
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    node.trim(MIB, 0, 0)
+    assert not synced
+    node.trim(MIB, 0, FLAG_FUA)
+    assert len(synced) == 1
+    assert read(node, MIB, 0) == pattern(4 * MIB, 1)[:MIB]
+
+
+def test_device_that_breaks_while_discarding(
+    shop: Workshop, loop: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real error is not taken for a refusal of the advice."""
+    node = open_image(shop, loop)
+
+    def fail(*arguments: object) -> bytes:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(fcntl, "ioctl", fail)
+    assert errno_of(node.trim, MIB, 0, 0) == "EIO"
 
 
 def test_block_device_of_another_size(shop: Workshop, loop: Path) -> None:

@@ -8,7 +8,7 @@ from blkrun.options import DRIVERS as OPTIONS
 from blkrun.server.drivers import DRIVERS
 from blkrun.server.way import EXTENT_HOLE, EXTENT_ZERO, FLAG_FUA, FLAG_MAY_TRIM
 
-from .subjects import NBD_SIZE, ROWS, SIZE, WINDOW_OFFSET, Subject, subject_of
+from .subjects import ROWS, SIZE, WINDOW_OFFSET, Subject, subject_of
 from .tools import all_extents, errno_of, pattern, read, write
 
 PAGE = 2**16
@@ -24,7 +24,6 @@ def test_every_driver_has_a_row() -> None:
 def test_size(subject: Subject) -> None:
     """The size is the one the options or the server give."""
     assert subject.size == subject.row.size
-    assert subject.row.size == (NBD_SIZE if subject.node.driver == "nbd" else SIZE)
 
 
 @pytest.mark.parametrize("flags", [0, FLAG_FUA], ids=["plain", "fua"])

@@ -66,6 +66,33 @@ def running(*command: str) -> Iterator[subprocess.Popen[bytes]]:
             process.wait()
 
 
+@contextmanager
+def loop_device(image: Path, sector_bytes: int = 512) -> Iterator[Path]:
+    """A loop device over an image, detached at the end."""
+    losetup = require_tool("losetup")
+    made = subprocess.run(
+        [losetup, "--find", "--show", f"--sector-size={sector_bytes}", str(image)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if made.returncode:
+        unavailable(f"losetup gives no loop device here: {made.stderr.strip()}")
+    device = made.stdout.strip()
+    try:
+        yield Path(device)
+    finally:
+        subprocess.run([losetup, "--detach", device], check=True)
+
+
+def memory_directory() -> Path:
+    """A directory on tmpfs: a filesystem that makes holes, but zeroes no range without one."""
+    directory = Path("/dev/shm")
+    if not directory.is_dir():
+        unavailable("there is no /dev/shm")
+    return directory
+
+
 def answers(path: Path) -> bool:
     """Whether an NBD server greets on a unix socket: qemu-nbd listens before it has its image."""
     with socket.socket(socket.AF_UNIX) as probe:

@@ -2,34 +2,40 @@
 
 Reads and writes go straight between nbdkit's buffer and the page cache.  FUA is RWF_DSYNC on
 the write itself; zero and trim punch holes where the filesystem can; extents come from
-SEEK_DATA and SEEK_HOLE.
+SEEK_DATA and SEEK_HOLE.  A block device takes zeroes and discards in whole sectors only: the parts
+of sectors at the ends are written, or left as they are.
 """
 
 import errno
-import fcntl
 import os
 import stat
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from blkrun.errors import CommandError
 from blkrun.options import FileOptions
+from blkrun.server.drivers import _block_device
+from blkrun.server.drivers._blocks import blocks_within
 from blkrun.server.drivers._fallocate import punch_hole, zero_range
 from blkrun.server.drivers._image_lock import lock_image
-from blkrun.server.node import DEFAULT_BLOCK_BYTES, Node, fit_block
+from blkrun.server.node import Node, fit_block
 from blkrun.server.staging import Staging
-from blkrun.server.way import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, FLAG_FUA, FLAG_MAY_TRIM, Extent
+from blkrun.server.way import (
+    EXTENT_DATA,
+    EXTENT_HOLE,
+    EXTENT_ZERO,
+    FLAG_FAST_ZERO,
+    FLAG_FUA,
+    FLAG_MAY_TRIM,
+    Extent,
+)
 
 _MAX_EXTENTS = 4096
 """In one answer: of a fragmented image the beginning of a range is told, and clients ask on."""
 
 _NOT_UNDERSTOOD = (errno.EINVAL, errno.EOPNOTSUPP)
 """By lseek, of SEEK_DATA: a filesystem that does not know its holes."""
-
-_BLKIOOPT, _BLKPBSZGET = 0x1279, 0x127B
-"""<linux/fs.h>: 32-bit numbers, 0 where there is nothing to say."""
 
 
 class File(Node[FileOptions]):
@@ -41,7 +47,8 @@ class File(Node[FileOptions]):
         super().__init__(options)
         self._fd = -1
         self._length = 0
-        self._can_seek_data = True
+        self._is_device = False
+        self._sector_bytes = 1  # what zeroes and discards begin and end with
         self._is_trial = False  # made by a transaction that has not been committed
 
     def open(self, staging: Staging) -> None:
@@ -93,18 +100,21 @@ class File(Node[FileOptions]):
         os.fdatasync(self._fd)
 
     def do_zero(self, count: int, offset: int, flags: int) -> None:
-        """Without MAY_TRIM the range has to stay allocated, so it is not punched then."""
-        if flags & FLAG_MAY_TRIM:
-            punch_hole(self._fd, offset, count)
-        else:
-            zero_range(self._fd, offset, count)
+        """Whole sectors first: if that cannot be, nothing has been changed yet."""
+        start, end = blocks_within(count, offset, self._sector_bytes)
+        self._zero_sectors(end - start, start, flags)
+        for first, last in ((offset, start), (end, offset + count)):
+            if first < last:
+                self.do_pwrite(memoryview(bytes(last - first)), first, 0)
         if flags & FLAG_FUA:
             os.fdatasync(self._fd)
 
     def do_trim(self, count: int, offset: int, flags: int) -> None:
-        """Punch; a filesystem that cannot has taken the advice for what it is."""
+        """Whole sectors.  Where nothing can be discarded the advice is taken for what it is."""
+        start, end = blocks_within(count, offset, self._sector_bytes)
+        discard = _block_device.discard if self._is_device else punch_hole
         try:
-            punch_hole(self._fd, offset, count)
+            discard(self._fd, start, end - start)
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
@@ -113,7 +123,7 @@ class File(Node[FileOptions]):
 
     def do_extents(self, count: int, offset: int) -> list[Extent]:
         """Data and holes of a regular file; all data where the question is not understood."""
-        if not self._can_seek_data:
+        if self._is_device:
             return [(offset, count, EXTENT_DATA)]
         extents: list[Extent] = []
         at, end = offset, offset + count
@@ -198,9 +208,10 @@ class File(Node[FileOptions]):
         status = os.fstat(self._fd)
         self.preferred_block_bytes = fit_block(status.st_blksize)
         if stat.S_ISBLK(status.st_mode):
-            self.preferred_block_bytes = _device_block(self._fd)
             length = os.lseek(self._fd, 0, os.SEEK_END)
-            self._can_seek_data = False
+            self.preferred_block_bytes = _block_device.preferred_bytes(self._fd)
+            self._sector_bytes = _block_device.sector_bytes(self._fd)
+            self._is_device = True
         elif stat.S_ISREG(status.st_mode):
             length = status.st_size
         else:
@@ -217,6 +228,21 @@ class File(Node[FileOptions]):
             f"Node '{self.name}': '{self.options.path}' has {self._length} bytes, not the "
             f"{size} that 'size' asks for; leave 'size' out to take the image as it is"
         )
+
+    def _zero_sectors(self, count: int, offset: int, flags: int) -> None:
+        """Without MAY_TRIM the range has to stay allocated, so it is not punched then."""
+        if flags & FLAG_MAY_TRIM:
+            try:
+                punch_hole(self._fd, offset, count)
+            except OSError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+            else:
+                return
+        if flags & FLAG_FAST_ZERO and self._is_device:
+            # The kernel may write zeroes to a device for this, and does not say so.
+            raise OSError(errno.EOPNOTSUPP, "zeroing a block device may be slow")
+        zero_range(self._fd, offset, count)
 
     def _seek_data(self, at: int, end: int) -> int:
         """Where data begins.  What the file has lost by being cut is no hole: reading it fails."""
@@ -243,20 +269,6 @@ def _open_at_once(path: str, flags: int) -> int:
     fd = os.open(path, flags | os.O_NONBLOCK)
     os.set_blocking(fd, True)
     return fd
-
-
-def _device_block(fd: int) -> int:
-    """The optimal size of requests, or the physical sector's."""
-    sizes = (_device_number(fd, request) for request in (_BLKIOOPT, _BLKPBSZGET))
-    return fit_block(next(filter(None, sizes), DEFAULT_BLOCK_BYTES))
-
-
-def _device_number(fd: int, request: int) -> int:
-    try:
-        answer = fcntl.ioctl(fd, request, bytes(4))
-    except OSError:
-        return 0  # not every driver tells; it is a hint
-    return int.from_bytes(answer, sys.byteorder)
 
 
 def _same_file(fd: int, path: str) -> bool:
