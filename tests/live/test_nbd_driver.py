@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import re
 import signal
 import socket
 import subprocess
@@ -189,6 +190,35 @@ def test_requests_above_the_servers_limit_are_split(
     node.trim(MIB, 1, 0)
     node.cache(MIB, 1)
     assert read(node, MIB + 1, 1) == b"\0" * MIB + data[-1:]
+
+
+def test_servers_that_take_whole_blocks(serve: Serve, open_node: OpenNode, tmp_path: Path) -> None:
+    """Whole blocks are zeroed and trimmed as such; of a long write only the ends are read first."""
+    log = tmp_path / "log"
+    policy = ["--filter=blocksize-policy", "blocksize-minimum=4K", "blocksize-error-policy=error"]
+    serve(policy[0], "--filter=log", "memory", str(SIZE), *policy[1:], f"logfile={log}")
+    node = open_node(connections=1)
+
+    def asked(call: Callable[..., object], *arguments: object) -> list[str]:
+        before = len(log.read_text())
+        call(*arguments)
+        return re.findall(r"id=\d+ (offset=\S+ count=\S+)", log.read_text()[before:])
+
+    block = 4096
+    write(node, b"x" * 5 * block, 0)
+    assert asked(node.zero, 3 * block, block - 7, FLAG_FAST_ZERO) == [
+        "offset=0x1000 count=0x2000",
+        *("offset=0x0 count=0x1000", "offset=0x0 count=0x1000"),
+        *("offset=0x3000 count=0x1000", "offset=0x3000 count=0x1000"),
+    ]
+    assert read(node, 5 * block, 0) == b"x" * (block - 7) + bytes(3 * block) + b"x" * (block + 7)
+    assert asked(node.trim, 3 * block, block + 7, 0) == ["offset=0x2000 count=0x2000"]
+    assert asked(write, node, b"y" * MIB, 1) == [
+        "offset=0x0 count=0x1000",
+        "offset=0x100000 count=0x1000",
+        "offset=0x0 count=0x101000",
+    ]
+    assert read(node, MIB + 2, 0) == b"x" + b"y" * MIB + b"\0"
 
 
 def test_requests_above_32_mib_are_split(serve: Serve, open_node: OpenNode) -> None:

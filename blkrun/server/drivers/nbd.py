@@ -29,6 +29,7 @@ from typing import Any, Self
 
 from blkrun.errors import CommandError
 from blkrun.options import NbdOptions
+from blkrun.server.drivers._blocks import blocks_within
 from blkrun.server.drivers._gate import Gate
 from blkrun.server.drivers._nbd_child import Child
 from blkrun.server.node import DEFAULT_BLOCK_BYTES, Node, fit_block
@@ -127,9 +128,10 @@ class Nbd(Node[NbdOptions]):
         """Write; FUA by the server's flag, or else by a flush."""
         if self._is_cut(len(buf), offset):
             first, end = self._blocks_around(len(buf), offset)
-            whole = memoryview(bytearray(end - first))
+            whole, block = memoryview(bytearray(end - first)), self._pool.minimum_bytes
             with self._gate.alone():
-                self._read(whole, first)
+                for at in {0, (end - first - 1) // block * block}:
+                    self._read(whole[at : at + block], first + at)
                 whole[offset - first : offset - first + len(buf)] = buf
                 self._write(whole, first, flags)
         elif self._pool.minimum_bytes > 1:
@@ -139,19 +141,20 @@ class Nbd(Node[NbdOptions]):
             self._write(buf, offset, flags)
 
     def do_zero(self, count: int, offset: int, flags: int) -> None:
-        """Without MAY_TRIM the range stays allocated.  Parts of blocks have to be written."""
-        if self._is_cut(count, offset):
-            raise OSError(errno.EOPNOTSUPP, "the server zeroes whole blocks only")
+        """Without MAY_TRIM the range stays allocated.  Whole blocks first: that may be refused."""
+        first, end = blocks_within(count, offset, self._pool.minimum_bytes)
         with self._gate.together(), self._pool.link() as link:
-            link.zero(count, offset, flags)
+            link.zero(end - first, first, flags)
             flush = self._note_write(link, flags)
+        for begin, stop in ((offset, first), (end, offset + count)):
+            if begin < stop:
+                self.do_pwrite(memoryview(bytes(stop - begin)), begin, flags & FLAG_FUA)
         if flush:
             self.do_flush()
 
     def do_trim(self, count: int, offset: int, flags: int) -> None:
         """Pass the advice on to a server that takes it, as far as it is about whole blocks."""
-        block = self._pool.minimum_bytes
-        first, end = -(-offset // block) * block, (offset + count) // block * block
+        first, end = blocks_within(count, offset, self._pool.minimum_bytes)
         with self._gate.together(), self._pool.link() as link:
             flush = bool(flags & FLAG_FUA) and not (link.can_trim and link.can_fua and first < end)
             if link.can_trim and first < end:
