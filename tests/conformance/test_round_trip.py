@@ -106,6 +106,18 @@ def test_fresh_disk_is_zero(subject: Subject) -> None:
         assert kinds <= {EXTENT_HOLE | EXTENT_ZERO, 0}
 
 
+def test_nothing_is_left_of_a_trimmed_memory_disk(tmp_path: Path) -> None:
+    """Also not of its last page, which is no whole one."""
+    with subject_of("memory", tmp_path) as memory:
+        node, hole = memory.node, EXTENT_HOLE | EXTENT_ZERO
+        write(node, pattern(SIZE, 1), 0)
+        assert node.extents(SIZE, 0) == [(0, SIZE, 0)]
+        node.trim(SIZE - 1, 0, 0)
+        assert node.extents(SIZE, 0)[-1][2] == 0
+        node.trim(SIZE, 0, 0)
+        assert node.extents(SIZE, 0) == [(0, SIZE, hole)]
+
+
 def test_window_leaves_the_rest_alone(tmp_path: Path) -> None:
     """Requests on a raw node end where its window ends, also when they fill it."""
     with subject_of("raw", tmp_path) as raw:

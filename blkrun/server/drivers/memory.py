@@ -54,8 +54,8 @@ class Memory(Node[MemoryOptions]):
     def do_zero(self, count: int, offset: int, flags: int) -> None:
         """Drop whole pages, clear parts of pages."""
         del flags
-        for page, start, end, _ in _pieces(count, offset):
-            if end - start == PAGE_BYTES:
+        for page, start, end, at in _pieces(count, offset):
+            if not start and (end == PAGE_BYTES or offset + at + end == self.options.size):
                 self._pages.pop(page, None)
             elif (data := self._pages.get(page)) is not None:
                 data[start:end] = _ZEROES[: end - start]
