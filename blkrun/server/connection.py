@@ -157,9 +157,8 @@ class Connection:
 
     def extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """What is allocated where."""
-        del flags
         with self._inside() as route:
-            return route.uncounted(route.way.extents, count, offset)
+            return route.uncounted(route.way.extents, count, offset, flags)
 
     def cache(self, count: int, offset: int, flags: int) -> None:
         """Prefetch a range."""

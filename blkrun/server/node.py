@@ -203,10 +203,10 @@ class Node(Generic[O]):
         route = self._enter()
         route.count("flushes", 0, route.way.flush)
 
-    def extents(self, count: int, offset: int) -> list[Extent]:
+    def extents(self, count: int, offset: int, flags: int = 0) -> list[Extent]:
         """What is known of a range: in order, without gaps, from ``offset`` on."""
         route = self._enter()
-        return route.uncounted(route.way.extents, count, offset)
+        return route.uncounted(route.way.extents, count, offset, flags)
 
     def cache(self, count: int, offset: int) -> None:
         """Prefetch a range.  Advice."""
@@ -237,7 +237,7 @@ class Node(Generic[O]):
     def do_flush(self) -> None:
         """Make writes durable."""
 
-    def do_extents(self, count: int, offset: int) -> list[Extent]:
+    def do_extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """Everything is data, as far as this driver knows."""
         return [(offset, count, EXTENT_DATA)]
 

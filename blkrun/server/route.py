@@ -200,9 +200,9 @@ class Route(Tally):
             self._enter()
             self.count("flushes", 0, way.flush)
 
-        def extents(count: int, offset: int) -> list[Extent]:
+        def extents(count: int, offset: int, flags: int) -> list[Extent]:
             self._enter()
-            return self.uncounted(way.extents, count, offset)
+            return self.uncounted(way.extents, count, offset, flags)
 
         def cache(count: int, offset: int) -> None:
             self._enter()

@@ -5,6 +5,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 FLAG_MAY_TRIM = 1
 FLAG_FUA = 2
+FLAG_REQ_ONE = 4
 FLAG_FAST_ZERO = 8
 """nbdkit's request flags (nbdkit-plugin(3)); they travel down the graph as they came."""
 
@@ -43,8 +44,9 @@ class Way(NamedTuple):
     """(count, offset, flags): the range is not needed any more.  Advice, but FLAG_FUA is not."""
     flush: Callable[[], None]
     """All writes acknowledged before this are durable on return."""
-    extents: Callable[[int, int], list[Extent]]
-    """(count, offset): what is known of a range, in order, without gaps, from ``offset`` on."""
+    extents: Callable[[int, int, int], list[Extent]]
+    """(count, offset, flags): what is known of a range, in order, without gaps, from ``offset`` on;
+    FLAG_REQ_ONE: only the first extent is of use."""
     cache: Callable[[int, int], None]
     """(count, offset): prefetch a range.  Advice."""
 

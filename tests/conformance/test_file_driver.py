@@ -27,6 +27,7 @@ from blkrun.server.way import (
     FLAG_FAST_ZERO,
     FLAG_FUA,
     FLAG_MAY_TRIM,
+    FLAG_REQ_ONE,
     Extent,
 )
 
@@ -558,6 +559,29 @@ def test_extents_not_understood(
 
     monkeypatch.setattr(os, "lseek", refuse)
     assert node.extents(MIB - 7, 7) == [(7, MIB - 7, EXTENT_DATA)]
+
+
+def test_one_extent_is_one_question(
+    shop: Workshop, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who uses only the first is not made to pay for those of all the disk (QEMU, REQ_ONE)."""
+    path.write_bytes(pattern(BLOCK, 1) + bytes(BLOCK))
+    node = open_image(shop, path)
+    node.trim(BLOCK, BLOCK, 0)
+    asked: list[tuple[int, int]] = []
+    real = os.lseek
+
+    def lseek(fd: int, at: int, whence: int) -> int:
+        asked.append((at, whence))
+        return real(fd, at, whence)
+
+    monkeypatch.setattr(os, "lseek", lseek)
+    assert node.extents(2 * BLOCK, 0, FLAG_REQ_ONE) == [(0, BLOCK, EXTENT_DATA)]
+    assert asked == [(0, os.SEEK_DATA), (0, os.SEEK_HOLE)]
+    asked.clear()
+    hole = EXTENT_HOLE | EXTENT_ZERO
+    assert node.extents(BLOCK, BLOCK, FLAG_REQ_ONE) == [(BLOCK, BLOCK, hole)]
+    assert asked == [(BLOCK, os.SEEK_DATA)]
 
 
 def test_many_extents_come_in_parts(

@@ -9,7 +9,7 @@ import pytest
 from blkrun.options import BlockdevOptions, NodeName, RawOptions
 from blkrun.server.node import Filter, Node
 from blkrun.server.staging import Staging
-from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM, Extent, Way
+from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE, Extent, Way
 
 from .subjects import Subject
 from .tools import counts, pattern, read, write
@@ -70,7 +70,7 @@ def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | N
         "zero": lambda: node.zero(700, 3, FLAG_MAY_TRIM),
         "trim": lambda: node.trim(700, 3, 0),
         "flush": node.flush,
-        "extents": lambda: node.extents(700, 3),
+        "extents": lambda: node.extents(700, 3, FLAG_REQ_ONE),
         "cache": lambda: node.cache(700, 3),
     }
 

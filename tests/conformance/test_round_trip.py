@@ -6,7 +6,7 @@ import pytest
 
 from blkrun.options import DRIVERS as OPTIONS
 from blkrun.server.drivers import DRIVERS
-from blkrun.server.way import EXTENT_HOLE, EXTENT_ZERO, FLAG_FUA, FLAG_MAY_TRIM
+from blkrun.server.way import EXTENT_HOLE, EXTENT_ZERO, FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE
 
 from .subjects import ROWS, SIZE, WINDOW_OFFSET, Subject, subject_of
 from .tools import all_extents, errno_of, pattern, read, write
@@ -96,6 +96,21 @@ def test_zero_ends_where_it_should(disk: Subject, length: int, request_kind: str
         else:  # whole blocks are, the bytes around them stay
             assert all(new in (0, old) for new, old in zip(now, data, strict=True))
             assert not any(now[offset + 511 : end - 511])
+
+
+def test_who_asks_for_one_extent_gets_one(disk: Subject) -> None:
+    """The first of what is told to others, or its beginning; asking on, all of the range."""
+    node = disk.node
+    for page in range(0, 5, 2):
+        write(node, pattern(1000, page), page * PAGE)
+    node.flush()
+    at = 0
+    while at < 5 * PAGE:
+        (one,) = node.extents(5 * PAGE - at, at, FLAG_REQ_ONE)
+        first = node.extents(5 * PAGE - at, at)[0]
+        assert one[::2] == first[::2]
+        assert 0 < one[1] <= first[1]
+        at += one[1]
 
 
 def test_fresh_disk_is_zero(subject: Subject) -> None:

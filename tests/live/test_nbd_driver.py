@@ -34,6 +34,7 @@ from blkrun.server.way import (
     FLAG_FAST_ZERO,
     FLAG_FUA,
     FLAG_MAY_TRIM,
+    FLAG_REQ_ONE,
     NOWHERE,
 )
 
@@ -231,7 +232,7 @@ def test_requests_above_32_mib_are_split(serve: Serve, open_node: OpenNode) -> N
 
 
 def test_flags_reach_the_server(serve: Serve, open_node: OpenNode, tmp_path: Path) -> None:
-    """FUA, MAY_TRIM and FAST_ZERO travel as the client gave them, and flush is a flush."""
+    """FUA, MAY_TRIM, FAST_ZERO and REQ_ONE travel as the client gave them, and flush is a flush."""
     log = tmp_path / "log"
     serve("--filter=log", "memory", str(SIZE), f"logfile={log}")
     node = open_node(connections=1)
@@ -242,6 +243,7 @@ def test_flags_reach_the_server(serve: Serve, open_node: OpenNode, tmp_path: Pat
     node.trim(512, 2048, FLAG_FUA)
     node.flush()
     node.cache(512, 0)
+    node.extents(512, 0, FLAG_REQ_ONE)
     lines = log.read_text()
     for seen in (
         "Write id=1 offset=0x0 count=0x200 fua=0",
@@ -251,6 +253,7 @@ def test_flags_reach_the_server(serve: Serve, open_node: OpenNode, tmp_path: Pat
         "Trim id=5 offset=0x800 count=0x200 fua=1",
         "Flush id=6",
         "Cache id=7",
+        "Extents id=8 offset=0x0 count=0x200 req_one=1",
     ):
         assert seen in lines
 

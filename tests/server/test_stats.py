@@ -170,7 +170,7 @@ def requests_of(enter: Way | Connection) -> dict[str, Callable[[Any], object]]:
         "trims": lambda buf: enter.trim(7, 0, 0),
         "flushes": lambda buf: enter.flush(),
         "cache": lambda buf: enter.cache(1, 0),
-        "extents": lambda buf: enter.extents(1, 0),
+        "extents": lambda buf: enter.extents(1, 0, 0),
     }
 
 

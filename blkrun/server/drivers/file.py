@@ -28,6 +28,7 @@ from blkrun.server.way import (
     FLAG_FAST_ZERO,
     FLAG_FUA,
     FLAG_MAY_TRIM,
+    FLAG_REQ_ONE,
     Extent,
 )
 
@@ -121,18 +122,19 @@ class File(Node[FileOptions]):
         if flags & FLAG_FUA:
             os.fdatasync(self._fd)
 
-    def do_extents(self, count: int, offset: int) -> list[Extent]:
+    def do_extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """Data and holes of a regular file; all data where the question is not understood."""
         if self._is_device:
             return [(offset, count, EXTENT_DATA)]
+        most = 1 if flags & FLAG_REQ_ONE else _MAX_EXTENTS
         extents: list[Extent] = []
         at, end = offset, offset + count
-        while at < end and len(extents) < _MAX_EXTENTS:
+        while at < end and len(extents) < most:
             data = self._seek_data(at, end)
             if data > at:
                 extents.append((at, data - at, EXTENT_HOLE | EXTENT_ZERO))
             at = data
-            if data < end:
+            if data < end and len(extents) < most:
                 # At least a byte: a hole may have come here since, and "data" is never wrong.
                 at = max(self._seek_hole(data, end), data + 1)
                 extents.append((data, at - data, EXTENT_DATA))

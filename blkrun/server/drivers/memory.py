@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 
 from blkrun.options import MemoryOptions
 from blkrun.server.node import Node
-from blkrun.server.way import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, Extent
+from blkrun.server.way import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, FLAG_REQ_ONE, Extent
 
 PAGE_BYTES = 2**16
 _ZEROES = bytes(PAGE_BYTES)
@@ -64,7 +64,7 @@ class Memory(Node[MemoryOptions]):
         """Trimmed data reads as zeroes."""
         self.do_zero(count, offset, flags)
 
-    def do_extents(self, count: int, offset: int) -> list[Extent]:
+    def do_extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """Pages that are there are data; neighbours of one kind are one extent."""
         extents: list[Extent] = []
         for page, start, end, at in _pieces(count, offset):
@@ -72,6 +72,8 @@ class Memory(Node[MemoryOptions]):
             if extents and extents[-1][2] == kind:
                 first, length, _ = extents[-1]
                 extents[-1] = (first, length + end - start, kind)
+            elif extents and flags & FLAG_REQ_ONE:
+                break
             else:
                 extents.append((offset + at, end - start, kind))
         return extents

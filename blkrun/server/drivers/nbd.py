@@ -41,6 +41,7 @@ from blkrun.server.way import (
     FLAG_FAST_ZERO,
     FLAG_FUA,
     FLAG_MAY_TRIM,
+    FLAG_REQ_ONE,
     Extent,
 )
 
@@ -58,6 +59,7 @@ _MAX_EXTENTS_BYTES = 2**32 - 2**16
 
 _CMD_FLAG_FUA = 1
 _CMD_FLAG_NO_HOLE = 2
+_CMD_FLAG_REQ_ONE = 8
 _CMD_FLAG_FAST_ZERO = 16
 
 
@@ -175,14 +177,15 @@ class Nbd(Node[NbdOptions]):
                 self._unflushed |= covered
                 raise
 
-    def do_extents(self, count: int, offset: int) -> list[Extent]:
+    def do_extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """As much of the range as the server tells about at once."""
         with self._pool.link() as link:
             if not link.can_extents:
-                return super().do_extents(count, offset)
+                return super().do_extents(count, offset, flags)
             first, end = self._blocks_around(count, offset)
-            found = link.extents(min(end - first, _MAX_EXTENTS_BYTES), first)
-        return list(_within(found, offset, offset + count))
+            found = link.extents(min(end - first, _MAX_EXTENTS_BYTES), first, flags)
+        told = list(_within(found, offset, offset + count))
+        return told or super().do_extents(count, offset, flags)
 
     def do_cache(self, count: int, offset: int) -> None:
         """Pass the advice on to a server that takes it."""
@@ -351,9 +354,10 @@ class _Link:
         if self.can_flush:
             self.handle.flush()
 
-    def extents(self, count: int, offset: int) -> list[Extent]:
+    def extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """The answer to one question, cut to the range; some of it at least."""
         found: list[Extent] = []
+        wire_flags = _CMD_FLAG_REQ_ONE if flags & FLAG_REQ_ONE else 0
 
         def add(_: str, at: int, entries: list[int], _error: object) -> int:
             for length, bits in zip(entries[::2], entries[1::2], strict=True):
@@ -363,7 +367,7 @@ class _Link:
                 at += length
             return 0
 
-        self.handle.block_status(count, offset, add)
+        self.handle.block_status(count, offset, add, wire_flags)
         return found or [(offset, count, EXTENT_DATA)]
 
     def _pieces(self, count: int, offset: int) -> Iterator[tuple[int, int]]:

@@ -33,6 +33,6 @@ class Null(Node[NullOptions]):
     def do_zero(self, count: int, offset: int, flags: int) -> None:
         """It is zero already."""
 
-    def do_extents(self, count: int, offset: int) -> list[Extent]:
+    def do_extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """One hole."""
         return [(offset, count, EXTENT_HOLE | EXTENT_ZERO)]

@@ -45,8 +45,8 @@ class Raw(Node[RawOptions]):
         def pwrite(buf: memoryview, offset: int, flags: int) -> Late | None:
             return below.pwrite(buf, offset + shift, flags)
 
-        def extents(count: int, offset: int) -> list[Extent]:
-            found = below.extents(count, offset + shift)
+        def extents(count: int, offset: int, flags: int) -> list[Extent]:
+            found = below.extents(count, offset + shift, flags)
             return [(start - shift, length, kind) for start, length, kind in found]
 
         return Way(
