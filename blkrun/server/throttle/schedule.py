@@ -4,6 +4,9 @@ Pure: time is passed in, nothing waits.  Reads and writes are queued apart and s
 buckets.  In each direction at most one member is *armed*: its first request goes at
 ``due_ns(direction)``, and until then everybody else in that direction waits behind it.  Being
 let go is final; it is charged at that moment and not looked at again.
+
+Beyond QEMU: a member whose turn comes while none of its requests waits in that direction, as
+happens to shallow queues and mixed reads and writes, is owed that turn (``Turns``).
 """
 
 from collections import deque
@@ -13,6 +16,7 @@ from typing import Any
 
 from blkrun.options import ThrottleLimits
 from blkrun.server.throttle.bucket import DIRECTIONS, Buckets
+from blkrun.server.throttle.turns import Account, Turns
 
 
 @dataclass(eq=False, slots=True)
@@ -29,6 +33,7 @@ class Member:
 
     name: str
     queues: tuple[deque[Ticket], deque[Ticket]] = field(default_factory=lambda: (deque(), deque()))
+    accounts: tuple[Account, Account] = field(default_factory=lambda: (Account(), Account()))
     drains: int = 0
 
     def waiting(self) -> int:
@@ -53,6 +58,8 @@ class Schedule:
         self._ring: list[Member] = []
         self._token: list[Member | None] = [None, None]
         self._armed: list[tuple[Member, int] | None] = [None, None]
+        self._turns = (Turns(), Turns())
+        self._lane = _lanes(limits)
         self.waiting = [0, 0]
         """Requests queued in each direction."""
 
@@ -106,8 +113,15 @@ class Schedule:
 
     def enqueue(self, member: Member, direction: int, ticket: Ticket) -> None:
         """Make a request wait that ``arrive`` did not let go."""
+        lane = self._lane[direction]
+        account = member.accounts[lane]
+        self._turns[lane].come(account, len(self._ring))
         member.queues[direction].append(ticket)
         self.waiting[direction] += 1
+        armed = self._armed[direction]
+        if armed is not None and account.turns < armed[0].accounts[lane].turns:
+            self._armed[direction] = (member, armed[1])  # it is owed the turn that comes next
+            self._token[direction] = member
 
     def withdraw(self, member: Member, direction: int, ticket: Ticket, now_ns: int) -> None:
         """Forget a request that waits, uncharged.  If it was the next, another is now."""
@@ -161,6 +175,7 @@ class Schedule:
         Whose turn it was, it still is: else retuning again and again could pass somebody over.
         """
         self.buckets.retune(limits, now_ns)
+        self._lane = _lanes(limits)
         for direction in DIRECTIONS:
             armed = self._armed[direction]
             self._armed[direction] = None
@@ -171,12 +186,15 @@ class Schedule:
         return self._ring[(self._ring.index(member) + 1) % len(self._ring)]
 
     def _next(self, me: Member, direction: int) -> Member:
-        """The first member after the token that has requests waiting; me, if none has."""
-        start = self._token[direction] or me
-        member = self._after(start)
-        while member is not start and not member.queues[direction]:
-            member = self._after(member)
-        return member if member.queues[direction] else me
+        """Of those that wait, who has had the fewest turns; of equals, the first after the token.
+
+        Me, if nobody waits.
+        """
+        first = self._ring.index(self._token[direction] or me) + 1
+        ring = self._ring[first:] + self._ring[:first]
+        lane = self._lane[direction]
+        waiting = [member for member in ring if member.queues[direction]]
+        return min(waiting, key=lambda member: member.accounts[lane].turns, default=me)
 
     def _must_wait(self, member: Member, direction: int, now_ns: int) -> bool:
         if self._armed[direction] is not None:
@@ -201,7 +219,23 @@ class Schedule:
             me = member
 
     def _let_go(self, member: Member, direction: int) -> None:
+        lane = self._lane[direction]
+        self._turns[lane].take(member.accounts[lane])
         ticket = member.queues[direction].popleft()
         self.waiting[direction] -= 1
         self.buckets.charge(direction, ticket.count)
         self._release(ticket)
+
+
+def _lanes(limits: ThrottleLimits) -> tuple[int, int]:
+    """Where the turns of reads and of writes are counted: together, if they share every limit.
+
+    Limits of their own make them two resources: having had the one is no reason to get less of
+    the other.
+    """
+    apart = any(
+        getattr(limits, f"{unit}_{direction}")
+        for unit in ("bps", "iops")
+        for direction in ("read", "write")
+    )
+    return (0, 1) if apart else (0, 0)
