@@ -321,3 +321,29 @@ def test_edits_while_threads_come_and_go() -> None:
         stop.set()
         group.leave(stay)
     assert not group.in_use
+
+
+def test_no_charge_is_lost_without_the_lock() -> None:
+    """Requests far from a limit take no lock: each is charged all the same, also amid retunes."""
+    group = ThrottleGroup("g", ThrottleLimits(iops_total=10**9), clock=lambda: 0)
+    members = [Member(str(number)) for number in range(4)]
+    for member in members:
+        group.join(member)
+    each = 20_000
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    threads = [
+        threading.Thread(target=lambda m=member: [group.admit(m, READ, 4096) for _ in range(each)])
+        for member in members
+    ]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            group.retune(ThrottleLimits(iops_total=10**9, iops_size=2**20))
+            group.retune(ThrottleLimits(iops_total=10**9))
+    finally:
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert group.levels() == {"iops-total": 4 * each}

@@ -3,6 +3,11 @@
 A bucket holds what was let through and leaks at the limit's rate.  A request may go when the
 bucket is not over its size, whatever the request's own cost, and is charged in full when it
 goes ("pay after").  Invariant, held by every operation: 0 ≤ level, 0 ≤ burst_level.
+
+The group's lock is held by whoever calls anything here, but for one thing: ``ThrottleGroup.admit``
+uses a bucket that is the only one of its direction without the lock, in a stretch of code in which
+CPython does not switch threads.  So level and ``at_ns`` of a bucket are read and written back in
+such stretches everywhere: without a call or a loop in between.
 """
 
 from dataclasses import dataclass
@@ -32,6 +37,14 @@ class Bucket:
     burst_level: float = 0.0
     at_ns: int = 0
     """Up to when it has leaked."""
+    room: float = 0.0
+    """Its size; kept, as every request asks."""
+    by_bytes: bool = False
+    iops_size: int = 0
+    """Requests of more bytes cost more than one operation; 0: none does."""
+
+    def __post_init__(self) -> None:
+        self.room = self.size()
 
     def size(self) -> float:
         """What may have gone through at once; above it requests wait."""
@@ -48,10 +61,17 @@ class Bucket:
                 old.burst_level, (old.burst / 10, old.burst), (self.burst / 10, self.burst)
             )
 
-    def leak(self, elapsed_ns: int) -> None:
-        """Let ``elapsed_ns`` pass."""
+    def leak(self, now_ns: int) -> None:
+        """Let time pass up to now.
+
+        Threads read the clock before they take the lock, so an older time may come later.
+        """
+        elapsed_ns = now_ns - self.at_ns
+        if elapsed_ns <= 0:
+            return
         level = self.level - self.average * elapsed_ns / NS_PER_S
         self.level = level if level > 0.0 else 0.0  # noqa: FURB136 - max() is a call
+        self.at_ns = now_ns
         if self.burst_seconds > 1:
             self.burst_level = max(self.burst_level - self.burst * elapsed_ns / NS_PER_S, 0.0)
 
@@ -59,7 +79,7 @@ class Bucket:
         """How long until a request may go; 0: now.  A bucket exactly full does not block."""
         if not self.average:
             return 0
-        extra = self.level - self.size()
+        extra = self.level - self.room
         if extra > 0:
             return int(extra * NS_PER_S / self.average)
         if self.burst_seconds > 1:
@@ -68,8 +88,11 @@ class Bucket:
                 return int(extra * NS_PER_S / self.burst)
         return 0
 
-    def charge(self, units: float) -> None:
-        """Account what went through."""
+    def charge(self, count: int) -> None:
+        """Account a request of ``count`` bytes.  Above iops-size it costs count / iops-size."""
+        units: float = count
+        if not self.by_bytes:
+            units = count / self.iops_size if 0 < self.iops_size < count else 1.0
         self.level += units
         if self.burst_seconds > 1:
             self.burst_level += units
@@ -85,7 +108,9 @@ class Buckets:
     A direction looks at the totals and at its own: at most four.
     """
 
-    __slots__ = ("_iops_size", "_lanes", "_named", "limited", "limits")
+    __slots__ = ("_lanes", "_named", "limited", "limits", "sole")
+    sole: tuple[Bucket | None, Bucket | None]
+    """For each direction the bucket that alone decides, if one does, and by its level alone."""
 
     def __init__(self, limits: ThrottleLimits, now_ns: int) -> None:
         self._build(limits, {}, now_ns)
@@ -95,6 +120,7 @@ class Buckets:
 
         QEMU empties them, so that saving a file again and again would grant burst after burst.
         """
+        self.sole = (None, None)  # first: nothing is charged to a bucket that has been copied
         self._leak(now_ns)
         self._build(limits, self._named, now_ns)
 
@@ -107,65 +133,47 @@ class Buckets:
         """The longest wait of the direction's buckets, after leaking up to now."""
         self._leak(now_ns)
         wait = 0
-        for bucket, size, _ in self._lanes[direction]:
-            if bucket.level > size or bucket.burst_seconds > 1:  # seldom: most have room
+        for bucket in self._lanes[direction]:
+            if bucket.level > bucket.room or bucket.burst_seconds > 1:  # seldom: most have room
                 wait = max(wait, bucket.wait_ns())
         return wait
 
     def take(self, direction: int, count: int, now_ns: int) -> bool:
-        """Let a request of ``count`` bytes through if it need not wait, charged; or say no.
-
-        ``wait_ns`` and ``charge`` in one, without calls: this is what nearly every request does.
-        """
+        """Let a request of ``count`` bytes through if it need not wait, charged; or say no."""
         lane = self._lanes[direction]
-        for bucket, size, _ in lane:
-            elapsed_ns = now_ns - bucket.at_ns
-            if elapsed_ns > 0:
-                if bucket.burst_seconds > 1:
-                    bucket.leak(elapsed_ns)
-                else:
-                    level = bucket.level - bucket.average * elapsed_ns / NS_PER_S
-                    bucket.level = level if level > 0.0 else 0.0  # noqa: FURB136 - max() is a call
-                bucket.at_ns = now_ns
-            if bucket.level > size or (bucket.burst_seconds > 1 and bucket.wait_ns()):
+        for bucket in lane:
+            bucket.leak(now_ns)
+            if bucket.level > bucket.room or (bucket.burst_seconds > 1 and bucket.wait_ns()):
                 return False
-        units = count / self._iops_size if 0 < self._iops_size < count else 1.0
-        for bucket, _, by_bytes in lane:
-            bucket.level += count if by_bytes else units
-            if bucket.burst_seconds > 1:
-                bucket.burst_level += count if by_bytes else units
+        for bucket in lane:
+            bucket.charge(count)
         return True
 
     def charge(self, direction: int, count: int) -> None:
-        """A request of ``count`` bytes goes.  Above iops-size it costs count / iops-size."""
-        units = count / self._iops_size if 0 < self._iops_size < count else 1.0
-        for bucket, _, by_bytes in self._lanes[direction]:
-            bucket.charge(count if by_bytes else units)
+        """A request of ``count`` bytes goes."""
+        for bucket in self._lanes[direction]:
+            bucket.charge(count)
 
     def _leak(self, now_ns: int) -> None:
         for bucket in self._named.values():
-            elapsed_ns = now_ns - bucket.at_ns
-            # Threads read the clock before they take the lock, so an older time may come later.
-            if elapsed_ns > 0:
-                bucket.leak(elapsed_ns)
-                bucket.at_ns = now_ns
+            bucket.leak(now_ns)
 
     def _build(self, limits: ThrottleLimits, old: dict[str, Bucket], now_ns: int) -> None:
         self.limits = limits
-        self._iops_size = limits.iops_size
         self._named = {
             name: bucket for name in BUCKETS if (bucket := _bucket(limits, name, old, now_ns))
         }
         self._lanes = (self._lane("read"), self._lane("write"))
         self.limited = (bool(self._lanes[READ]), bool(self._lanes[WRITE]))
+        self.sole = (_sole(self._lanes[READ]), _sole(self._lanes[WRITE]))
 
-    def _lane(self, direction: str) -> tuple[tuple[Bucket, float, bool], ...]:
+    def _lane(self, direction: str) -> tuple[Bucket, ...]:
         names = [f"{unit}_{which}" for unit in ("bps", "iops") for which in ("total", direction)]
-        return tuple(
-            (bucket, bucket.size(), name.startswith("bps"))
-            for name in names
-            if (bucket := self._named.get(name)) is not None
-        )
+        return tuple(bucket for name in names if (bucket := self._named.get(name)) is not None)
+
+
+def _sole(lane: tuple[Bucket, ...]) -> Bucket | None:
+    return lane[0] if len(lane) == 1 and lane[0].burst_seconds <= 1 else None
 
 
 def _bucket(
@@ -179,6 +187,8 @@ def _bucket(
         burst=getattr(limits, f"{name}_max"),
         burst_seconds=getattr(limits, f"{name}_max_length"),
         at_ns=now_ns,
+        by_bytes=name.startswith("bps"),
+        iops_size=limits.iops_size,
     )
     if name in old:
         bucket.carry(old[name])
