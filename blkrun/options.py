@@ -46,6 +46,12 @@ class BlockdevOptions(Struct, frozen=True, kw_only=True, rename="kebab", tag_fie
     is_backend: ClassVar[bool] = False
     """No children: the protocol end.  TOML keeps these under ``[backends.NAME]``."""
 
+    fixed_edges: ClassVar[frozenset[str]] = frozenset()
+    """Roles whose child a node keeps for life: to change it, the plan puts in a new node."""
+
+    only_reads: ClassVar[bool] = False
+    """It never writes to what is below, and cannot be written."""
+
     node_name: Annotated[str, Meta(description="the node's unique name")]
     read_only: Annotated[bool, Meta(description="refuse every write at this node")] = False
     discard: Annotated[
@@ -121,12 +127,46 @@ class ThrottleOptions(BlockdevOptions, frozen=True, tag="throttle"):
     ]
 
 
+class CopyBeforeWriteOptions(BlockdevOptions, frozen=True, tag="copy-before-write"):
+    """Keeps the disk as it was when this was put in: old data goes to ``target`` before new."""
+
+    is_filter = True
+    reopenable = BlockdevOptions.reopenable | {"on-cbw-error", "cbw-timeout"}
+    fixed_edges = frozenset({"target"})
+
+    file: Annotated[NodeName, Meta(description="the child node")]
+    target: Annotated[NodeName, Meta(description="where old data goes; as large as the child")]
+    on_cbw_error: Annotated[
+        Literal["break-guest-write", "break-snapshot"],
+        Meta(description="when old data cannot be kept: fail the write, or lose the snapshot"),
+    ] = "break-guest-write"
+    cbw_timeout: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=MAX_BURST_SECONDS,
+            extra={"unit": "seconds"},
+            description="how long a write may wait for its old data to be kept; 0: for ever",
+        ),
+    ] = 0
+
+
+class SnapshotAccessOptions(BlockdevOptions, frozen=True, tag="snapshot-access"):
+    """Reads what a copy-before-write node keeps: the disk as it was."""
+
+    only_reads = True
+
+    file: Annotated[NodeName, Meta(description="a copy-before-write node")]
+
+
 DRIVERS: dict[str, type[BlockdevOptions]] = {
+    "copy-before-write": CopyBeforeWriteOptions,
     "file": FileOptions,
     "memory": MemoryOptions,
     "nbd": NbdOptions,
     "null": NullOptions,
     "raw": RawOptions,
+    "snapshot-access": SnapshotAccessOptions,
     "throttle": ThrottleOptions,
 }
 """Driver name → its options.  ``blkrun.server.drivers.DRIVERS`` has the code for each."""

@@ -61,8 +61,8 @@ def files_used_twice(draft: Draft) -> Iterator[Problem]:
 
 
 def read_only(node: NodeTable) -> bool:
-    """Whether the table says so."""
-    return node.raw.get("read-only") is True
+    """Whether the table says so, or the driver never writes."""
+    return node.raw.get("read-only") is True or (node.driver is not None and node.driver.only_reads)
 
 
 def nul_characters(draft: Draft) -> Iterator[Problem]:

@@ -76,10 +76,14 @@ def _disk(graph: GraphModel, node: str) -> set[str]:
     while rest:
         name = rest.pop()
         options = graph.nodes.get(name)
-        if options is not None:
-            rest.extend(children_of(options).values())
-        if options is None or not options.is_filter:
-            found.add(name)
+        children = {} if options is None else children_of(options)
+        if options is not None and options.is_filter:
+            rest.append(children["file"])
+            continue
+        found.add(name)
+        rest.extend(children.values())
+        if options is not None and options.only_reads:
+            found.add(children["file"])  # what a filter keeps, rather than what it passes on
     return found
 
 
@@ -143,7 +147,7 @@ class _Planner:
             for role, child in children.items():
                 self.edges[name, role] = child
             return
-        changed = _changed_options(old, new)
+        changed = _changed_options(old, new) | _changed_fixed_edges(old, new)
         if type(old) is not type(new) or changed - type(new).reopenable:
             why = "another driver" if type(old) is not type(new) else ", ".join(sorted(changed))
             text = f"{name}: a new node in its place ({why})"
@@ -291,6 +295,13 @@ def _changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
         for each in fields_of(type(new))
         if each.encode_name not in roles and getattr(old, each.name) != getattr(new, each.name)
     }
+
+
+def _changed_fixed_edges(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
+    """Roles whose child differs, of those that a node keeps for life."""
+    if type(old) is not type(new):
+        return set()
+    return {role for role in type(new).fixed_edges if _get(old, role) != _get(new, role)}
 
 
 def _get(options: BlockdevOptions, wire_name: str) -> Any:

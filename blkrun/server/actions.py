@@ -82,6 +82,8 @@ def blockdev_reopen(staging: Staging, options: BlockdevOptions) -> None:
         raise CommandError(f"Cannot change the option '{option}'")
     for role, child in _children(staging, options).items():
         if staging.child(node, role) is not child:
+            if role in type(old).fixed_edges:
+                raise CommandError(f"Cannot change the option '{role}'")
             staging.set_edge(node, role, child)
     if changed - set(EDGES[type(old)]):
         staging.disturbed.add(node)

@@ -116,12 +116,14 @@ class Graph:
 
     def _commit(self, staging: Staging) -> None:
         """Make the staged graph live.  Draining may fail, before anything is changed."""
+        staging.disturbed |= self._starting(staging)
         swaps = {edge for edge, node in staging.edges.items() if self._is_swap(edge, node)}
         staged = set(staging.nodes.values())
         kept_exports = set(staging.exports.values())
         gone_exports = [export for export in self.exports.values() if export not in kept_exports]
         gone_nodes = [node for node in self.nodes.values() if node not in staged]
         gone_nodes += staging.leftovers()
+        new_nodes = staged.difference(self.nodes.values())
         sizes = {node: staging.size(node) for node in staging.nodes.values()}
         self._await_strays({parent for parent, _ in swaps if chooses(parent)} | staging.disturbed)
         with self._drained(self._to_drain(staging, swaps)), self.swapping:
@@ -129,12 +131,24 @@ class Graph:
             for export in gone_exports:
                 export.shut_down()
             left = self._update_detached()
+            for node in left:
+                if node not in new_nodes:
+                    node.taken_out()
             self._traffic.reroute(self.exports.values(), self.nodes.values())
             for node in left:  # not before: until now new requests came
                 node.drain_begin()
         self._close_after_grace(gone_nodes)
         for export in gone_exports:
             self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})
+
+    def _starting(self, staging: Staging) -> set[Node[Any]]:
+        """Nodes that come into the way of requests at rest only, and what is right below them."""
+        found: set[Node[Any]] = set()
+        live = set(self.nodes.values())
+        for node in staging.nodes.values():
+            if node.starts_at_rest and (node.detached or node not in live):
+                found |= {node, *staging.children(node).values()}
+        return found
 
     @staticmethod
     def _is_swap(edge: Edge, node: Node[Any]) -> bool:

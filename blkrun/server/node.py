@@ -59,6 +59,8 @@ class Node(Generic[O]):
     is_filter: ClassVar[bool] = False
     passes_on: ClassVar[bool] = False
     """Each request goes on to ``file``, once and whole: see ``lower``."""
+    starts_at_rest: ClassVar[bool] = False
+    """It comes into the way of requests only while none is under way below it."""
 
     def __init__(self, options: O) -> None:
         self.options = options
@@ -90,6 +92,12 @@ class Node(Generic[O]):
     def size_over(self, sizes: Mapping[str, int]) -> int:
         """Size in bytes, given the children's by role.  Raises CommandError if that cannot be."""
         return sizes["file"]
+
+    def check(self, staging: "Staging") -> None:
+        """Whether the graph around it may be as it will be.  Raises CommandError."""
+
+    def taken_out(self) -> None:
+        """It was in the way of requests, and is no more; it may be put in again."""
 
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""

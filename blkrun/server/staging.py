@@ -84,8 +84,10 @@ class Staging:
 
     def read_only(self, node: Node[Any]) -> bool:
         """Whether a node, or one that its data goes through, refuses writes."""
+        if node.options.read_only or node.options.only_reads:
+            return True
         child = self.child(node, "file")
-        return node.options.read_only or (child is not None and self.read_only(child))
+        return child is not None and self.read_only(child)
 
     # Changing
 
@@ -150,6 +152,7 @@ class Staging:
         self._check_cycles()
         for node in self.nodes.values():
             self.size(node)
+            node.check(self)
         for export in self.exports.values():
             self._check_export(export)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from blkrun.options import (
     BlockdevOptions,
+    CopyBeforeWriteOptions,
     FileOptions,
     MemoryOptions,
     NbdOptions,
@@ -72,6 +73,8 @@ class Row:
     size: int = SIZE
     stores: bool = True
     trim_zeroes: bool = True
+    settle: Callable[[Any], None] = lambda _: None
+    """Have the node do what it does once only, and does besides passing requests on."""
 
 
 def _file(shop: Workshop) -> tuple[BlockdevOptions, ...]:
@@ -119,6 +122,15 @@ def _null(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     return (NullOptions(node_name="subject", size=SIZE),)
 
 
+def _copy_before_write(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        MemoryOptions(node_name="scratch", size=SIZE),
+        CopyBeforeWriteOptions(node_name="subject", file="disk", target="scratch"),
+    )
+
+
 def _raw(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (
@@ -146,6 +158,9 @@ def _chain(shop: Workshop) -> tuple[BlockdevOptions, ...]:
 
 
 ROWS = {
+    "copy-before-write": Row(
+        _copy_before_write, settle=lambda node: node.copy(0, node.moment.access.clusters)
+    ),
     "file": Row(_file),
     "memory": Row(_memory),
     "nbd": Row(_nbd, size=NBD_SIZE),
@@ -176,7 +191,7 @@ class Subject:
     row: Row
     node: Node[Any]
     nodes: tuple[Node[Any], ...]
-    """The driver's, and those below it, top first."""
+    """The driver's, and those that its requests go on to, top first."""
     shop: Workshop
 
     @property
@@ -201,5 +216,11 @@ def subject_of(driver: str, directory: Path) -> Iterator[Subject]:
         node = shop.add(*options)
         # Processes end after the nodes that talk to them are closed.
         shop.stack.callback(shop.graph.close)
-        nodes = tuple(shop.graph.nodes[each.node_name] for each in reversed(options))
-        yield Subject(driver, row, node, nodes, shop)
+        yield Subject(driver, row, node, tuple(_way_down(node)), shop)
+
+
+def _way_down(node: Node[Any]) -> Iterator[Node[Any]]:
+    yield node
+    while (below := node.children.get("file")) is not None:
+        node = below
+        yield node

@@ -60,6 +60,7 @@ def record(node: Node[Any], log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a node of any driver write down its requests, from the next route on."""
     lower = node.lower
     monkeypatch.setattr(node, "lower", lambda *ways: recorded(node.name, lower(*ways), log))
+    monkeypatch.setattr(node, "form", lambda: ("recorded", node))
 
 
 def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | None]]:
@@ -77,6 +78,7 @@ def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | N
 
 def test_layers_are_called_in_order(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request passes top, middle and the driver once each, on its way down and up again."""
+    subject.row.settle(subject.node)
     log: Log = []
     middle = Recorder(RecorderOptions(node_name="middle", file="subject"), log)
     top = Recorder(RecorderOptions(node_name="top", file="middle"), log)
@@ -118,6 +120,7 @@ def check_arguments(kind: str, layers: list[Node[Any]], passed: list[tuple[Any, 
 def test_counters(subject: Subject) -> None:
     """Operations and bytes by kind are what was done, at the driver and at the node below it."""
     node = subject.node
+    subject.row.settle(node)
     for count, offset in ((1, 0), (4096, 1), (70000, 65535)):
         read(node, count, offset)
     for count, offset in ((512, 0), (65537, 65530)):
@@ -157,6 +160,7 @@ def test_failures_are_counted_and_keep_their_errno(
             pread=fail, pwrite=fail, zero=fail, trim=fail, flush=fail
         )
 
+    subject.row.settle(subject.node)
     lower = subject.bottom.lower
     monkeypatch.setattr(subject.bottom, "lower", broken)
     monkeypatch.setattr(subject.bottom, "form", lambda: ("broken",))
