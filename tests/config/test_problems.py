@@ -41,7 +41,7 @@ def test_the_good_file_is_good() -> None:
     assert found(GOOD) == []
 
 
-NODES = "for [nodes.*] it is one of: raw, throttle"
+NODES = "for [nodes.*] it is one of: raw, throttle, write-threshold"
 BACKENDS = "for [backends.*] it is one of: file, memory, nbd, null"
 
 CASES = {

@@ -8,8 +8,9 @@ from blkrun.server.drivers.nbd import Nbd
 from blkrun.server.drivers.null import Null
 from blkrun.server.drivers.raw import Raw
 from blkrun.server.drivers.throttle import Throttle
+from blkrun.server.drivers.write_threshold import WriteThreshold
 from blkrun.server.node import Node
 
 DRIVERS: dict[str, type[Node[Any]]] = {
-    driver.driver: driver for driver in (File, Memory, Nbd, Null, Raw, Throttle)
+    driver.driver: driver for driver in (File, Memory, Nbd, Null, Raw, Throttle, WriteThreshold)
 }
