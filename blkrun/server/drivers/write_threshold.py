@@ -50,13 +50,14 @@ class WriteThreshold(Filter[WriteThresholdOptions]):
     def open(self, staging: Staging) -> None:
         """Be ready to tell, and to leave."""
         self._graph = staging.graph
-        self._graph.later.start()
+        self._prepare_to_leave(self.options)
 
     def prepare_reopen(
         self, options: WriteThresholdOptions, staging: Staging
     ) -> Callable[[], None]:
         """Another number arms it; if it is spent and now to leave when it is, it does."""
         del staging
+        self._prepare_to_leave(options)
 
         def commit() -> None:
             if options.write_threshold != self.options.write_threshold:
@@ -146,6 +147,10 @@ class WriteThreshold(Filter[WriteThresholdOptions]):
             self._threshold = threshold or _NEVER
 
     # Leaving
+
+    def _prepare_to_leave(self, options: WriteThresholdOptions) -> None:
+        if options.when_spent == "remove":
+            self._graph.later.start()
 
     def _leave_if_due(self) -> None:
         """Not here: the client whose write it was does not wait for an edit."""
