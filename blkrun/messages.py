@@ -5,6 +5,8 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from blkrun.units import format_bytes
+
 
 class Level(Enum):
     """How much a line matters to somebody who glances."""
@@ -24,6 +26,7 @@ _LEVELS = {
     "X_BLKRUN_CONFIG_PENDING": Level.WARNING,
     "X_BLKRUN_SERVER_RESTARTED": Level.WARNING,
     "BLOCK_EXPORT_DELETED": Level.WARNING,
+    "BLOCK_WRITE_THRESHOLD": Level.WARNING,
 }
 
 
@@ -71,6 +74,14 @@ def _rejected(data: dict[str, Any]) -> str:
     return f"rejected, nothing changed: {first}{more}"
 
 
+def _beyond_threshold(data: dict[str, Any]) -> str:
+    beyond, threshold = data.get("amount-exceeded", 0), data.get("write-threshold", 0)
+    return (
+        f"{data.get('node-name')}: a write goes {format_bytes(beyond)} "
+        f"beyond the threshold of {format_bytes(threshold)}"
+    )
+
+
 _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "X_BLKRUN_CONFIG_APPLIED": _applied,
     "X_BLKRUN_CONFIG_REJECTED": _rejected,
@@ -92,4 +103,8 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "SHUTDOWN": lambda data: f"the server ends ({data.get('reason')})",
     "BLOCK_EXPORT_DELETED": lambda data: f"export {data.get('id')} deleted",
+    "BLOCK_WRITE_THRESHOLD": _beyond_threshold,
+    "X_BLKRUN_NODE_REMOVED": lambda data: (
+        f"{data.get('node-name')} left the graph by itself ({data.get('reason')})"
+    ),
 }

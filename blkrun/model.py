@@ -27,6 +27,8 @@ class GraphModel(Struct, frozen=True, kw_only=True):
     nodes: dict[str, BlockdevOptions]
     groups: dict[str, ThrottleLimits]
     exports: dict[str, ExportOptions]
+    spent: dict[str, BlockdevOptions] = {}
+    """Live graphs only: filters that left by themselves, as they were (``when-spent``)."""
 
 
 EMPTY = GraphModel(nodes={}, groups={}, exports={})

@@ -159,6 +159,22 @@ class SnapshotAccessOptions(BlockdevOptions, frozen=True, tag="snapshot-access")
     file: Annotated[NodeName, Meta(description="a copy-before-write node")]
 
 
+class WriteThresholdOptions(BlockdevOptions, frozen=True, tag="write-threshold"):
+    """Tells, once, of a write beyond an offset: that a thin disk is about to be full."""
+
+    is_filter = True
+    reopenable = BlockdevOptions.reopenable | {"write-threshold", "when-spent"}
+
+    file: Annotated[NodeName, Meta(description="the child node")]
+    write_threshold: Annotated[
+        Bytes, Meta(description="a write that ends beyond this offset is told of; 0: none is")
+    ]
+    when_spent: Annotated[
+        Literal["keep", "remove"],
+        Meta(description="once it has told: stay and pass everything on, or leave the graph"),
+    ] = "keep"
+
+
 DRIVERS: dict[str, type[BlockdevOptions]] = {
     "copy-before-write": CopyBeforeWriteOptions,
     "file": FileOptions,
@@ -168,6 +184,7 @@ DRIVERS: dict[str, type[BlockdevOptions]] = {
     "raw": RawOptions,
     "snapshot-access": SnapshotAccessOptions,
     "throttle": ThrottleOptions,
+    "write-threshold": WriteThresholdOptions,
 }
 """Driver name → its options.  ``blkrun.server.drivers.DRIVERS`` has the code for each."""
 

@@ -57,6 +57,8 @@ def _print(name: str, address: ServerAddress, before: Graph, after: Graph) -> No
     out.print(_nodes(before, after, seconds))
     if after["throttle-groups"]:
         out.print(_groups(after))
+    for options in after.get("spent", ()):
+        out.print(f"{options['node-name']} ({options['driver']}) is spent and has left the graph")
     for export in after["exports"]:
         out.print(address.uri(export["id"]))
     if report := after["reports"].get("config"):

@@ -40,7 +40,8 @@ def read_live(reply: Mapping[str, Any]) -> Live:
         for export in reply["exports"]
     }
     clients = {export["id"]: len(export["clients"]) for export in reply["exports"]}
-    graph = GraphModel(nodes=nodes, groups=groups, exports=exports)
+    spent = {options["node-name"]: _node(options) for options in reply.get("spent", ())}
+    graph = GraphModel(nodes=nodes, groups=groups, exports=exports, spent=spent)
     return Live(graph=graph, clients=clients, pid=reply["pid"])
 
 

@@ -10,6 +10,8 @@ is the transaction that is sent.  Order:
    one x-blkrun-set-edge;
 3. what nobody uses any more: nodes, parents before children, then groups.
 
+Filters that have left by themselves are not put back: see ``blkrun.reconcile.spent``.
+
 Children first also means that no step makes a cycle: edges of nodes already done lead only to
 nodes already done (desired, acyclic), those of the others are still the live ones (acyclic).
 """
@@ -30,6 +32,7 @@ from blkrun.options import (
     fields_of,
     to_wire,
 )
+from blkrun.reconcile.spent import without_spent
 from blkrun.units import format_bytes
 
 _EXPORT = "export "
@@ -52,7 +55,8 @@ class Operation:
 
 def plan(desired: GraphModel, live: GraphModel) -> tuple[Operation, ...]:
     """What to do, in order; empty when there is nothing to do."""
-    return tuple(_Planner(desired, live).operations())
+    planner = _Planner(without_spent(desired, live), live)
+    return (*planner.operations(), *_forgotten(desired, live))
 
 
 def endangered(
@@ -267,6 +271,15 @@ class _Planner:
             if name not in self.desired.groups:
                 text, table = f"throttle group {name}", f"throttle-groups.{name}"
                 yield Operation("object-del", {"id": name}, "-", text, table)
+
+
+def _forgotten(desired: GraphModel, live: GraphModel) -> Iterator[Operation]:
+    """Filters that had left by themselves, whose tables have gone now: a new table is a new one."""
+    for name, options in live.spent.items():
+        if name not in desired.nodes:
+            text = f"{_kind(options)} {name} ({_driver(options)}), which had left by itself"
+            data = {"node-name": name}
+            yield Operation("x-blkrun-forget-spent", data, "-", text, _table(options))
 
 
 def _children_first(graph: GraphModel) -> list[str]:

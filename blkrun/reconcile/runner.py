@@ -233,7 +233,13 @@ class Runner:
             await self._report("pending", self._about(config, operations) | {"why": why})
             return
         if operations:
-            await apply(self.client, operations, config, hard=config.runner.apply == "all")
+            try:
+                await apply(self.client, operations, config, hard=config.runner.apply == "all")
+            except RefusedError:
+                if (await ask_live(self.client)).graph.spent == live.graph.spent:
+                    raise
+                await self._converge(config)  # a filter has left just now; the plan still had it
+                return
         notes = self._restart_notes(config)
         self.config, self._good = config, config.graph
         elapsed = round((monotonic_ns() - begin_ns) / 1e6, 1)

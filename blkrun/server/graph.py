@@ -21,10 +21,12 @@ from time import monotonic, sleep
 from typing import Any
 
 from blkrun.errors import CommandError
+from blkrun.options import BlockdevOptions
 from blkrun.server.client import Client
 from blkrun.server.connection import Connection
 from blkrun.server.events import Events
 from blkrun.server.export import Export
+from blkrun.server.later import Later
 from blkrun.server.node import Node, Parent
 from blkrun.server.staging import Edge, Staging
 from blkrun.server.throttle.group import ThrottleGroup
@@ -52,6 +54,9 @@ class Graph:
         self.groups: dict[str, ThrottleGroup] = {}
         self.memberships: dict[Node[Any], ThrottleGroup] = {}
         self.exports: dict[str, Export] = {}
+        self.spent: dict[str, BlockdevOptions] = {}
+        """Filters that had done their work and left by themselves, with the options they had."""
+        self.later = Later()
         self._traffic = Traffic()
         self._connections: dict[int, Connection] = {}
         self._connections_lock = threading.Lock()  # the dict above and the number below
@@ -168,6 +173,7 @@ class Graph:
             parent.attach(role, node)
         self.nodes, self.exports = staging.nodes, staging.exports
         self.groups, self.memberships = staging.groups, staging.memberships
+        self.spent = staging.spent
         for group, limits in staging.limits.items():
             if group.limits != limits:
                 group.retune(limits)
@@ -264,6 +270,7 @@ class Graph:
 
     def close(self) -> None:
         """The server ends and no request will come: close every node, parents first."""
+        self.later.stop()
         with self.lock:
             for node in reversed(self.nodes.values()):
                 _close(node)

@@ -135,6 +135,10 @@ class Node(Generic[O]):
         """Driver-specific numbers for ``x-blkrun-query-graph``."""
         return {}
 
+    def write_threshold(self) -> int:
+        """Of the offset beyond which a write is told of, for QEMU's queries; 0: there is none."""
+        return 0
+
     # Requests
 
     def form(self) -> Key:

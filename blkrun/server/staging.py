@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from blkrun.errors import CommandError
-from blkrun.options import ThrottleLimits
+from blkrun.options import BlockdevOptions, ThrottleLimits, with_child
 from blkrun.server.export import Export
 from blkrun.server.node import Node, Parent
 
@@ -33,6 +33,7 @@ class Staging:
         self.exports: dict[str, Export] = dict(graph.exports)
         self.groups: dict[str, ThrottleGroup] = dict(graph.groups)
         self.memberships: dict[Node[Any], ThrottleGroup] = dict(graph.memberships)
+        self.spent: dict[str, BlockdevOptions] = dict(graph.spent)
         self.limits: dict[ThrottleGroup, ThrottleLimits] = {}
         self.edges: dict[Edge, Node[Any]] = {}
         self.commits: list[Callable[[], None]] = []
@@ -94,6 +95,7 @@ class Staging:
     def add_node(self, node: Node[Any], children: Mapping[str, Node[Any]]) -> None:
         """Open a new node over its children.  Raises CommandError; then it is not there."""
         self.nodes[node.name] = node
+        self.spent.pop(node.name, None)
         for role, child in children.items():
             node.attach(role, child)  # at once: no request can see this node yet
             self.parents(child).add((node, role))
@@ -117,6 +119,19 @@ class Staging:
         self.memberships.pop(node, None)
         for role, child in self.children(node).items():
             self.parents(child).discard((node, role))
+
+    def retire(self, node: Node[Any]) -> None:
+        """A filter leaves by itself: its child takes its place.
+
+        It is remembered, so that who compares this graph with a file knows that nobody else took
+        it out.
+        """
+        below = self.children(node)["file"]
+        for parent, role in set(self.parents(node)):
+            self.set_edge(parent, role, below)
+        self.drop_node(node)
+        if node.monitor_owned:
+            self.spent[node.name] = with_child(node.options, "file", below.name)
 
     def set_edge(self, parent: Parent, role: str, child: Node[Any]) -> None:
         """Point an edge at a node."""

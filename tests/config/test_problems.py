@@ -41,7 +41,9 @@ def test_the_good_file_is_good() -> None:
     assert found(GOOD) == []
 
 
-NODES = "for [nodes.*] it is one of: copy-before-write, raw, snapshot-access, throttle"
+NODES = (
+    "for [nodes.*] it is one of: copy-before-write, raw, snapshot-access, throttle, write-threshold"
+)
 BACKENDS = "for [backends.*] it is one of: file, memory, nbd, null"
 
 CASES = {

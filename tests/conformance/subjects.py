@@ -19,6 +19,7 @@ from blkrun.options import (
     RawOptions,
     ThrottleLimits,
     ThrottleOptions,
+    WriteThresholdOptions,
 )
 from blkrun.server.actions import blockdev_add, group_add
 from blkrun.server.events import Events
@@ -147,6 +148,14 @@ def _throttle(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     )
 
 
+def _write_threshold(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        WriteThresholdOptions(node_name="subject", file="disk", write_threshold=2**16),
+    )
+
+
 def _chain(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     shop.add_group("wide", ThrottleLimits(iops_total=10**9, bps_total=10**12))
     path, size = str(shop.directory / "disk.img"), WINDOW_OFFSET + SIZE + 500
@@ -167,6 +176,7 @@ ROWS = {
     "null": Row(_null, stores=False),
     "raw": Row(_raw),
     "throttle": Row(_throttle),
+    "write-threshold": Row(_write_threshold),
 }
 """One for each driver; a test says if one is missing."""
 

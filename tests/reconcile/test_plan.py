@@ -14,6 +14,7 @@ from blkrun.options import (
     RawOptions,
     ThrottleLimits,
     ThrottleOptions,
+    WriteThresholdOptions,
 )
 from blkrun.reconcile.plan import endangered, plan, summarise
 from blkrun.server.stats import Tally
@@ -84,6 +85,9 @@ def backends(draw: st.DrawFn, name: str) -> BlockdevOptions:
 def over(draw: st.DrawFn, name: str, below: str, groups: list[str]) -> BlockdevOptions:
     """Mostly filters."""
     if name in ("n1", "n2", "n3") or draw(st.booleans()):
+        threshold = draw(st.none() | st.sampled_from([0, SIZE]))
+        if threshold is not None:
+            return WriteThresholdOptions(node_name=name, file=below, write_threshold=threshold)
         return throttle(name, below, draw(st.sampled_from(groups)))
     offset = draw(st.sampled_from([0, 4096]))
     size = 4096 if name == "n5" and draw(st.booleans()) else None
@@ -119,7 +123,7 @@ def fits(model: GraphModel) -> bool:
         if isinstance(options, RawOptions):
             room = size(options.file) - options.offset
             return room if options.size is None or room < 0 else min(options.size, room)
-        assert isinstance(options, ThrottleOptions)
+        assert isinstance(options, (ThrottleOptions, WriteThresholdOptions))
         return size(options.file)
 
     for name, options in model.nodes.items():
@@ -159,8 +163,8 @@ def test_a_plan_leads_from_live_to_desired(live: GraphModel, desired: GraphModel
 
 
 def may_stay(old: BlockdevOptions | None, new: BlockdevOptions) -> bool:
-    """Whether a node only gets another child or another group."""
-    if isinstance(old, ThrottleOptions) and isinstance(new, ThrottleOptions):
+    """Whether a node only gets another child, another group or another threshold."""
+    if type(old) is type(new) and isinstance(new, (ThrottleOptions, WriteThresholdOptions)):
         return True
     if isinstance(old, RawOptions) and isinstance(new, RawOptions):
         return (old.offset, old.size) == (new.offset, new.size)
@@ -214,7 +218,7 @@ def windows(model: GraphModel, name: str) -> list[BlockdevOptions]:
     options = model.nodes[name]
     below = getattr(options, "file", None)
     rest = windows(model, below) if below is not None else []
-    if isinstance(options, ThrottleOptions):
+    if options.is_filter:
         return rest
     if isinstance(options, RawOptions):
         options = msgspec.structs.replace(options, file="-")

@@ -885,7 +885,8 @@ def test_query_graph(server: InProcess) -> None:
     client = server.graph.connect("vda", ignore)
     reply = server.execute("x-blkrun-query-graph")
     assert set(reply) == {
-        "pid", "now-ns", "uptime-ns", "threads", "nodes", "throttle-groups", "exports", "reports",
+        "pid", "now-ns", "uptime-ns", "threads", "nodes", "throttle-groups", "exports", "spent",
+        "reports",
     }  # fmt: skip
     assert set(reply["nodes"][0]) == {
         "node-name", "options", "children", "is-filter", "monitor-owned", "attached", "size",

@@ -10,9 +10,20 @@ from blkrun.server.drivers.null import Null
 from blkrun.server.drivers.raw import Raw
 from blkrun.server.drivers.snapshot_access import SnapshotAccess
 from blkrun.server.drivers.throttle import Throttle
+from blkrun.server.drivers.write_threshold import WriteThreshold
 from blkrun.server.node import Node
 
 DRIVERS: dict[str, type[Node[Any]]] = {
     driver.driver: driver
-    for driver in (CopyBeforeWrite, File, Memory, Nbd, Null, Raw, SnapshotAccess, Throttle)
+    for driver in (
+        CopyBeforeWrite,
+        File,
+        Memory,
+        Nbd,
+        Null,
+        Raw,
+        SnapshotAccess,
+        Throttle,
+        WriteThreshold,
+    )
 }

@@ -102,7 +102,7 @@ def _named_node(node: Node[Any], *, flat: bool) -> dict[str, Any]:
         "encrypted": False,
         "backing_file_depth": 0 if flat else _filter_depth(node),
         "detect_zeroes": "off",
-        "write_threshold": 0,
+        "write_threshold": node.write_threshold(),
         "cache": _CACHE,
         **_NO_LIMITS,
         "image": _image(node, flat=flat),
@@ -218,6 +218,7 @@ def _query_graph(context: Context, args: NoArguments) -> dict[str, Any]:
             "nodes": [_node(node) for node in graph.nodes.values()],
             "throttle-groups": [_group(group) for group in graph.groups.values()],
             "exports": [_export(context, export) for export in graph.exports.values()],
+            "spent": [to_wire(options) for options in graph.spent.values()],
             "reports": context.reports,
         }
 
