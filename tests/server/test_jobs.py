@@ -827,13 +827,30 @@ def test_bad_ids(server: JobServer, name: str) -> None:
     assert server.execute("query-jobs") == []
 
 
-def test_unknown_jobs(server: JobServer) -> None:
-    """§8.1: the two families have words and a class of their own."""
-    for verb in ("pause", "resume", "cancel", "complete", "finalize", "dismiss"):
-        assert server.refused(f"job-{verb}", {"id": "zz"}) == (GENERIC, "Job not found")
-        refused = server.refused(f"block-job-{verb}", {"device": "zz"})
-        assert refused == ("DeviceNotActive", "Block job 'zz' not found")
-    refused = server.refused("block-job-set-speed", {"device": "zz", "speed": 0})
+@pytest.mark.parametrize(
+    "command",
+    ["job-pause", "job-resume", "job-cancel", "job-complete", "job-finalize", "job-dismiss"],
+)
+def test_unknown_job(server: JobServer, command: str) -> None:
+    """§8.1: job-* answer with a GenericError."""
+    assert server.refused(command, {"id": "zz"}) == (GENERIC, "Job not found")
+
+
+@pytest.mark.parametrize(
+    ("command", "more"),
+    [
+        ("block-job-pause", {}),
+        ("block-job-resume", {}),
+        ("block-job-cancel", {}),
+        ("block-job-complete", {}),
+        ("block-job-finalize", {}),
+        ("block-job-dismiss", {}),
+        ("block-job-set-speed", {"speed": 0}),
+    ],
+)
+def test_unknown_block_job(server: JobServer, command: str, more: dict[str, int]) -> None:
+    """§8.1: block-job-* have words and a class of their own."""
+    refused = server.refused(command, {"device": "zz", **more})
     assert refused == ("DeviceNotActive", "Block job 'zz' not found")
 
 
