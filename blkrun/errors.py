@@ -8,6 +8,7 @@
     ├── WaitError               something did not happen in time (exit 4)
     └── CommandError            a QMP command was refused (exit 1); carries QEMU's error class
         ├── CommandNotFound
+        ├── DeviceNotActive
         └── DeviceNotFound
 
 On the data path there is no class of ours: drivers raise ``OSError`` with the errno the
@@ -59,6 +60,12 @@ class CommandNotFound(CommandError):  # noqa: N818 - QEMU's name for the class, 
     """No such command, or not before negotiation."""
 
     qmp_class = "CommandNotFound"
+
+
+class DeviceNotActive(CommandError):  # noqa: N818 - QEMU's name
+    """No such block job."""
+
+    qmp_class = "DeviceNotActive"
 
 
 class DeviceNotFound(CommandError):  # noqa: N818 - QEMU's name

@@ -6,6 +6,7 @@ from typing import Any
 
 from blkrun.server.events import Events
 from blkrun.server.graph import Graph
+from blkrun.server.jobs.registry import Jobs
 from blkrun.server.report import StatsReport
 
 
@@ -20,3 +21,8 @@ class Context:
     started_ns: int
     stats_report: StatsReport = field(default_factory=StatsReport)
     reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def jobs(self) -> Jobs:
+        """The graph's, as its edits must know them."""
+        return self.graph.jobs

@@ -26,6 +26,7 @@ from blkrun.server.client import Client
 from blkrun.server.connection import Connection
 from blkrun.server.events import Events
 from blkrun.server.export import Export
+from blkrun.server.jobs.registry import Jobs
 from blkrun.server.later import Later
 from blkrun.server.node import Node, Parent
 from blkrun.server.staging import Edge, Staging
@@ -57,6 +58,7 @@ class Graph:
         self.spent: dict[str, BlockdevOptions] = {}
         """Filters that had done their work and left by themselves, with the options they had."""
         self.later = Later()
+        self.jobs = Jobs()
         self._traffic = Traffic()
         self._connections: dict[int, Connection] = {}
         self._connections_lock = threading.Lock()  # the dict above and the number below
@@ -100,11 +102,18 @@ class Graph:
     # Edits
 
     def transaction(
-        self, actions: Iterable[Callable[[Staging], None]], departing: Collection[str] = ()
+        self,
+        actions: Iterable[Callable[[Staging], None]],
+        departing: Collection[str] = (),
+        *,
+        grouped: bool = False,
     ) -> None:
-        """All actions hold, or none.  Raises CommandError with the index of the one refused."""
+        """All actions hold, or none.  Raises CommandError with the index of the one refused.
+
+        ``grouped``: so do the jobs that they start, at their end.
+        """
         with self.lock:
-            staging = Staging(self, departing)
+            staging = Staging(self, departing, grouped=grouped)
             index: int | None = None
             try:
                 for index, action in enumerate(actions):  # noqa: B007 - used when one is refused
@@ -142,6 +151,8 @@ class Graph:
             self._traffic.reroute(self.exports.values(), self.nodes.values())
             for node in left:  # not before: until now new requests came
                 node.drain_begin()
+        for start in staging.starts:
+            start()
         self._close_after_grace(gone_nodes)
         for export in gone_exports:
             self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})

@@ -25,7 +25,7 @@ from blkrun.server.events import Events
 from blkrun.server.graph import Graph
 from blkrun.server.parent import outlive_parent
 from blkrun.server.qmp.server import QmpServer
-from blkrun.server.shutdown import Shutdown
+from blkrun.server.shutdown import REST_TIMEOUT_S, Shutdown
 
 API_VERSION = 2
 
@@ -126,6 +126,8 @@ def cleanup() -> None:
     """The server ends: all connections are closed."""
     for server in _servers:
         server.stop()
+    _graph.jobs.cancel_all()  # there are some if nbdkit was ended by another way than ours
+    _graph.jobs.join(REST_TIMEOUT_S)
     _graph.close()
 
 

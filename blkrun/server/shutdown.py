@@ -1,4 +1,4 @@
-"""How the server ends: nothing waits in a throttle, then the clients are hung up on.
+"""How the server ends: jobs are cancelled, nothing waits in a throttle, clients are hung up on.
 
 nbdkit, told to end, waits until every client has disconnected by itself, and an idle one never
 does.  So when the requests under way are over, the receiving side of every NBD connection is shut
@@ -53,7 +53,9 @@ class Shutdown:
         self.begin()
 
     def _run(self) -> None:
+        self._graph.jobs.cancel_all()
         self._graph.let_all_go()
+        self._graph.jobs.join(REST_TIMEOUT_S)  # while QMP clients can see how they ended
         self._end_nbdkit()
         deadline = monotonic() + REST_TIMEOUT_S
         while not self._graph.at_rest() and monotonic() < deadline:

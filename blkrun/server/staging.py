@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from blkrun.errors import CommandError
 from blkrun.options import BlockdevOptions, ThrottleLimits, with_child
 from blkrun.server.export import Export
+from blkrun.server.jobs.job import Job
+from blkrun.server.jobs.transaction import JobTransaction
 from blkrun.server.node import Node, Parent
 
 if TYPE_CHECKING:
@@ -27,7 +29,9 @@ Edge = tuple[Parent, str]
 class Staging:
     """Copies of the live tables, a journal of edges, and what commit and abort will have to do."""
 
-    def __init__(self, graph: "Graph", departing: Collection[str] = ()) -> None:
+    def __init__(
+        self, graph: "Graph", departing: Collection[str] = (), *, grouped: bool = False
+    ) -> None:
         self.graph = graph
         self.nodes: dict[str, Node[Any]] = dict(graph.nodes)
         self.exports: dict[str, Export] = dict(graph.exports)
@@ -37,8 +41,11 @@ class Staging:
         self.limits: dict[ThrottleGroup, ThrottleLimits] = {}
         self.edges: dict[Edge, Node[Any]] = {}
         self.commits: list[Callable[[], None]] = []
+        self.starts: list[Callable[[], None]] = []
+        self.aborts: list[Callable[[], None]] = []
         self.disturbed: set[Node[Any]] = set()
         self.committed = False
+        self.job_transaction = JobTransaction() if grouped else None
         self._departing = departing
         self._parents: dict[Node[Any], set[Edge]] = {}
         self._opened: list[Node[Any]] = []
@@ -142,6 +149,16 @@ class Staging:
         self.parents(child).add((parent, role))
         self._sizes.clear()
 
+    def add_job(self, job: Job) -> None:
+        """A job that starts when the edit has become true, or is rolled back with it.
+
+        It is made with ``job_transaction``, which is None unless completion is grouped.  Raises
+        CommandError where ``Jobs.add`` does.
+        """
+        self.graph.jobs.add(job)
+        self.starts.append(job.start)
+        self.aborts.append(job.roll_back)
+
     # Deciding
 
     def below(self, export: Export) -> set[Node[Any]]:
@@ -172,7 +189,9 @@ class Staging:
             self._check_export(export)
 
     def abort(self) -> None:
-        """Close what was opened for nothing, last first."""
+        """Undo what was done for nothing, and close what was opened, last first."""
+        for undo in reversed(self.aborts):
+            undo()
         for node in reversed(self._opened):
             node.close()
 

@@ -14,10 +14,11 @@ from blkrun.server.staging import Staging
 
 
 class TransactionArguments(Struct, frozen=True):
-    """Parsed actions: what each stages, and the nodes that will go."""
+    """Parsed actions: what each stages, the nodes that will go, how the jobs will end."""
 
     stages: tuple[Callable[[Staging], None], ...]
     departing: frozenset[str]
+    grouped: bool
 
 
 def version() -> dict[str, Any]:
@@ -60,7 +61,24 @@ def _parse_transaction(raw: dict[str, Any]) -> TransactionArguments:
             raise
         stages.append(stage)
         departing |= gone
-    return TransactionArguments(tuple(stages), frozenset(departing))
+    grouped = _parse_grouped(raw.get("properties", {}))
+    return TransactionArguments(tuple(stages), frozenset(departing), grouped)
+
+
+def _parse_grouped(properties: Any) -> bool:
+    if not isinstance(properties, dict):
+        raise CommandError("Invalid parameter type for 'properties', expected: object")
+    for key in properties:
+        if key != "completion-mode":
+            raise CommandError(f"Parameter 'properties.{key}' is unexpected")
+    mode = properties.get("completion-mode", "individual")
+    if not isinstance(mode, str):
+        raise CommandError(
+            "Invalid parameter type for 'properties.completion-mode', expected: string"
+        )
+    if mode not in ("individual", "grouped"):
+        raise CommandError(f"Parameter 'completion-mode' does not accept value '{mode}'")
+    return mode == "grouped"
 
 
 def _parse_action(action: Any, index: int) -> tuple[Callable[[Staging], None], set[str]]:
@@ -96,7 +114,7 @@ def _abort(staging: Staging) -> None:
 
 
 def _transaction(context: Context, args: TransactionArguments) -> None:
-    context.graph.transaction(args.stages, args.departing)
+    context.graph.transaction(args.stages, args.departing, grouped=args.grouped)
 
 
 COMMANDS: tuple[Command[Any], ...] = (
