@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from blkrun.errors import CommandError
 from blkrun.options import BlockdevOptions, ThrottleLimits, with_child
+from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.export import Export
 from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.transaction import JobTransaction
@@ -44,12 +45,14 @@ class Staging:
         self.starts: list[Callable[[], None]] = []
         self.aborts: list[Callable[[], None]] = []
         self.disturbed: set[Node[Any]] = set()
+        self.frozen: set[DirtyBitmap] = set()
         self.committed = False
         self.job_transaction = JobTransaction() if grouped else None
         self._departing = departing
         self._parents: dict[Node[Any], set[Edge]] = {}
         self._opened: list[Node[Any]] = []
         self._sizes: dict[Node[Any], int] = {}
+        self._bitmaps: dict[Node[Any], dict[str, DirtyBitmap]] = {}
 
     # Looking
 
@@ -82,6 +85,10 @@ class Staging:
     def group_limits(self, group: "ThrottleGroup") -> ThrottleLimits:
         """The limits a group will have."""
         return self.limits.get(group, group.limits)
+
+    def bitmaps(self, node: Node[Any]) -> dict[str, DirtyBitmap]:
+        """The dirty bitmaps a node will have, by name."""
+        return self._bitmaps.setdefault(node, dict(node.bitmaps))
 
     def size(self, node: Node[Any]) -> int:
         """The size a node will have.  Raises CommandError where a window does not fit."""

@@ -3,6 +3,7 @@
 from typing import Any
 
 from blkrun.server.qmp.commands import (
+    bitmaps,
     edits,
     jobs,
     objects,
@@ -16,6 +17,6 @@ from blkrun.server.qmp.dispatch import Command
 
 COMMANDS: dict[str, Command[Any]] = {
     command.name: command
-    for subject in (protocol, queries, stats, edits, threshold, objects, jobs, runner)
+    for subject in (protocol, queries, stats, edits, bitmaps, threshold, objects, jobs, runner)
     for command in subject.COMMANDS
 }
