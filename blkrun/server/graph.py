@@ -167,6 +167,8 @@ class Graph:
         staging.committed = True
         for node, size_bytes in sizes.items():
             node.size_bytes = size_bytes
+            for bitmap in node.bitmaps.values():
+                bitmap.resize(size_bytes)
         for commit in staging.commits:
             commit()
         for (parent, role), node in staging.edges.items():

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
 
 from blkrun.options import BlockdevOptions
+from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.route import Key, Route
 from blkrun.server.stats import NOTHING_YET, Row, Tally, row_of, sum_rows, total
 from blkrun.server.way import (
@@ -71,6 +72,7 @@ class Node(Generic[O]):
         self.past = NOTHING_YET  # of routes that are no more; nodes may share one
         self.routes: list[Route] = []  # those that lead through here; kept by Graph
         self.route: Route | None = None  # the one that begins here, if one does; kept by Graph
+        self.bitmaps: dict[str, DirtyBitmap] = {}  # by name; changed by edits only
         self.size_bytes = 0
         self.preferred_block_bytes = DEFAULT_BLOCK_BYTES  # a backend's, set at open
         self.detached = False
@@ -144,6 +146,10 @@ class Node(Generic[O]):
     def form(self) -> Key:
         """What ``lower`` depends on: while this is equal, so is what ``lower`` gives."""
         return (self, self.options)
+
+    def recorders(self) -> tuple[DirtyBitmap, ...]:
+        """The bitmaps that what is written here is marked in; see ``blkrun.server.routing``."""
+        return tuple(bitmap for bitmap in self.bitmaps.values() if bitmap.recording)
 
     def may_wait(self) -> bool:
         """Whether requests may be held back here: times and depths below are others then."""

@@ -6,6 +6,7 @@ Pure but for ``lower``, which makes closures and touches nothing.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from blkrun.server.dirty import marking
 from blkrun.server.export import Export
 from blkrun.server.hold import Hold
 from blkrun.server.node import Node, Parent
@@ -51,7 +52,7 @@ class _Resolver:
         if entry in self.routes:
             return self.routes[entry]
         nodes, below = self._follow(entry, first)
-        key: Key = (below, *(node.form() for node in nodes))
+        key: Key = (below, *((node.form(), node.recorders()) for node in nodes))
         route = self._known.get(entry)
         if route is None or route.key != key:
             way = NOWHERE if nodes and not nodes[-1].passes_on else below[0].entrance
@@ -97,6 +98,8 @@ def _lower(nodes: Sequence[Node[Any]], way: Way) -> tuple[Way, tuple[tuple[int, 
             way = node.lower(on_time, hold.late(on_time))
         else:
             way = node.lower(way, way)
+        if recorders := node.recorders():
+            way = marking(way, recorders)
         if _keeps_trims(node):
             way = _without_discard(way)
     return way, tuple(reversed(holds))

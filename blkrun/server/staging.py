@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from blkrun.errors import CommandError
 from blkrun.options import BlockdevOptions, ThrottleLimits, with_child
+from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.export import Export
 from blkrun.server.node import Node, Parent
 
@@ -38,11 +39,13 @@ class Staging:
         self.edges: dict[Edge, Node[Any]] = {}
         self.commits: list[Callable[[], None]] = []
         self.disturbed: set[Node[Any]] = set()
+        self.frozen: set[DirtyBitmap] = set()
         self.committed = False
         self._departing = departing
         self._parents: dict[Node[Any], set[Edge]] = {}
         self._opened: list[Node[Any]] = []
         self._sizes: dict[Node[Any], int] = {}
+        self._bitmaps: dict[Node[Any], dict[str, DirtyBitmap]] = {}
 
     # Looking
 
@@ -75,6 +78,10 @@ class Staging:
     def group_limits(self, group: "ThrottleGroup") -> ThrottleLimits:
         """The limits a group will have."""
         return self.limits.get(group, group.limits)
+
+    def bitmaps(self, node: Node[Any]) -> dict[str, DirtyBitmap]:
+        """The dirty bitmaps a node will have, by name."""
+        return self._bitmaps.setdefault(node, dict(node.bitmaps))
 
     def size(self, node: Node[Any]) -> int:
         """The size a node will have.  Raises CommandError where a window does not fit."""

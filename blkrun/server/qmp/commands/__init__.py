@@ -2,11 +2,20 @@
 
 from typing import Any
 
-from blkrun.server.qmp.commands import edits, objects, protocol, queries, runner, stats, threshold
+from blkrun.server.qmp.commands import (
+    bitmaps,
+    edits,
+    objects,
+    protocol,
+    queries,
+    runner,
+    stats,
+    threshold,
+)
 from blkrun.server.qmp.dispatch import Command
 
 COMMANDS: dict[str, Command[Any]] = {
     command.name: command
-    for subject in (protocol, queries, stats, edits, threshold, objects, runner)
+    for subject in (protocol, queries, stats, edits, bitmaps, threshold, objects, runner)
     for command in subject.COMMANDS
 }

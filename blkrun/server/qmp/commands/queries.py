@@ -94,6 +94,7 @@ def _named_nodes(context: Context, args: FlatArguments) -> list[dict[str, Any]]:
 
 
 def _named_node(node: Node[Any], *, flat: bool) -> dict[str, Any]:
+    bitmaps = [info for each in reversed(node.bitmaps.values()) for info in each.describe()]
     return {
         "node-name": node.name,
         "drv": node.driver,
@@ -106,6 +107,7 @@ def _named_node(node: Node[Any], *, flat: bool) -> dict[str, Any]:
         "cache": _CACHE,
         **_NO_LIMITS,
         "image": _image(node, flat=flat),
+        **({"dirty-bitmaps": bitmaps} if bitmaps else {}),
     }
 
 
