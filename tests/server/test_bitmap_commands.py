@@ -45,6 +45,13 @@ OTHER_SIZE = (
 
 Action = tuple[str, dict[str, Any]]
 
+COMMAND = {
+    "remove": "block-dirty-bitmap-remove",
+    "clear": "block-dirty-bitmap-clear",
+    "enable": "block-dirty-bitmap-enable",
+    "disable": "block-dirty-bitmap-disable",
+}
+
 
 @pytest.fixture(autouse=True)
 def _plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,8 +134,8 @@ def add(name: str = "b0", node: str = "disk", **more: Any) -> Action:
 
 
 def to(verb: str, name: str = "b0", node: str = "disk") -> Action:
-    """Remove, clear, enable, disable."""
-    return f"block-dirty-bitmap-{verb}", {"node": node, "name": name}
+    """What takes a name only."""
+    return COMMAND[verb], {"node": node, "name": name}
 
 
 def merge(target: str, *bitmaps: Any, node: str = "disk") -> Action:
