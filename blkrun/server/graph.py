@@ -159,12 +159,15 @@ class Graph:
 
     def _starting(self, staging: Staging) -> set[Node[Any]]:
         """Nodes that come into the way of requests at rest only, and what is right below them."""
-        found: set[Node[Any]] = set()
         live = set(self.nodes.values())
-        for node in staging.nodes.values():
-            if node.starts_at_rest and (node.detached or node not in live):
-                found |= {node, *staging.children(node).values()}
-        return found
+        coming = {
+            node
+            for node in staging.nodes.values()
+            if node.starts_at_rest and (node.detached or node not in live)
+        }
+        if coming:  # one that no export leads to is in nobody's way
+            coming &= set().union(*map(staging.below, staging.exports.values()))
+        return coming.union(*(staging.children(node).values() for node in coming))
 
     @staticmethod
     def _is_swap(edge: Edge, node: Node[Any]) -> bool:

@@ -355,3 +355,20 @@ def test_taken_out_it_is_over() -> None:
     assert setup.cbw.describe()["snapshot"] == "intact"
     setup.do(lambda s: set_edge(s, "vda", "root", "disk"))
     assert setup.cbw.describe()["snapshot"] == "broken"
+
+
+def test_one_that_nobody_uses_stops_nobody() -> None:
+    """Adding it, and editing elsewhere while it is there, waits for no request of the disk."""
+    setup = Setup()
+    setup.do(partial(blockdev_del, name="snapshot"))
+    setup.do(partial(blockdev_del, name="cbw"))
+    setup.do(lambda s: export_add(s, "vda", ExportOptions(node="disk")))
+    route = setup.graph.exports["vda"].route
+    route.in_flight += 1  # a request that does not end
+    try:
+        cbw = CopyBeforeWriteOptions(node_name="cbw", file="disk", target="scratch")
+        setup.do(partial(blockdev_add, options=cbw))
+        setup.do(partial(blockdev_add, options=MemoryOptions(node_name="other", size=SIZE)))
+    finally:
+        route.in_flight -= 1
+    setup.do(partial(insert_node, parent="vda", child="disk", name="cbw"))

@@ -139,14 +139,27 @@ class Buckets:
         return wait
 
     def take(self, direction: int, count: int, now_ns: int) -> bool:
-        """Let a request of ``count`` bytes through if it need not wait, charged; or say no."""
+        """Let a request of ``count`` bytes through if it need not wait, charged; or say no.
+
+        ``Bucket.leak`` and ``Bucket.charge`` without calls, which others would wait for.
+        """
         lane = self._lanes[direction]
         for bucket in lane:
-            bucket.leak(now_ns)
+            if bucket.burst_seconds > 1:
+                bucket.leak(now_ns)
+            elif (elapsed_ns := now_ns - bucket.at_ns) > 0:
+                level = bucket.level - bucket.average * elapsed_ns / NS_PER_S
+                bucket.level = level if level > 0.0 else 0.0  # noqa: FURB136 - max() is a call
+                bucket.at_ns = now_ns
             if bucket.level > bucket.room or (bucket.burst_seconds > 1 and bucket.wait_ns()):
                 return False
         for bucket in lane:
-            bucket.charge(count)
+            if bucket.burst_seconds > 1:
+                bucket.charge(count)
+            elif bucket.by_bytes:
+                bucket.level += count
+            else:
+                bucket.level += count / bucket.iops_size if 0 < bucket.iops_size < count else 1.0
         return True
 
     def charge(self, direction: int, count: int) -> None:
