@@ -36,13 +36,18 @@ def blockdev_add(
 ) -> None:
     """A new node, over children that exist.  ``owned``: by the monitor, so blockdev-del may."""
     name = options.node_name
+    check_new_name(staging, name, owned=owned)
+    node = DRIVERS[_driver_name(options)](options)
+    node.monitor_owned = owned
+    staging.add_node(node, _children(staging, options))
+
+
+def check_new_name(staging: Staging, name: str, *, owned: bool = True) -> None:
+    """Raises CommandError.  Names that users did not choose have no rules but that they are new."""
     if owned:
         _check_node_name(name)
     if name in staging.nodes:
         raise CommandError(f"Duplicate nodes with node-name='{name}'")
-    node = DRIVERS[_driver_name(options)](options)
-    node.monitor_owned = owned
-    staging.add_node(node, _children(staging, options))
 
 
 def generated_name() -> str:
@@ -55,6 +60,7 @@ def blockdev_del(staging: Staging, name: str) -> None:
     node = staging.node(name)
     if node is None:
         raise CommandError(f"Failed to find node with node-name='{name}'")
+    check_no_job(staging, node)
     for parent, role in staging.parents(node):
         if isinstance(parent, Export):
             raise CommandError(f"Node {name} is in use")
@@ -97,6 +103,7 @@ def replace_node(staging: Staging, options: BlockdevOptions) -> None:
         raise CommandError(f"Failed to find node with node-name='{options.node_name}'")
     if not old.monitor_owned:
         raise CommandError(f"Node {old.name} is not owned by the monitor")
+    check_no_job(staging, old)
     parents = set(staging.parents(old))
     staging.drop_node(old)
     new = DRIVERS[_driver_name(options)](options)
@@ -114,12 +121,13 @@ def insert_node(staging: Staging, parent: str, child: str, name: str) -> None:
     source, role = _parent_edge(staging, parent, below, child)
     if source is node:
         raise CommandError(f"Making '{name}' a {role} child of '{name}' would create a cycle")
-    staging.set_edge(source, role, node)
+    staging.set_edge(source, role, staging.stand_in(node))
 
 
 def remove_node(staging: Staging, parent: str, child: str, name: str) -> None:
     """Make parent → node → child into parent → child; the node stays, over its child."""
     node = _filter(staging, name, "removal")
+    check_no_job(staging, node)
     below = _edge_child(staging, node, child)
     source, role = _parent_edge(staging, parent, node, name)
     staging.set_edge(source, role, below)
@@ -133,6 +141,8 @@ def set_edge(staging: Staging, parent: str, role: str, child: str) -> None:
         raise CommandError(f"Cannot find parent '{parent}'")
     if staging.child(source, role) is None:
         raise CommandError(f"'{parent}' does not have a child '{role}'")
+    if isinstance(source, Node):
+        _check_no_jobs(source)
     staging.set_edge(source, role, _find(staging, child))
 
 
@@ -216,6 +226,24 @@ def export_del(staging: Staging, name: str, *, hard: bool) -> None:
 # Shared checks
 
 
+def check_no_job(staging: Staging, node: Node[Any]) -> None:
+    """Raises CommandError if a job needs a node where it is, in QEMU's words and with a remedy."""
+    job = staging.job_at(node)
+    if job is not None:
+        raise CommandError(
+            f"Node '{node.name}' is busy: block device is in use by block job: {job.type}; "
+            f"cancel job '{job.id}' first"
+        )
+
+
+def find_node(staging: Staging, name: str) -> Node[Any]:
+    """By node-name."""
+    node = staging.node(name)
+    if node is None:
+        raise CommandError(f"Cannot find device='{name}' nor node-name='{name}'")
+    return node
+
+
 def _driver_name(options: BlockdevOptions) -> str:
     return str(options.__struct_config__.tag)
 
@@ -234,10 +262,8 @@ def _children(staging: Staging, options: BlockdevOptions) -> dict[str, Node[Any]
 
 
 def _find(staging: Staging, name: str) -> Node[Any]:
-    node = staging.node(name)
-    if node is None:
-        raise CommandError(f"Cannot find device='{name}' nor node-name='{name}'")
-    return node
+    """What an edge to a node of this name leads to."""
+    return staging.stand_in(find_node(staging, name))
 
 
 def _filter(staging: Staging, name: str, what: str) -> Node[Any]:
@@ -257,6 +283,7 @@ def _edge_child(staging: Staging, node: Node[Any], child: str) -> Node[Any]:
     below = staging.node(child)
     if below is None:
         raise CommandError(f"'{child}' not a node name")
+    below = staging.stand_in(below)
     if staging.child(node, "file") is not below:
         raise CommandError(f"'{child}' not a child of '{node.name}'")
     return below
@@ -274,10 +301,19 @@ def _parent_edge(
     node = staging.node(parent)
     if node is None:
         raise CommandError(f"'{parent}' not a node name")
+    _check_no_jobs(node)
     for role, below in staging.children(node).items():
         if below is child:
             return node, role
     raise CommandError(f"'{child_name}' not a child of '{parent}'")
+
+
+def _check_no_jobs(parent: Node[Any]) -> None:
+    if parent.job_id is not None:
+        raise CommandError(
+            f"Node '{parent.name}' belongs to job '{parent.job_id}', which needs its children "
+            "where they are"
+        )
 
 
 def _check_limits(limits: ThrottleLimits) -> None:

@@ -3,8 +3,8 @@
 ``transaction`` runs actions on a :class:`Staging`; if they and the final check succeed, ``commit``
 makes it live, with requests in flight:
 
-1. exports below which a node is disturbed (reopened, replaced), or that would see more than one
-   store, are drained, so that no request sees half of an edit; elsewhere nothing stops;
+1. exports and jobs below which a node is disturbed (reopened, replaced), or that would see more
+   than one store, are drained, so that no request sees half of an edit; elsewhere nothing stops;
 2. edges are changed, groups retuned, and the exports get their new routes, each by one store;
 3. nodes no longer under any export let their waiting requests go;
 4. after the grace period, when every request that could have seen them has ended, removed nodes
@@ -26,6 +26,7 @@ from blkrun.server.client import Client
 from blkrun.server.connection import Connection
 from blkrun.server.events import Events
 from blkrun.server.export import Export
+from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.registry import Jobs
 from blkrun.server.later import Later
 from blkrun.server.node import Node, Parent
@@ -137,25 +138,36 @@ class Graph:
         gone_exports = [export for export in self.exports.values() if export not in kept_exports]
         gone_nodes = [node for node in self.nodes.values() if node not in staged]
         gone_nodes += staging.leftovers()
-        new_nodes = staged.difference(self.nodes.values())
         sizes = {node: staging.size(node) for node in staging.nodes.values()}
-        self._await_strays({parent for parent, _ in swaps if chooses(parent)} | staging.disturbed)
-        with self._drained(self._to_drain(staging, swaps)), self.swapping:
-            self._swap(staging, sizes)
-            for export in gone_exports:
-                export.shut_down()
-            left = self._update_detached()
-            for node in left:
-                if node not in new_nodes:
-                    node.taken_out()
-            self._traffic.reroute(self.exports.values(), self.nodes.values())
-            for node in left:  # not before: until now new requests came
-                node.drain_begin()
+        changing = staging.disturbed.union(parent for parent, _ in swaps if chooses(parent))
+        self._await_strays(changing)
+        jobs = staging.stopped.union(self._jobs_over(changing))
+        with self._drained(self._exports_over(changing, staging), jobs):
+            for settle in staging.settles:
+                settle()
+            with self.swapping:
+                self._become(staging, sizes, gone_exports)
         for start in staging.starts:
             start()
         self._close_after_grace(gone_nodes)
         for export in gone_exports:
             self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})
+
+    def _become(
+        self, staging: Staging, sizes: dict[Node[Any], int], gone_exports: Iterable[Export]
+    ) -> None:
+        """The staged graph is the live one.  From here on nothing can fail."""
+        old_nodes = set(self.nodes.values())
+        self._swap(staging, sizes)
+        for export in gone_exports:
+            export.shut_down()
+        left = self._update_detached()
+        for node in left:
+            if node in old_nodes:
+                node.taken_out()
+        self._traffic.reroute(self.exports.values(), self.nodes.values())
+        for node in left:  # not before: until now new requests came
+            node.drain_begin()
 
     def _starting(self, staging: Staging) -> set[Node[Any]]:
         """Nodes that come into the way of requests at rest only, and what is right below them."""
@@ -203,13 +215,12 @@ class Graph:
             for role, child in parent.children.items():
                 child.parents.add((parent, role))
 
-    def _to_drain(self, staging: Staging, swaps: Collection[Edge]) -> list[Export]:
+    def _exports_over(self, changing: Collection[object], staging: Staging) -> list[Export]:
         """Live exports whose requests would see more than one store, on the old way or the new.
 
         A route is one store, however many edges it was made from; a node with edges of its own
         to choose from looks at them per request, perhaps several times.
         """
-        changing = staging.disturbed.union(parent for parent, _ in swaps if chooses(parent))
         if not changing:
             return []
         staged = set(staging.exports.values())
@@ -221,6 +232,11 @@ class Graph:
             if not below.isdisjoint(changing):
                 chosen.append(export)
         return chosen
+
+    def _jobs_over(self, changing: Collection[object]) -> list[Job]:
+        """Jobs whose own requests would."""
+        jobs = self.jobs.listing() if changing else []
+        return [job for job in jobs if not _below_job(job).isdisjoint(changing)]
 
     def _await_strays(self, changing: Collection[object]) -> None:
         """Before a node changes: no request of an earlier route may be inside it.
@@ -242,8 +258,10 @@ class Graph:
                 node.drain_end()
 
     def _update_detached(self) -> list[Node[Any]]:
-        """A node that is back under an export holds requests back again.  Gives those that left."""
-        attached = set().union(*(nodes_below(export.root) for export in self.exports.values()))
+        """What is back under an export, or a job, holds requests back again.  Gives what left."""
+        tops = [export.root for export in self.exports.values()]
+        tops += (node for node in self.nodes.values() if node.job_id is not None)
+        attached = set().union(*map(nodes_below, tops))
         left = []
         for node in self.nodes.values():
             detached = node not in attached
@@ -257,24 +275,32 @@ class Graph:
     # Rest
 
     @contextmanager
-    def _drained(self, exports: Collection[Export]) -> Iterator[None]:
-        """Hold new requests at the exports, let throttled ones go, wait for the last to end."""
-        nodes = set().union(*(nodes_below(export.root) for export in exports))
+    def _drained(self, exports: Collection[Export], jobs: Collection[Job]) -> Iterator[None]:
+        """Hold new requests, of clients and jobs, let throttled ones go, wait for the last to end.
+
+        A job whose thread does this is past its work, and so at rest.
+        """
+        nodes = set().union(
+            *(nodes_below(export.root) for export in exports), *map(_below_job, jobs)
+        )
         for export in exports:
             export.close_gate()
+        for job in jobs:
+            job.drain_begin()
         for node in nodes:
             node.drain_begin()
         try:
+            deadline = monotonic() + DRAIN_TIMEOUT_S
             for export in exports:
-                if not _wait_until(export.at_rest, DRAIN_TIMEOUT_S):
-                    raise CommandError(
-                        f"Export '{export.name}' did not come to rest within "
-                        f"{DRAIN_TIMEOUT_S:.0f} s; nothing was changed"
-                    )
+                _await_rest(f"Export '{export.name}'", export.at_rest, deadline)
+            for job in jobs:
+                _await_rest(f"Job '{job.id}'", job.at_rest, deadline)
             yield
         finally:
             for node in nodes:
                 node.drain_end()
+            for job in jobs:
+                job.drain_end()
             for export in exports:
                 export.open_gate(self._traffic.route_of(export))
 
@@ -340,6 +366,17 @@ def nodes_below(root: Node[Any]) -> set[Node[Any]]:
             found.add(node)
             rest.extend(node.children.values())
     return found
+
+
+def _below_job(job: Job) -> set[Node[Any]]:
+    return set().union(*map(nodes_below, job.nodes()))
+
+
+def _await_rest(who: str, at_rest: Callable[[], bool], deadline: float) -> None:
+    if not _wait_until(at_rest, max(0.0, deadline - monotonic())):
+        raise CommandError(
+            f"{who} did not come to rest within {DRAIN_TIMEOUT_S:.0f} s; nothing was changed"
+        )
 
 
 def _wait_until(done: Callable[[], bool], timeout_s: float | None) -> bool:

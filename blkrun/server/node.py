@@ -67,6 +67,7 @@ class Node(Generic[O]):
         self.options = options
         self.name = options.node_name
         self.monitor_owned = True
+        self.job_id: str | None = None  # of the job that put it in: see Staging.stand_in
         self.children: dict[str, Node[Any]] = {}
         self.parents: set[tuple[Parent, str]] = set()  # kept by Graph, for control only
         self.past = NOTHING_YET  # of routes that are no more; nodes may share one

@@ -47,10 +47,20 @@ class PointInTime:
         """
         return not self.to_copy.any(offset, count) and not self._frozen  # in this order
 
+    def ahead(self, start: int) -> Run | None:
+        """The next run from ``start`` on that is still to be copied, perhaps by others by now."""
+        return self.to_copy.next_run(start, True, self.to_copy.clusters, self._most)  # noqa: FBT003
+
+    def leave_out(self, offset: int, count: int) -> None:
+        """A range need not be kept after all; of a cluster that it has a part of, the rest must."""
+        with self._changed:
+            self.to_copy.reset(offset, count)
+            self._changed.notify_all()
+
     def claim(self, first: int, past: int) -> Run | None:
         """The next run in [``first``, ``past``) to copy, and only for the caller to; None: no more.
 
-        Waits while others copy there.  To be followed by ``copied`` or ``failed``.
+        Waits while others copy there.  To be followed by ``copied``.
         """
         with self._changed:
             while True:
@@ -64,16 +74,10 @@ class PointInTime:
                     return free
                 self._changed.wait()
 
-    def copied(self, run: Run) -> None:
-        """A claimed run is on the target."""
+    def copied(self, run: Run, past: int) -> None:
+        """Of a claimed run, what is before ``past`` is on the target; the rest is still to be."""
         with self._changed:
-            self.to_copy.reset_clusters(*run)
-            self._copying.remove(run)
-            self._changed.notify_all()
-
-    def failed(self, run: Run) -> None:
-        """A claimed run is not: it is still to be copied."""
-        with self._changed:
+            self.to_copy.reset_clusters(run[0], past)
             self._copying.remove(run)
             self._changed.notify_all()
 

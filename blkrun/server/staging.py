@@ -42,10 +42,13 @@ class Staging:
         self.limits: dict[ThrottleGroup, ThrottleLimits] = {}
         self.edges: dict[Edge, Node[Any]] = {}
         self.commits: list[Callable[[], None]] = []
+        self.settles: list[Callable[[], None]] = []
+        """Done when all that is disturbed is at rest, before anything changes; may fail."""
         self.starts: list[Callable[[], None]] = []
         self.aborts: list[Callable[[], None]] = []
         self.disturbed: set[Node[Any]] = set()
         self.frozen: set[DirtyBitmap] = set()
+        self.stopped: set[Job] = set()
         self.committed = False
         self.job_transaction = JobTransaction() if grouped else None
         self._departing = departing
@@ -73,6 +76,23 @@ class Staging:
         if node not in self._parents:
             self._parents[node] = set(node.parents)
         return self._parents[node]
+
+    def stand_in(self, node: Node[Any]) -> Node[Any]:
+        """What whoever wants a node gets: the filter that a job has put over it, if there is one.
+
+        So nobody reads or writes the disk past the job, and nobody need know of the filter.
+        """
+        for parent, role in self.parents(node):
+            if role == "file" and isinstance(parent, Node) and parent.job_id is not None:
+                return parent
+        return node
+
+    def job_at(self, node: Node[Any]) -> Job | None:
+        """The job that copies a node, or to it."""
+        for parent, _ in self.parents(node):
+            if isinstance(parent, Node) and parent.job_id is not None:
+                return self.graph.jobs.find(parent.job_id)
+        return None
 
     def departing(self) -> Iterable[Node[Any]]:
         """Live nodes that this transaction is going to remove or replace."""
@@ -141,11 +161,16 @@ class Staging:
         it out.
         """
         below = self.children(node)["file"]
-        for parent, role in set(self.parents(node)):
-            self.set_edge(parent, role, below)
-        self.drop_node(node)
+        self.take_out(node)
         if node.monitor_owned:
             self.spent[node.name] = with_child(node.options, "file", below.name)
+
+    def take_out(self, node: Node[Any], instead: Node[Any] | None = None) -> None:
+        """Drop a filter; its parents get its child, or another node, instead."""
+        instead = instead or self.children(node)["file"]
+        for parent, role in set(self.parents(node)):
+            self.set_edge(parent, role, instead)
+        self.drop_node(node)
 
     def set_edge(self, parent: Parent, role: str, child: Node[Any]) -> None:
         """Point an edge at a node."""
@@ -204,7 +229,9 @@ class Staging:
 
     def _drop_orphans(self) -> None:
         """Inline children belong to their parents: they go with the last of them."""
-        inline = [node for node in self.nodes.values() if not node.monitor_owned]
+        inline = [
+            node for node in self.nodes.values() if not node.monitor_owned and node.job_id is None
+        ]
         while orphans := [node for node in inline if not self.parents(node)]:
             for node in orphans:
                 self.drop_node(node)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from blkrun.errors import CommandError
 from blkrun.server.events import Events
 from blkrun.server.jobs.job import Job
-from blkrun.server.jobs.policy import JobOptions, Operation
+from blkrun.server.jobs.policy import Conduct, Operation
 from blkrun.server.jobs.transaction import JobTransaction
 
 CHUNK_BYTES = 65536
@@ -24,7 +24,7 @@ class CountingJob(Job):
     type = "backup"
 
     def __init__(
-        self, options: JobOptions, events: Events, transaction: JobTransaction | None = None
+        self, options: Conduct, events: Events, transaction: JobTransaction | None = None
     ) -> None:
         super().__init__(options, events, transaction)
         self.failures: deque[tuple[Operation, OSError]] = deque()
@@ -38,7 +38,8 @@ class CountingJob(Job):
         """Chunk after chunk."""
         self.set_length(LENGTH_BYTES)
         for _ in range(CHUNKS):
-            self.pace(CHUNK_BYTES)
+            self.await_pace()
+            self.charge(CHUNK_BYTES)
             self._chunk()
 
     def _chunk(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from blkrun.errors import CommandError
 from blkrun.server.jobs.pace import NS_PER_S, Pace
-from blkrun.server.jobs.policy import JobOptions, action_on, check_speed, io_status_after
+from blkrun.server.jobs.policy import Conduct, action_on, check_speed, io_status_after
 from blkrun.server.jobs.state import ACCEPTED, FOLLOWING, PARKED, Status, Verb, refusal
 
 MIB = 2**20
@@ -170,7 +170,7 @@ def test_never_faster_than_the_limit(speed: int, steps: list[tuple[int, int]]) -
 )
 def test_policies(policy: str, on_eio: str, on_enospc: str) -> None:
     """§6.3: what each policy does about EIO and about ENOSPC."""
-    options = JobOptions(id="j", on_source_error=policy, on_target_error="report")  # type: ignore[arg-type]  # parametrized
+    options = Conduct(id="j", on_source_error=policy, on_target_error="report")  # type: ignore[arg-type]  # parametrized
     assert action_on(options.on_error("read"), errno.EIO) == on_eio
     assert action_on(options.on_error("read"), errno.ENOSPC) == on_enospc
     assert options.on_error("write") == "report"

@@ -17,63 +17,18 @@ import pytest
 from blkrun.errors import CommandError
 from blkrun.server.graph import Graph
 from blkrun.server.jobs.job import Job
-from blkrun.server.jobs.policy import JobOptions
+from blkrun.server.jobs.policy import Conduct
 from blkrun.server.jobs.state import Status
 from blkrun.server.jobs.transaction import JobTransaction
 from blkrun.server.shutdown import Shutdown
 from blkrun.server.staging import Staging
 from tests.server.counting_job import CHUNK_BYTES, LENGTH_BYTES, CountingJob, MirroringJob
-from tests.server.inprocess import PATIENCE_S, InProcess, eventually
+from tests.server.inprocess import PATIENCE_S, eventually
+from tests.server.job_server import JobServer, ended
 
 GENERIC = "GenericError"
 SUCCESS = ["prepare", "commit", "clean"]
 FAILURE = ["abort", "clean"]
-
-
-class JobServer(InProcess):
-    """With words for what the tests do to jobs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.events.subscribe(self.session.on_event)
-
-    def make(
-        self,
-        name: str = "j",
-        kind: type[CountingJob] = CountingJob,
-        transaction: JobTransaction | None = None,
-        **options: Any,
-    ) -> CountingJob:
-        """A job that is created, and not started."""
-        job = kind(JobOptions(id=name, **options), self.events, transaction)
-        self.context.jobs.add(job)
-        return job
-
-    def begin(self, name: str = "j", **options: Any) -> CountingJob:
-        """A job that is running."""
-        job = self.make(name, **options)
-        job.start()
-        return job
-
-    def told(self, name: str = "j") -> list[str]:
-        """All events of a job, in order: states in lower case, others by name."""
-        told = []
-        for message in self.sent:
-            data = message.get("data", {})
-            if "event" in message and name in (data.get("id"), data.get("device")):
-                change = message["event"] == "JOB_STATUS_CHANGE"
-                told.append(data["status"] if change else message["event"])
-        return told
-
-    def data(self, event: str) -> list[dict[str, Any]]:
-        """What all events of a name carried."""
-        return [message["data"] for message in self.sent if message.get("event") == event]
-
-    def listed(self, name: str = "j") -> dict[str, Any]:
-        """A job's entry in query-block-jobs."""
-        (found,) = [each for each in self.execute("query-block-jobs") if each["device"] == name]
-        assert isinstance(found, dict)
-        return found
 
 
 @pytest.fixture
@@ -83,11 +38,6 @@ def server() -> Iterator[JobServer]:
     yield server
     server.context.jobs.cancel_all()
     assert server.context.jobs.join(PATIENCE_S)
-
-
-def ended(job: Job) -> None:
-    """Wait for a job's thread."""
-    assert job.join(PATIENCE_S)
 
 
 def failed(number: int = errno.EIO) -> OSError:
@@ -755,7 +705,7 @@ def refusing(staging: Staging) -> None:
 
 def test_started_by_an_edit(server: JobServer) -> None:
     """The job runs when the edit is true: whoever waits for its thread has no lock in the way."""
-    job = CountingJob(JobOptions(id="j"), server.events)
+    job = CountingJob(Conduct(id="j"), server.events)
     server.graph.transaction([adding(job)])
     ended(job)
     assert job.calls == SUCCESS
@@ -763,7 +713,7 @@ def test_started_by_an_edit(server: JobServer) -> None:
 
 def test_rolled_back(server: JobServer) -> None:
     """§6.5: created → aborting → concluded → null, no BLOCK_JOB_*; and the id is free again."""
-    job = CountingJob(JobOptions(id="j", auto_dismiss=False), server.events)
+    job = CountingJob(Conduct(id="j", auto_dismiss=False), server.events)
     with pytest.raises(CommandError, match="no"):
         server.graph.transaction([adding(job), refusing])
     ended(job)
@@ -891,18 +841,6 @@ def test_progress_from_many_threads(server: JobServer) -> None:
     for thread in threads:
         thread.join()
     assert job.offset_bytes == 8000
-    job.give_up()
-
-
-def test_using(server: JobServer) -> None:
-    """A drained section finds the jobs that do I/O on its nodes."""
-    server.add("null", "here", size=1)
-    server.add("null", "there", size=1)
-    here, there = server.graph.nodes["here"], server.graph.nodes["there"]
-    job = server.make()
-    job.nodes = lambda: [here]  # type: ignore[method-assign]  # what a job with nodes says
-    assert server.context.jobs.using([here, there]) == [job]
-    assert server.context.jobs.using({there}) == []
     job.give_up()
 
 

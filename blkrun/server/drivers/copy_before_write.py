@@ -11,7 +11,8 @@ What is counted at ``file`` are the clients' requests and the copies' reads.
 import errno
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from blkrun.errors import CommandError
@@ -30,8 +31,12 @@ CLUSTER_BYTES = 2**16
 _NS_PER_S = 10**9
 
 
+class TargetError(OSError):
+    """It was the target that failed; with its errno."""
+
+
 class CopyBeforeWrite(Node[CopyBeforeWriteOptions]):
-    """``moment`` is what it keeps.  ``copied_bytes`` counts what writes have copied so far."""
+    """``moment`` is what it keeps; ``on_copied`` is told how many bytes more have been copied."""
 
     driver = "copy-before-write"
     is_filter = True
@@ -42,6 +47,7 @@ class CopyBeforeWrite(Node[CopyBeforeWriteOptions]):
 
     def __init__(self, options: CopyBeforeWriteOptions) -> None:
         super().__init__(options)
+        self.on_copied: Callable[[int], None] = _nobody
         self._disk: Node[Any] | None = None
         self._emit: Callable[[str, dict[str, Any]], None] = lambda *_: None
 
@@ -54,7 +60,7 @@ class CopyBeforeWrite(Node[CopyBeforeWriteOptions]):
         everything = Bitmap(staging.size(self), CLUSTER_BYTES)
         everything.set_clusters(0, everything.clusters)
         self.moment = PointInTime(everything)
-        self._disk = _unfiltered(staging, self.file)
+        self._disk = unfiltered(staging, self.file)
         self._emit = staging.graph.events.emit
 
     def close(self) -> None:
@@ -76,7 +82,7 @@ class CopyBeforeWrite(Node[CopyBeforeWriteOptions]):
         QEMU has permissions for the latter: the filter unshares write on ``file``.
         """
         file = staging.child(self, "file")
-        if file is not None and _unfiltered(staging, file) is not self._disk:
+        if file is not None and unfiltered(staging, file) is not self._disk:
             raise CommandError(
                 f"Node '{self.name}' keeps a point in time of '{_name(self._disk)}'; it cannot go "
                 "on over another disk: take it out, and add a new one"
@@ -84,7 +90,7 @@ class CopyBeforeWrite(Node[CopyBeforeWriteOptions]):
         if not staging.parents(self):
             return
         for export in staging.exports.values():
-            if not export.options.read_only and file in _written_past(staging, export, self):
+            if not export.options.read_only and self._disk in _written_past(staging, export, self):
                 raise CommandError(
                     f"Export '{export.name}' writes to '{self.options.file}' past node "
                     f"'{self.name}', which could not keep the old data; export it read-only, or "
@@ -170,31 +176,40 @@ class CopyBeforeWrite(Node[CopyBeforeWriteOptions]):
             self.copy_run(run)
 
     def copy_run(self, run: Run) -> None:
-        """Copy what has been claimed.  Raises OSError; then it is still to be copied."""
+        """Copy what has been claimed.  Raises OSError; then what is left is still to be copied."""
+        offset, end = run[0] * CLUSTER_BYTES, min(run[1] * CLUSTER_BYTES, self.size_bytes)
+        past = run[0]
         try:
-            self._transfer(run[0] * CLUSTER_BYTES, min(run[1] * CLUSTER_BYTES, self.size_bytes))
-        except BaseException:
-            self.moment.failed(run)
-            raise
-        self.moment.copied(run)
+            for done in self._transfer(offset, end):
+                past = run[1] if done == end else done // CLUSTER_BYTES
+        finally:
+            # told first: once nothing is left to copy, all has been told
+            self.on_copied(min(past * CLUSTER_BYTES, end) - offset)
+            self.moment.copied(run, past)
 
-    def _transfer(self, offset: int, end: int) -> None:
-        """What reads as zeroes is not read, and takes no space if the target can do that."""
+    def _transfer(self, offset: int, end: int) -> Iterator[int]:
+        """Copy piece by piece; each time, up to where that is done.
+
+        What reads as zeroes is not read, and takes no space if the target can do that.
+        """
         while offset < end:
             for start, length, kind in self.file.extents(end - offset, offset):
                 count = min(start + length, end) - offset
                 if kind & EXTENT_ZERO:
-                    self.target.zero(count, offset, FLAG_MAY_TRIM)
+                    with _target_errors():
+                        self.target.zero(count, offset, FLAG_MAY_TRIM)
                 else:
                     self._transfer_data(offset, count)
                 offset += count
+                yield offset
 
     def _transfer_data(self, offset: int, count: int) -> None:
         buf = memoryview(bytearray(min(count, MOST_AT_ONCE_BYTES)))
         for at in range(offset, offset + count, MOST_AT_ONCE_BYTES):
             piece = buf[: min(MOST_AT_ONCE_BYTES, offset + count - at)]
             self.file.pread(piece, at)
-            self.target.pwrite(piece, at, 0)
+            with _target_errors():
+                self.target.pwrite(piece, at, 0)
 
     def _copy_within(self, timeout_ns: int, first: int, past: int) -> None:
         """Copy, but wait only so long; a copy that takes longer goes on by itself."""
@@ -216,7 +231,19 @@ class CopyBeforeWrite(Node[CopyBeforeWriteOptions]):
             raise failure[0]
 
 
-def _unfiltered(staging: Staging, node: Node[Any]) -> Node[Any]:
+@contextmanager
+def _target_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise TargetError(error.errno, error.strerror) from error
+
+
+def _nobody(copied_bytes: int) -> None:
+    """Nobody counts."""
+
+
+def unfiltered(staging: Staging, node: Node[Any]) -> Node[Any]:
     """The node below all filters: it is what has the data."""
     while node.is_filter and (child := staging.child(node, "file")) is not None:
         node = child

@@ -13,7 +13,7 @@ import contextlib
 import threading
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from time import monotonic_ns
 from typing import Any, ClassVar
 
@@ -21,13 +21,14 @@ from blkrun.errors import CommandError
 from blkrun.server.events import Events
 from blkrun.server.jobs.pace import NS_PER_S, Pace
 from blkrun.server.jobs.policy import (
+    Conduct,
     IoStatus,
-    JobOptions,
     Operation,
     action_on,
     check_speed,
     io_status_after,
 )
+from blkrun.server.jobs.rate import Rate
 from blkrun.server.jobs.state import (
     FOLLOWING,
     PARKED,
@@ -62,7 +63,7 @@ class Job(ABC):
     """Whether job-complete is for it, and cancelling it when ready, unforced, a success."""
 
     def __init__(
-        self, options: JobOptions, events: Events, transaction: JobTransaction | None = None
+        self, options: Conduct, events: Events, transaction: JobTransaction | None = None
     ) -> None:
         check_speed(options.speed)
         self.options = options
@@ -81,17 +82,22 @@ class Job(ABC):
         """Once ready: job-complete, or an unforced cancel, has been asked for."""
         self.pivots = False
         """With ``completing``: it was job-complete."""
+        self.pivoted = False
+        """It has ended by giving its target to everybody who used its device."""
+        self.in_run = False
         self._events = events
         self._transaction = transaction or JobTransaction()
         self._lock = self._transaction.lock
         self._changed = self._transaction.changed
         self._progress_lock = threading.Lock()
         self._pace = Pace(options.speed)
+        self._rate = Rate(monotonic_ns())
+        self._began_ns = 0
+        self._ended_ns = 0
         self._thread = threading.Thread(
             target=self._main, name=f"blkrun-job-{self.id}", daemon=True
         )
         self._forget: Callable[[Job], None] = _nobody
-        self._in_run = False
         self._parked = False
         self._idle = False
         self._woken = False
@@ -118,6 +124,22 @@ class Job(ABC):
         """Those that it does I/O on, now."""
         return ()
 
+    def change(self, changes: Mapping[str, Any]) -> Callable[[], None]:
+        """Check options that may change while it runs, by wire name; the result cannot fail.
+
+        Raises CommandError.
+        """
+        if unknown := changes.keys() - {"speed"}:
+            raise CommandError(f"Cannot change the option '{min(unknown)}'")
+        self._check_under_lock(Verb.SET_SPEED)
+        speed = changes.get("speed", self.speed)
+        check_speed(speed)
+        return lambda: self._set_speed(speed)
+
+    def describe(self) -> dict[str, Any]:
+        """What is particular to its type, for ``x-blkrun-query-graph``."""
+        return {}
+
     # What a subclass calls in run()
 
     def pause_point(self) -> None:
@@ -126,22 +148,29 @@ class Job(ABC):
             with self._lock:
                 self._park()
 
-    def pace(self, length_bytes: int) -> None:
+    def await_pace(self) -> None:
         """Before each chunk: wait until the speed limit lets it go.  A pause point too."""
+        if not (self._pace.speed or self.pause_count or self.cancelled):
+            return
         with self._lock:
             self._park()
             while wait_ns := self._pace.wait_ns(monotonic_ns()):
                 self._sleep(wait_ns)
                 self._park()
+
+    def charge(self, length_bytes: int) -> None:
+        """A chunk that goes now, or has gone: the next one waits for it."""
+        with self._lock:
             self._pace.charge(length_bytes, monotonic_ns())
 
     def progress(self, length_bytes: int) -> None:
         """So much more is done.  From any thread."""
         with self._progress_lock:
             self.offset_bytes += length_bytes
+            self._rate.look(self.offset_bytes, monotonic_ns())
 
     def set_length(self, length_bytes: int) -> None:
-        """How much there is to do, all in all."""
+        """How much there is to do, all in all, with what has been done."""
         self.len_bytes = length_bytes
 
     def on_error(self, operation: Operation, error: OSError) -> None:
@@ -211,8 +240,7 @@ class Job(ABC):
         with self._lock:
             self._check(Verb.SET_SPEED)
             check_speed(speed)
-            self._pace.set_speed(speed, monotonic_ns())
-            self._changed.notify_all()
+        self._set_speed(speed)
 
     def complete(self) -> None:
         """End what goes on until it is told to."""
@@ -260,6 +288,19 @@ class Job(ABC):
         return self._pace.speed
 
     @property
+    def rate(self) -> int:
+        """Bytes/s over the last seconds."""
+        with self._progress_lock:
+            return self._rate.bytes_per_s(self.offset_bytes, monotonic_ns())
+
+    @property
+    def running_ns(self) -> int:
+        """How long ago it was started, or how long it took."""
+        if not self._began_ns:
+            return 0
+        return (self._ended_ns or monotonic_ns()) - self._began_ns
+
+    @property
     def is_ready(self) -> bool:
         """Ready, moving or not."""
         return self.status in (Status.READY, Status.STANDBY)
@@ -267,7 +308,7 @@ class Job(ABC):
     @property
     def busy(self) -> bool:
         """Whether it is working right now, not waiting for anybody or its pace."""
-        return self._in_run and not self._idle
+        return self.in_run and not self._idle
 
     def enlist(self, forget: Callable[["Job"], None]) -> None:
         """It exists from now on; ``forget`` takes it out of the registry.
@@ -287,9 +328,19 @@ class Job(ABC):
     def start(self) -> None:
         """Begin.  Cannot fail, and waits for nobody."""
         with self._lock:
-            self._in_run = True
+            self.in_run = True
+            self._began_ns = monotonic_ns()
+            self._rate = Rate(self._began_ns, self.offset_bytes)
             self._to(Status.RUNNING)
             self._changed.notify_all()
+
+    def forget(self) -> None:
+        """Cancel it if that is possible still, and let it vanish once it has ended."""
+        with self._lock:
+            self.auto_dismiss = True
+            if self.status is Status.CONCLUDED:
+                self._vanish()
+        self.end_if_possible()
 
     def give_up(self) -> None:
         """Instead of ``start``: something else failed.  Nothing of the subclass is called."""
@@ -318,7 +369,7 @@ class Job(ABC):
 
     def at_rest(self) -> bool:
         """After ``drain_begin``: whether it does no I/O and will not."""
-        return self._parked or not self._in_run
+        return self._parked or not self.in_run
 
     def end_if_possible(self) -> None:
         """Cancel, unless it is too late for that, or it was never started."""
@@ -346,7 +397,7 @@ class Job(ABC):
     def be_cancelled(self) -> None:
         """Cancel for good, in any state before concluded."""
         self.cancelled = True
-        if not self._in_run and self.status is not Status.CREATED:
+        if not self.in_run and self.status is not Status.CREATED:
             self._transaction.abort(self)  # its thread only waits, and may be told to commit first
         self._let_go()
 
@@ -354,9 +405,9 @@ class Job(ABC):
 
     def _main(self) -> None:
         with self._lock:
-            while self.status is Status.CREATED and not self._in_run:
+            while self.status is Status.CREATED and not self.in_run:
                 self._changed.wait()
-            if not self._in_run:
+            if not self.in_run:
                 return
         self._end(_failure_of(self._work))
 
@@ -366,7 +417,7 @@ class Job(ABC):
 
     def _end(self, error: str | None) -> None:
         with self._lock:
-            self._in_run = False
+            self.in_run = False
             if not self._failed(error):
                 self._to(Status.WAITING)
                 self._transaction.arrive()
@@ -404,6 +455,7 @@ class Job(ABC):
         else:
             self._tell("BLOCK_JOB_COMPLETED")
         self._transaction.leave(self)
+        self._ended_ns = monotonic_ns()
         self._to(Status.CONCLUDED)
         if self.auto_dismiss:
             self._vanish()
@@ -440,6 +492,15 @@ class Job(ABC):
             self.pause_count += 1
         if self.io_status == "ok":
             self.io_status = io_status
+
+    def _set_speed(self, speed: int) -> None:
+        with self._lock:
+            self._pace.set_speed(speed, monotonic_ns())
+            self._changed.notify_all()
+
+    def _check_under_lock(self, verb: Verb) -> None:
+        with self._lock:
+            self._check(verb)
 
     def _let_go(self) -> None:
         if self.user_paused:

@@ -6,15 +6,15 @@ from typing import Literal
 from msgspec import Struct
 
 from blkrun.errors import CommandError
+from blkrun.job_options import OnError
 
-OnError = Literal["report", "ignore", "stop", "enospc", "auto"]
 Action = Literal["report", "ignore", "stop"]
 Operation = Literal["read", "write"]
 IoStatus = Literal["ok", "failed", "nospace"]
 
 
-class JobOptions(Struct, frozen=True, kw_only=True):
-    """What all jobs have in common.  ``speed`` in bytes/s, 0 for no limit."""
+class Conduct(Struct, frozen=True, kw_only=True):
+    """How a job is to be run, whatever it does.  ``speed`` in bytes/s, 0 for no limit."""
 
     id: str
     speed: int = 0

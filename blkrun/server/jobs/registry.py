@@ -2,13 +2,10 @@
 
 import re
 import threading
-from collections.abc import Collection
 from time import monotonic
-from typing import Any
 
 from blkrun.errors import CommandError, DeviceNotActive
 from blkrun.server.jobs.job import Job
-from blkrun.server.node import Node
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 
@@ -62,10 +59,6 @@ class Jobs:
         """In order of creation."""
         with self._lock:
             return list(self._jobs.values())
-
-    def using(self, nodes: Collection[Node[Any]]) -> list[Job]:
-        """Those that do I/O on any of these."""
-        return [job for job in self.listing() if not set(nodes).isdisjoint(job.nodes())]
 
     def cancel_all(self) -> None:
         """The server ends: cancel what can be, and take no more.  Waits for nobody."""

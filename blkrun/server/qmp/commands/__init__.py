@@ -4,6 +4,7 @@ from typing import Any
 
 from blkrun.server.qmp.commands import (
     bitmaps,
+    block_jobs,
     edits,
     jobs,
     objects,
@@ -17,6 +18,17 @@ from blkrun.server.qmp.dispatch import Command
 
 COMMANDS: dict[str, Command[Any]] = {
     command.name: command
-    for subject in (protocol, queries, stats, edits, bitmaps, threshold, objects, jobs, runner)
+    for subject in (
+        protocol,
+        queries,
+        stats,
+        edits,
+        bitmaps,
+        threshold,
+        objects,
+        jobs,
+        block_jobs,
+        runner,
+    )
     for command in subject.COMMANDS
 }

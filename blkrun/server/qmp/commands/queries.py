@@ -11,6 +11,7 @@ from blkrun.options import to_wire
 from blkrun.server.connection import describe as describe_connection
 from blkrun.server.context import Context
 from blkrun.server.export import Export
+from blkrun.server.jobs.job import Job
 from blkrun.server.node import Node
 from blkrun.server.qmp.dispatch import Command, NoArguments, arguments
 from blkrun.server.stats import (
@@ -220,6 +221,7 @@ def _query_graph(context: Context, args: NoArguments) -> dict[str, Any]:
             "nodes": [_node(node) for node in graph.nodes.values()],
             "throttle-groups": [_group(group) for group in graph.groups.values()],
             "exports": [_export(context, export) for export in graph.exports.values()],
+            "jobs": [_job(job) for job in graph.jobs.listing()],
             "spent": [to_wire(options) for options in graph.spent.values()],
             "reports": context.reports,
         }
@@ -233,11 +235,32 @@ def _node(node: Node[Any]) -> dict[str, Any]:
         "children": children_names(node),
         "is-filter": node.is_filter,
         "monitor-owned": node.monitor_owned,
+        "job": node.job_id,
         "attached": not node.detached,
         "size": node.size_bytes,
         "in-flight": row[IN_FLIGHT],
         "stats": qemu_counters(row),
         "driver-specific": node.describe(),
+    }
+
+
+def _job(job: Job) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "type": job.type,
+        "status": job.status.value,
+        "current-progress": job.offset_bytes,
+        "total-progress": job.len_bytes,
+        "rate": job.rate if job.in_run else 0,
+        "busy": job.busy,
+        "paused": job.pause_count > 0,
+        "ready": job.is_ready,
+        "io-status": job.io_status,
+        "cancelled": job.cancelled,
+        "pivoted": job.pivoted,
+        "running-ns": job.running_ns,
+        **job.describe(),
+        **({} if job.error is None else {"error": job.error}),
     }
 
 

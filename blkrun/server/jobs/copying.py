@@ -1,0 +1,144 @@
+"""What backup and mirror have in common: they copy from one node to another, behind a filter.
+
+The filter is in the way of everybody who uses the device, as a node with a name, from the edit
+that starts the job to the job's end.  It stands for the device meanwhile (``Staging.stand_in``),
+so the graph can be edited around a running job as if it were not there.
+"""
+
+import sys
+import time
+from collections.abc import Collection
+from typing import Any
+
+from blkrun.errors import CommandError
+from blkrun.job_options import JobOptions, job_to_wire
+from blkrun.server.actions import check_new_name, check_no_job, find_node, generated_name
+from blkrun.server.drivers.copy_before_write import unfiltered
+from blkrun.server.jobs.job import Job
+from blkrun.server.jobs.policy import Conduct
+from blkrun.server.node import Node
+from blkrun.server.staging import Staging
+
+_RETRY_S = 1.0
+
+
+class CopyJob(Job):
+    """``filter`` has the edges ``file``, to the device, and ``target``.  The first is no clone."""
+
+    def __init__(
+        self, staging: Staging, options: JobOptions, conduct: Conduct, filter_node: Node[Any]
+    ) -> None:
+        super().__init__(conduct, staging.graph.events, staging.job_transaction)
+        self.filter = filter_node
+        self.copy_options = options
+        self._graph = staging.graph
+
+    def nodes(self) -> Collection[Node[Any]]:
+        """The filter, while it is in the graph."""
+        live = self._graph.nodes.get(self.filter.name)
+        return (self.filter,) if live is self.filter else ()
+
+    def describe(self) -> dict[str, Any]:
+        """As ``x-blkrun-query-graph`` has it; options as they are now."""
+        return {
+            "options": job_to_wire(self.copy_options)
+            | ({"speed": self.speed} if self.speed else {}),
+            "filter": next((node.name for node in self.nodes()), None),
+        }
+
+    def clean(self) -> None:
+        """The filter leaves.  It must: an edit that cannot be made just now is tried again."""
+        while self.nodes():
+            try:
+                self._graph.transaction([self.take_out])
+            except CommandError as error:
+                print(f"job {self.id}: its filter stays: {error}", file=sys.stderr)  # noqa: T201
+                time.sleep(_RETRY_S)
+
+    def take_out(self, staging: Staging) -> None:
+        """As an action: its filter leaves the graph, if it is still there."""
+        if staging.node(self.filter.name) is self.filter:
+            staging.take_out(self.filter)
+
+
+def find_places(staging: Staging, options: JobOptions) -> tuple[Node[Any], Node[Any]]:
+    """The device and the target.  Raises CommandError, in QEMU's words (qemu-semantics §6.3)."""
+    device = find_node(staging, _device_name(staging, options.device))
+    target = find_node(staging, options.target)
+    return device, target
+
+
+def put_in(
+    staging: Staging, node: Node[Any], device: Node[Any], target: Node[Any], job_id: str
+) -> None:
+    """A job's filter comes between a device and everybody who uses it.
+
+    Raises CommandError: another job has either of them, or one cannot be copied to the other.
+    """
+    _check_places(staging, device, target)
+    check_new_name(staging, node.name, owned=not node.name.startswith("#"))
+    users = set(staging.parents(device))
+    node.monitor_owned = False
+    node.job_id = job_id
+    staging.add_node(node, {"file": device, "target": target})
+    for parent, role in users:
+        staging.set_edge(parent, role, node)
+
+
+def filter_name(options: JobOptions) -> str:
+    """The one asked for, or one that nobody can have written."""
+    return options.filter_node_name or generated_name()
+
+
+def remove(staging: Staging, job_id: str) -> None:
+    """As an action: cancel a job, take its filter out in this very edit, and forget it.
+
+    The job comes to rest for that, in the middle of its work.  One that cannot be cancelled any
+    more ends as it would have, and is forgotten then.
+    """
+    job = staging.graph.jobs.find(job_id)
+    if isinstance(job, CopyJob):
+        job.take_out(staging)
+    staging.stopped.add(job)
+    staging.commits.append(job.forget)
+
+
+def change(staging: Staging, job_id: str, changes: dict[str, Any]) -> None:
+    """As an action: other values for options that may change while a job runs."""
+    staging.commits.append(staging.graph.jobs.find(job_id).change(changes))
+
+
+def _device_name(staging: Staging, name: str) -> str:
+    """A node's, or an export's, as QEMU takes a device's."""
+    export = staging.exports.get(name)
+    root = None if export is None else staging.child(export, "root")
+    if root is None:
+        return name
+    return root.children["file"].name if root.job_id is not None else root.name
+
+
+def _check_places(staging: Staging, device: Node[Any], target: Node[Any]) -> None:
+    if unfiltered(staging, device) is unfiltered(staging, target):
+        raise CommandError("Source and target cannot be the same")
+    if device in _below(staging, target) or target in _below(staging, device):
+        raise CommandError(
+            f"Node '{device.name}' cannot be copied to '{target.name}': one is a part of the other"
+        )
+    for node in (device, target):
+        check_no_job(staging, node)
+    if staging.size(device) != staging.size(target):
+        raise CommandError(
+            f"Source and target image have different sizes: '{device.name}' has "
+            f"{staging.size(device)} bytes and '{target.name}' {staging.size(target)}"
+        )
+
+
+def _below(staging: Staging, root: Node[Any]) -> set[Node[Any]]:
+    found: set[Node[Any]] = set()
+    rest = [root]
+    while rest:
+        node = rest.pop()
+        if node not in found:
+            found.add(node)
+            rest.extend(staging.children(node).values())
+    return found
