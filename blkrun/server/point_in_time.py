@@ -17,9 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from blkrun.server.bitmap import Bitmap, Run
-
-MOST_AT_ONCE_BYTES = 2**20
-"""The longest piece that is copied at once; QEMU 7.2's chunk."""
+from blkrun.server.transfer import MOST_AT_ONCE_BYTES
 
 
 class PointInTime:

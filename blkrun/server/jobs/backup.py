@@ -4,7 +4,6 @@ A copy-before-write filter over the device keeps that point in time; the job cop
 have not had copied yet.  Each cluster is copied once, by whoever comes first.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from blkrun.errors import CommandError
@@ -14,12 +13,13 @@ from blkrun.server import bitmap_actions
 from blkrun.server.bitmap import Bitmap, Run
 from blkrun.server.bitmap_actions import Place
 from blkrun.server.dirty import DirtyBitmap
-from blkrun.server.drivers.copy_before_write import CLUSTER_BYTES, CopyBeforeWrite, TargetError
+from blkrun.server.drivers.copy_before_write import CLUSTER_BYTES, CopyBeforeWrite
 from blkrun.server.jobs.copying import CopyJob, filter_name, find_places, put_in
 from blkrun.server.jobs.policy import Conduct
 from blkrun.server.node import Node
 from blkrun.server.point_in_time import PointInTime
 from blkrun.server.staging import Staging
+from blkrun.server.transfer import TargetError
 from blkrun.server.way import EXTENT_HOLE
 
 _LOOK_BYTES = 2**30
@@ -55,7 +55,7 @@ class Backup(CopyJob):
             self._leave_out_holes()
         self._copy_all()
         self.set_length(self.offset_bytes)
-        self._try_until_done(lambda: self._write(self.filter.target.flush))
+        self.flush_target()
 
     def commit(self) -> None:
         """What the bitmap said has been copied."""
@@ -105,23 +105,6 @@ class Backup(CopyJob):
                 at = start + length
             offset = min(at, offset + count)
         self.set_length(self.offset_bytes + moment.remaining_bytes())
-
-    def _try_until_done(self, work: Callable[[], None]) -> None:
-        while True:
-            self.pause_point()
-            try:
-                work()
-            except TargetError as error:
-                self.on_error("write", error)
-            else:
-                return
-
-    @staticmethod
-    def _write(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except OSError as error:
-            raise TargetError(error.errno, error.strerror) from error
 
 
 def start(staging: Staging, options: BackupOptions, conduct: Conduct) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 from blkrun.errors import CommandError
 from blkrun.job_options import JobOptions, job_to_wire
 from blkrun.server.actions import check_new_name, check_no_job, find_node, generated_name
-from blkrun.server.drivers.copy_before_write import unfiltered
 from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.policy import Conduct
+from blkrun.server.keeper import unfiltered
 from blkrun.server.node import Node
 from blkrun.server.staging import Staging
 
@@ -54,6 +54,17 @@ class CopyJob(Job):
             except CommandError as error:
                 print(f"job {self.id}: its filter stays: {error}", file=sys.stderr)  # noqa: T201
                 time.sleep(_RETRY_S)
+
+    def flush_target(self) -> None:
+        """What has been copied is durable.  By the end of ``run``, with its policy for errors."""
+        while True:
+            self.pause_point()
+            try:
+                self.filter.children["target"].flush()
+            except OSError as error:
+                self.on_error("write", error)
+            else:
+                return
 
     def take_out(self, staging: Staging) -> None:
         """As an action: its filter leaves the graph, if it is still there."""
