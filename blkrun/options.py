@@ -151,6 +151,16 @@ class CopyBeforeWriteOptions(BlockdevOptions, frozen=True, tag="copy-before-writ
     ] = 0
 
 
+class MirrorTopOptions(BlockdevOptions, frozen=True, tag="mirror_top"):
+    """The filter of a mirror job.  No table: only jobs put one in, under QEMU's name for it."""
+
+    is_filter = True
+    fixed_edges = frozenset({"file", "target"})
+
+    file: Annotated[NodeName, Meta(description="the job's device")]
+    target: Annotated[NodeName, Meta(description="the job's target")]
+
+
 class SnapshotAccessOptions(BlockdevOptions, frozen=True, tag="snapshot-access"):
     """Reads what a copy-before-write node keeps: the disk as it was."""
 

@@ -69,6 +69,12 @@ class Keeper(Node[O]):
                     f"through '{self.name}'"
                 )
 
+    def succeed(self, staging: Staging, old: Node[Any], new: Node[Any]) -> None:
+        """If it is over a disk that gets an equal one in its place, that is what it is over."""
+        if self._disk is unfiltered(staging, old):
+            before, self._disk = self._disk, unfiltered(staging, new)
+            staging.aborts.append(lambda: setattr(self, "_disk", before))
+
     def form(self) -> Key:
         """Options are looked at per request."""
         return (self,)

@@ -5,6 +5,7 @@ from typing import Any
 from blkrun.options import MemoryOptions
 from blkrun.server.jobs.job import Job
 from tests.server.faulty import Faulty
+from tests.server.inprocess import ignore
 from tests.server.job_server import JobServer, ended
 
 KIB, MIB = 2**10, 2**20
@@ -12,7 +13,10 @@ CLUSTER = 64 * KIB
 
 
 class CopyServer(JobServer):
-    """vda → limit → disk, and copy; the disks fail when told to."""
+    """vda → limit → disk, and copy; the disks fail when told to.
+
+    Needs ``leave_thread_states_alone``: ``client`` is used by plain Python threads.
+    """
 
     def __init__(self, size_bytes: int = 4 * MIB) -> None:
         super().__init__()
@@ -22,6 +26,7 @@ class CopyServer(JobServer):
         self.add("throttle", "limit", file="disk", throttle_group="g")
         export = {"type": "nbd", "id": "vda", "node-name": "limit", "writable": True}
         self.execute("block-export-add", export)
+        self.client = self.graph.connect("vda", ignore)
 
     def faulty(self, name: str) -> Faulty:
         """One more disk of this size."""
@@ -31,8 +36,7 @@ class CopyServer(JobServer):
 
     def fill(self, pattern: int, offset: int, count: int) -> None:
         """As a client writes."""
-        root = self.graph.exports["vda"].root
-        root.pwrite(memoryview(bytearray([pattern]) * count), offset, 0)
+        self.client.pwrite(memoryview(bytearray([pattern]) * count), offset, 0)
 
     def backup(self, name: str = "j", *, sync: str = "full", **options: Any) -> Job:
         """blockdev-backup of disk to copy, which must not be refused."""

@@ -19,10 +19,16 @@ from blkrun.server import point_in_time
 from blkrun.server.jobs import job as job_module
 from blkrun.server.jobs.job import Job
 from tests.server.copy_server import CLUSTER, KIB, MIB, CopyServer, arguments
-from tests.server.inprocess import PATIENCE_S, Worker, eventually
+from tests.server.inprocess import PATIENCE_S, Worker, eventually, leave_thread_states_alone
 from tests.server.job_server import ended
 
 FINISHED = ["running", "waiting", "pending", "BLOCK_JOB_COMPLETED", "concluded", "null"]
+
+
+@pytest.fixture(autouse=True)
+def plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients here are no nbdkit."""
+    leave_thread_states_alone(monkeypatch)
 
 
 @pytest.fixture
@@ -79,7 +85,7 @@ def test_one_chunk_at_once(server: CopyServer) -> None:
 
 def test_top(server: CopyServer) -> None:
     """§6.3: what is a hole in the device is not copied, nor counted."""
-    server.graph.exports["vda"].root.zero(4 * MIB, 0, 0)
+    server.client.zero(4 * MIB, 0, 0)
     server.fill(7, 128 * KIB, 1)
     server.fill(8, 2 * MIB, CLUSTER)
     server.copy.poke(b"x" * MIB, 3 * MIB)
@@ -192,15 +198,15 @@ def prepare_bitmap(server: CopyServer) -> dict[str, str]:
 
 def client_does(server: CopyServer, number: int, what: str, offset: int, count: int) -> None:
     """A write of whatever kind; or an edit above the job's filter."""
-    root = server.graph.exports["vda"].root
     if what == "write":
         server.fill(number, offset, count)
     elif what == "zero":
-        root.zero(count, offset, 0)
+        server.client.zero(count, offset, 0)
     elif what == "trim":
-        root.trim(count, offset, 0)
+        server.client.trim(count, offset, 0)
     else:
-        command = "block-remove-node" if root.name == "limit" else "block-insert-node"
+        inserted = server.graph.exports["vda"].root.name == "limit"
+        command = "block-remove-node" if inserted else "block-insert-node"
         server.execute(command, {"parent": "vda", "child": "disk", "node": "limit"})
 
 

@@ -10,6 +10,8 @@ import time
 from collections.abc import Collection
 from typing import Any
 
+import msgspec
+
 from blkrun.errors import CommandError
 from blkrun.job_options import JobOptions, job_to_wire
 from blkrun.server.actions import check_new_name, check_no_job, find_node, generated_name
@@ -41,8 +43,7 @@ class CopyJob(Job):
     def describe(self) -> dict[str, Any]:
         """As ``x-blkrun-query-graph`` has it; options as they are now."""
         return {
-            "options": job_to_wire(self.copy_options)
-            | ({"speed": self.speed} if self.speed else {}),
+            "options": job_to_wire(msgspec.structs.replace(self.copy_options, speed=self.speed)),
             "filter": next((node.name for node in self.nodes()), None),
         }
 

@@ -213,6 +213,11 @@ class Job(ABC):
             self._woken = False
             return self.completing
 
+    def idle(self, seconds: float) -> None:
+        """Wait for others.  A pause point too."""
+        with self._lock:
+            self._nap(_ns(seconds))
+
     def wake(self) -> None:
         """End ``wait_completion``, this or the next one.  From any thread."""
         with self._lock:

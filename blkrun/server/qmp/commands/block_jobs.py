@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from blkrun.errors import CommandError
-from blkrun.job_options import BackupOptions, JobOptions
-from blkrun.server.jobs import backup, copying
+from blkrun.job_options import BackupOptions, JobOptions, MirrorOptions
+from blkrun.server.jobs import backup, copying, mirror
 from blkrun.server.jobs.policy import Conduct
 from blkrun.server.qmp.dispatch import Command, arguments
 
@@ -93,6 +93,12 @@ COMMANDS: tuple[Command[Any], ...] = (
         doc="Copy a node, as it is at this instant, to another.",
         parse=_parse_start(BackupOptions),
         stage=lambda staging, args: backup.start(staging, args.options, args.conduct),
+    ),
+    Command(
+        name="blockdev-mirror",
+        doc="Make a node equal to another in use, and then, if told to, its successor.",
+        parse=_parse_start(MirrorOptions),
+        stage=lambda staging, args: mirror.start(staging, args.options, args.conduct),
     ),
     Command(
         name="x-blkrun-job-change",
