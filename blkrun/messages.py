@@ -27,12 +27,29 @@ _LEVELS = {
     "X_BLKRUN_SERVER_RESTARTED": Level.WARNING,
     "BLOCK_EXPORT_DELETED": Level.WARNING,
     "BLOCK_WRITE_THRESHOLD": Level.WARNING,
+    "BLOCK_JOB_COMPLETED": Level.GOOD,
+    "BLOCK_JOB_CANCELLED": Level.WARNING,
+    "BLOCK_JOB_ERROR": Level.WARNING,
+    "BLOCK_JOB_PENDING": Level.WARNING,
+    "X_BLKRUN_JOB_PIVOTED": Level.GOOD,
 }
 
 
 def event_level(event: dict[str, Any]) -> Level:
-    """The level of an event."""
+    """The level of an event; a job that ends with an error has not ended well."""
+    if event["event"] == "BLOCK_JOB_COMPLETED" and "error" in event.get("data", {}):
+        return Level.ERROR
     return _LEVELS.get(event["event"], Level.INFO)
+
+
+_STATUS_WORDS = {"running": "runs", "paused": "is paused", "standby": "is paused"}
+
+
+def event_matters(event: dict[str, Any]) -> bool:
+    """Whether a log should have a line about it: most steps of a job are told by a better event."""
+    if event["event"] != "JOB_STATUS_CHANGE":
+        return True
+    return event.get("data", {}).get("status") in _STATUS_WORDS
 
 
 def event_time(event: dict[str, Any]) -> str:
@@ -82,6 +99,37 @@ def _beyond_threshold(data: dict[str, Any]) -> str:
     )
 
 
+def _job_status(data: dict[str, Any]) -> str:
+    status = data.get("status")
+    return f"job {data.get('id')} {_STATUS_WORDS.get(str(status), f'is {status}')}"
+
+
+def _job_completed(data: dict[str, Any]) -> str:
+    if "error" in data:
+        return f"job {data.get('device')} failed{_job_percent(data)}: {data['error']}"
+    return f"job {data.get('device')} is done ({format_bytes(data.get('offset', 0))})"
+
+
+def _job_percent(data: dict[str, Any]) -> str:
+    """`` at 61%``, rounded down; nothing when it is not known how much there was to do."""
+    total = data.get("len", 0)
+    return f" at {min(data.get('offset', 0) * 100 // total, 100)}%" if total > 0 else ""
+
+
+_ERROR_ACTIONS = {
+    "report": "and it ends",
+    "ignore": "and it tries again",
+    "stop": "and it stands still until job-resume",
+}
+
+
+def _job_error(data: dict[str, Any]) -> str:
+    failed = {"read": "a read of its source", "write": "a write to its target"}
+    what = failed.get(data.get("operation", ""), "an operation")
+    action = _ERROR_ACTIONS.get(data.get("action", ""), str(data.get("action")))
+    return f"job {data.get('device')}: {what} fails, {action}"
+
+
 _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "X_BLKRUN_CONFIG_APPLIED": _applied,
     "X_BLKRUN_CONFIG_REJECTED": _rejected,
@@ -104,6 +152,17 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "SHUTDOWN": lambda data: f"the server ends ({data.get('reason')})",
     "BLOCK_EXPORT_DELETED": lambda data: f"export {data.get('id')} deleted",
     "BLOCK_WRITE_THRESHOLD": _beyond_threshold,
+    "JOB_STATUS_CHANGE": _job_status,
+    "BLOCK_JOB_READY": lambda data: f"job {data.get('device')} is ready: its target has caught up",
+    "BLOCK_JOB_COMPLETED": _job_completed,
+    "BLOCK_JOB_CANCELLED": lambda data: (
+        f"job {data.get('device')} was cancelled{_job_percent(data)}"
+    ),
+    "BLOCK_JOB_ERROR": _job_error,
+    "BLOCK_JOB_PENDING": lambda data: f"job {data.get('id')} waits for job-finalize",
+    "X_BLKRUN_JOB_PIVOTED": lambda data: (
+        f"job {data.get('id')}: whoever used {data.get('device')} uses {data.get('target')} now"
+    ),
     "X_BLKRUN_NODE_REMOVED": lambda data: (
         f"{data.get('node-name')} left the graph by itself ({data.get('reason')})"
     ),

@@ -22,6 +22,7 @@ from blkrun.dashboard.help_screen import HelpScreen
 from blkrun.dashboard.keys import APP_KEYS
 from blkrun.dashboard.model.edit import edit_rows, edit_title
 from blkrun.dashboard.model.groups import group_rows
+from blkrun.dashboard.model.jobs import JobCount, job_count, job_rows
 from blkrun.dashboard.model.rates import NOTHING, Interval, interval
 from blkrun.dashboard.model.record import Log
 from blkrun.dashboard.model.snapshot import Snapshot
@@ -34,6 +35,7 @@ from blkrun.dashboard.widgets.events import EventsPanel
 from blkrun.dashboard.widgets.graph import GraphPanel
 from blkrun.dashboard.widgets.groups import GroupsPanel
 from blkrun.dashboard.widgets.header import Header
+from blkrun.dashboard.widgets.jobs import JobsPanel
 from blkrun.dashboard.widgets.last_edit import EditPanel
 from blkrun.dashboard.widgets.panel import Panel
 
@@ -79,7 +81,15 @@ class Dashboard(App[str]):
         self._groups = GroupsPanel(id="groups")
         self._edit = EditPanel(id="edit")
         self._events = EventsPanel(id="events", log=self._records)
-        self._panels: tuple[Panel, ...] = (self._graph, self._groups, self._edit, self._events)
+        self._jobs = JobsPanel(id="jobs")
+        self._job_count: JobCount | None = None
+        self._panels: tuple[Panel, ...] = (
+            self._graph,
+            self._groups,
+            self._edit,
+            self._events,
+            self._jobs,
+        )
         self._grid = Grid(*self._panels, id="panels")
         self._choose_theme(no_color=no_color)
 
@@ -147,8 +157,20 @@ class Dashboard(App[str]):
             self._groups.show(group_rows(self._snapshot, self._rates))
             report = self._snapshot.reports.get("config")
             self._edit.show(edit_title(report, self._records.edited_at), edit_rows(report))
+            self._show_jobs(self._snapshot)
             self._arrange()
         self._show_status()
+
+    def _show_jobs(self, snapshot: Snapshot) -> None:
+        """Their panel comes with the first and goes with the last."""
+        rows = job_rows(snapshot.jobs)
+        before, self._job_count = self._job_count, job_count(rows) if rows else None
+        self._jobs.show(rows)
+        if (before is None) == (not rows):
+            return
+        if not rows and self._only == self._jobs.id:
+            self._only = None
+        self.refresh_bindings()
 
     def _show_status(self) -> None:
         """Also once a second: an age grows without any report."""
@@ -159,10 +181,11 @@ class Dashboard(App[str]):
             age_s=self._contact.age_s(now_s),
             refresh_s=self._feed.refresh_s,
             paused_s=None if self._paused_at_s is None else now_s - self._paused_at_s,
+            jobs=None if self._is_placed("jobs") else self._job_count,
         )
         self._header.show(self._with_totals(status))
         self._graph.set_caption(self._graph.caption, self._hint(state))
-        for panel in (self._graph, self._groups):
+        for panel in (self._graph, self._groups, self._jobs):
             panel.set_stale(stale=state in (State.OFFLINE, State.SILENT) or self._paused)
 
     def _hint(self, state: State) -> str:
@@ -197,6 +220,7 @@ class Dashboard(App[str]):
     def _arrange(self, width: int | None = None, height: int | None = None) -> None:
         width, height = width or self.size.width, height or self.size.height
         wanted = {str(panel.id): panel.wanted_height for panel in self._panels}
+        wanted["jobs"] = self._jobs.height_at(width)
         plan = arrange(width, height, wanted, self._only)
         if plan == self._plan:
             return
@@ -205,17 +229,24 @@ class Dashboard(App[str]):
         for panel in self._panels:
             panel.display = panel.id in plan.spans
             panel.styles.column_span = plan.spans.get(str(panel.id), 1)
+        if isinstance(self.focused, Panel) and not self.focused.display:
+            self.screen.set_focus(self._graph)
+
+    def _is_placed(self, name: str) -> bool:
+        return self._plan is not None and name in self._plan.spans
 
     # Keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Of two keys that undo each other only one is on offer."""
-        del parameters
+        """Of two keys that undo each other only one is on offer, and jobs while there are any."""
+        if parameters:
+            action = f"{action}({parameters[0]!r})"  # as in the bindings
         offered = {
             "pause": not self._paused,
             "resume": self._paused,
             "maximise": self._only is None,
             "restore": self._only is not None,
+            "pane('jobs')": self._job_count is not None,
         }
         return offered.get(action, True)
 
@@ -238,10 +269,12 @@ class Dashboard(App[str]):
         self._events.follow = not self._events.follow
 
     def action_pane(self, name: str) -> None:
-        """Focus a panel; a maximised one is exchanged for it."""
-        if self._only is not None:
+        """Focus a panel; alone, if another one is maximised or the screen has no place for it."""
+        if self._only is not None or not self._is_placed(name):
             self._only = name
             self._arrange()
+            self._show_status()
+            self.refresh_bindings()
         self.screen.set_focus(self._grid.get_widget_by_id(name))
 
     def action_maximise(self) -> None:
@@ -250,12 +283,14 @@ class Dashboard(App[str]):
         if isinstance(focused, Panel):
             self._only = focused.id
             self._arrange()
+            self._show_status()
             self.refresh_bindings()
 
     def action_restore(self) -> None:
         """All panels."""
         self._only = None
         self._arrange()
+        self._show_status()
         self.refresh_bindings()
 
     def action_slower(self) -> None:

@@ -6,7 +6,12 @@
     graph     │ groups      graph                  one panel
     ──────────┼───────      ──────────────
     edit │ events           groups │ edit
-                            events
+    ──────────────          ──────────────
+    jobs (from 22 rows)     events
+                            ──────────────
+                            jobs (from 28 rows)
+
+Jobs have a place only while there are any; where they have none the header counts them.
 """
 
 from collections.abc import Mapping
@@ -47,13 +52,28 @@ _WIDE = (
 )
 
 
+_JOBS_FROM_WIDE, _JOBS_FROM_NARROW = 22, 28
+"""Terminal heights at which jobs do not take what the others need."""
+
+
+def _jobs_row(wanted: int) -> _Row:
+    """No more frame than jobs, and never so many that nothing else is seen."""
+    return _Row({"jobs": COLUMNS}, least=min(wanted, 5), good=8, stretch=False)
+
+
 def arrange(width: int, height: int, wanted: Mapping[str, int], only: str | None) -> Arrangement:
-    """``wanted``: the rows each panel would like, frame included.  ``only``: a maximised panel."""
+    """``wanted``: the rows each panel would like, frame included; ``jobs`` 0 or left out: none.
+
+    ``only``: a maximised panel.
+    """
     if only is not None:
         return Arrangement((height - _BARS,), {only: COLUMNS})
     if width < LEAST_WIDTH or height < LEAST_HEIGHT:
         return Arrangement((height - _BARS,), {"graph": COLUMNS}, cramped=True)
-    rows = _WIDE if width >= WIDE else _NARROW
+    rows, jobs_from = (_WIDE, _JOBS_FROM_WIDE) if width >= WIDE else (_NARROW, _JOBS_FROM_NARROW)
+    jobs = wanted.get("jobs", 0)
+    if jobs and height >= jobs_from:
+        rows = (*rows, _jobs_row(jobs))
     spans = {name: span for row in rows for name, span in row.spans.items()}
     return Arrangement(_heights(rows, height - _BARS, wanted), spans)
 

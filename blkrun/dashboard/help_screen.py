@@ -16,6 +16,7 @@ _COLUMNS = """\
 R/s W/s    reads and writes per second        BW      bytes per second, decimal
 QD         requests in flight now             p99ms   99 of 100 requests took no longer
 HELD n     requests waiting in a throttle     ↳ name  a shared node, shown in full above
+▸ name     a job's filter, and how far it is  READY   a job that goes on when you tell it
 —          not known yet, or the counters began anew"""
 
 

@@ -30,6 +30,7 @@ APP_KEYS: tuple[Binding, ...] = (
     Binding("2", "pane('groups')", "Groups", id="pane.groups", tooltip="focus it", show=False),
     Binding("3", "pane('edit')", "Last edit", id="pane.edit", tooltip="focus it", show=False),
     Binding("4", "pane('events')", "Events", id="pane.events", tooltip="focus it", show=False),
+    Binding("J,5", "pane('jobs')", "Jobs", id="pane.jobs", tooltip="go to them, if there are any"),
     Binding(
         "question_mark", "help", "Help", id="help", tooltip="keys and columns", key_display="?"
     ),

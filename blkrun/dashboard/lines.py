@@ -94,6 +94,12 @@ def line(key: str, width: int, *spans: Span) -> Line:
     return Line(key, fit_spans(spans, width))
 
 
+def spread(key: str, width: int, left: tuple[Span, ...], right: Span) -> Line:
+    """``right`` at the right edge; ``left`` gives way."""
+    room = max(width - cell_len(clean(right.text)) - 1, 0)
+    return Line(key, (*fit_spans(left, room), *fit_spans((Span(" "), right), width - room)))
+
+
 def gauge(share: float, width: int) -> str:
     """A bar of ``width`` cells, in eighths; what is not nothing shows, what is not full is not."""
     share = min(max(share, 0.0), 1.0)

@@ -93,6 +93,28 @@ def reply(seconds: float = 0, **more: Any) -> dict[str, Any]:
     } | more
 
 
+def job(name: str, status: str = "running", **more: Any) -> dict[str, Any]:
+    """A backup of 10 GiB from disk to copy, six of them done in a minute at 100 MiB/s."""
+    options = {"type": "backup", "job-id": name, "device": "disk", "target": "copy"}
+    return {
+        "id": name,
+        "type": "backup",
+        "options": options | more.pop("options", {}),
+        "status": status,
+        "current-progress": 6 * 2**30,
+        "total-progress": 10 * 2**30,
+        "rate": 100 * 2**20,
+        "busy": True,
+        "paused": status in ("paused", "standby"),
+        "ready": status in ("ready", "standby"),
+        "io-status": "ok",
+        "cancelled": False,
+        "pivoted": False,
+        "filter": None if status == "concluded" else f"{name}-filter",
+        "running-ns": 61 * SECOND,
+    } | {key.replace("_", "-"): value for key, value in more.items()}
+
+
 def lab(seconds: float, *, clients: int = 1, held: int = 0, **more: Any) -> dict[str, Any]:
     """An export over a throttle over a file; 1000 reads and 500 writes a second."""
     done = stats(reads=round(1000 * seconds), writes=round(500 * seconds))

@@ -25,6 +25,7 @@ from tests.dashboard.dashboard_samples import (
     event,
     export,
     group,
+    job,
     lab,
     node,
     reply,
@@ -254,7 +255,7 @@ def test_panels_are_focused_by_number_and_maximised() -> None:
         await stage.pilot.press("2")
         assert [panel.id for panel in stage.app.query(Panel) if panel.display] == ["groups"]
         await stage.pilot.press("escape")
-        assert all(panel.display for panel in stage.app.query(Panel))
+        assert [panel.id for panel in stage.app.query(Panel) if not panel.display] == ["jobs"]
         assert stage.app.focused is stage.app.query_one("#groups")
 
     perform(play)
@@ -370,7 +371,10 @@ def test_every_key_has_an_id_and_a_tooltip_and_is_in_the_palette() -> None:
     async def play(stage: Stage) -> None:
         titles = {command.title for command in stage.app.get_system_commands(stage.app.screen)}
         missing = {key.description for key in APP_KEYS} - titles
-        assert missing == {"Resume", "Restore"}
+        assert missing == {"Resume", "Restore", "Jobs"}
+        await stage.see(lab(1, jobs=[job("nightly")]))
+        titles = {command.title for command in stage.app.get_system_commands(stage.app.screen)}
+        assert "Jobs" in titles
 
     perform(play)
 

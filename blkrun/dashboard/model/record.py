@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from blkrun.messages import Level, event_level, event_text, event_time
+from blkrun.messages import Level, event_level, event_matters, event_text, event_time
 
 KEPT_RECORDS = 5000
 
@@ -42,11 +42,21 @@ class Log:
         return self._next - len(self._records)
 
     def add(self, events: Iterable[dict[str, Any]]) -> None:
-        """Append events as they came over the wire."""
+        """Append what is news of events as they came over the wire."""
         for event in events:
             if event["event"].startswith(CONFIG_EVENT):
                 self.edited_at = event_time(event)
-            self._records.append(
-                Record(self._next, event_time(event), event_level(event), event_text(event))
-            )
-            self._next += 1
+            if event_matters(event) and not self._again(event):
+                self._append(event)
+
+    def _again(self, event: dict[str, Any]) -> bool:
+        """A job that ignores errors tries ten times a second, and each time it says the same."""
+        if event["event"] != "BLOCK_JOB_ERROR" or not self._records:
+            return False
+        return self._records[-1].text == event_text(event)
+
+    def _append(self, event: dict[str, Any]) -> None:
+        self._records.append(
+            Record(self._next, event_time(event), event_level(event), event_text(event))
+        )
+        self._next += 1

@@ -41,6 +41,8 @@ class Node(Struct, frozen=True, rename="kebab", kw_only=True):
     size: int = 0
     in_flight: int = 0
     stats: Stats = Stats()
+    job: str | None = None
+    """The job whose filter it is."""
 
     @property
     def driver(self) -> str:
@@ -93,6 +95,24 @@ class Export(Struct, frozen=True, rename="kebab", kw_only=True):
     clients: tuple[Client, ...] = ()
 
 
+class Job(Struct, frozen=True, rename="kebab", kw_only=True):
+    """A job; ``status`` and ``io_status`` are QEMU's words, ``rate`` is bytes/s, 0 if unknown."""
+
+    id: str
+    type: str = "?"
+    options: dict[str, Any] = {}
+    status: str = "?"
+    current_progress: int = 0
+    total_progress: int = 0
+    rate: float = 0
+    paused: bool = False
+    io_status: str = "ok"
+    cancelled: bool = False
+    pivoted: bool = False
+    error: str | None = None
+    running_ns: int = 0
+
+
 class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
     """Everything at one instant of the server."""
 
@@ -102,6 +122,7 @@ class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
     nodes: tuple[Node, ...] = ()
     throttle_groups: tuple[Group, ...] = ()
     exports: tuple[Export, ...] = ()
+    jobs: tuple[Job, ...] = ()
     reports: dict[str, dict[str, Any]] = {}
 
     @property

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from blkrun.dashboard.model.jobs import JobCount
 from blkrun.dashboard.model.rates import Interval, Rate, total
 from blkrun.dashboard.model.snapshot import Snapshot
 
@@ -41,7 +42,7 @@ class Contact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """All that the header shows."""
+    """All that the header shows.  ``jobs``: only where they have no panel."""
 
     title: str
     state: State
@@ -51,6 +52,7 @@ class Status:
     in_flight: int = 0
     held: int = 0
     clients: int = 0
+    jobs: JobCount | None = None
     refresh_s: float = 0.5
     paused_s: float | None = None
 

@@ -1,12 +1,14 @@
 """Rows of the graph: from each export down to the backends, and what no export leads to.
 
-A node with several parents is shown once in full; where it is met again stands ``↳ name``.
+A node with several parents is shown once in full; where it is met again stands ``↳ name``.  A job's
+filter is ``▸ name``.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
+from blkrun.dashboard.model.jobs import job_share
 from blkrun.dashboard.model.rates import Interval, Rate
 from blkrun.dashboard.model.snapshot import Export, Node, Snapshot
 
@@ -24,7 +26,8 @@ class Kind(Enum):
 class GraphRow:
     """One row.  ``rate`` None is a gap; ``guides`` are the lines of the tree before the name.
 
-    ``details`` say the same thing ever more briefly, for ever less room.
+    ``details`` say the same thing ever more briefly, for ever less room.  ``job``: whose filter it
+    is, and how far that is.
     """
 
     key: str
@@ -37,6 +40,8 @@ class GraphRow:
     p99_ns: int | None = None
     held: int = 0
     failed: int = 0
+    job: str | None = None
+    job_share: float | None = None
 
 
 def graph_rows(snapshot: Snapshot, rates: Interval) -> tuple[GraphRow, ...]:
@@ -52,6 +57,7 @@ class _Walk:
         self._rates = rates
         self._nodes = {node.node_name: node for node in snapshot.nodes}
         self._shown: set[str] = set()
+        self._shares = {job.id: job_share(job) for job in snapshot.jobs}
         self._held = {
             member.node_name: member.waiting
             for group in snapshot.throttle_groups
@@ -96,13 +102,15 @@ class _Walk:
         yield GraphRow(
             key=key,
             kind=Kind.NODE,
-            name=name,
+            name=name if node.job is None else f"▸ {name}",
             guides=guides,
             details=_details(node),
             rate=self._rates.nodes.get(name),
             in_flight=node.in_flight,
             held=self._held.get(name, 0),
             failed=node.stats.failed,
+            job=node.job,
+            job_share=self._shares.get(node.job or ""),
         )
         deeper = indent + {"├ ": "│ ", "└ ": "  "}.get(branch, "")
         children = list(node.children.values())
@@ -111,6 +119,8 @@ class _Walk:
 
 
 def _details(node: Node) -> tuple[str, ...]:
+    if node.job is not None:
+        return (f"job {node.job} · {node.driver}", f"job {node.job}", node.job)
     if node.group is not None:
         return (f"{node.driver} @{node.group}", f"@{node.group}")
     if node.is_filter:

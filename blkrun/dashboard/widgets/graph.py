@@ -6,6 +6,7 @@ from typing import NamedTuple
 from rich.cells import cell_len
 
 from blkrun.dashboard.lines import GAP, Line, Span, Tone, clean, fit, fit_right, fit_spans
+from blkrun.dashboard.model.jobs import share_text
 from blkrun.dashboard.model.rates import Rate
 from blkrun.dashboard.model.tree import GraphRow, Kind
 from blkrun.dashboard.widgets.panel import LinesPanel
@@ -68,7 +69,7 @@ _NOTE_WIDTH = 9
 _NOTE_LEAST = 60
 
 
-def _note(row: GraphRow) -> Span:
+def _alarm(row: GraphRow) -> Span:
     """What somebody should see: requests held back, errors now, errors before."""
     if row.held:
         return Span(f"HELD {row.held}", "warn")
@@ -76,6 +77,16 @@ def _note(row: GraphRow) -> Span:
         return Span(f"ERR {format_short(row.rate.errors)}/s", "bad")
     if row.failed:
         return Span(f"{format_short(row.failed)} err", "bad")
+    return Span("")
+
+
+def _note(row: GraphRow) -> Span:
+    """An alarm, or at a job's filter how far the job is."""
+    alarm = _alarm(row)
+    if alarm.text:
+        return alarm
+    if row.job is not None:
+        return Span("job" if row.job_share is None else f"job {share_text(row.job_share)}", "good")
     return Span("")
 
 
@@ -115,12 +126,12 @@ class _Layout:
         return Line(row.key, (*self._name(row, lead), *numbers, *tail))
 
     def _name(self, row: GraphRow, lead: int) -> tuple[Span, ...]:
-        """Guides, name, and in what is left the detail, or the note where it has no column."""
+        """Guides, name, and in what is left the detail, or an alarm that has no column."""
         own = cell_len(row.guides) + cell_len(clean(row.name))
         parts = [Span(row.guides, "dim"), Span(row.name, _TONES[row.kind])]
-        note = Span("") if self.note_width else _note(row)
+        alarm = Span("") if self.note_width else _alarm(row)
         room = self.name_width - max(lead, own + 2) - 1
-        detail = note if note.text else Span(_longest(row.details, room), "dim")
+        detail = alarm if alarm.text else Span(_longest(row.details, room), "dim")
         if room >= _LEAST_DETAIL and detail.text:
             parts += [Span(" " * max(lead - own, 2)), detail]
         return fit_spans(tuple(parts), self.name_width)

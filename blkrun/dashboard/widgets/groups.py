@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from blkrun.dashboard.lines import GAP, Line, Span, Tone, fit, fit_right, fit_spans, gauge, line
+from blkrun.dashboard.lines import GAP, Line, Span, Tone, fit, fit_right, gauge, line, spread
 from blkrun.dashboard.model.groups import GroupRow, LimitRow, MemberRow
 from blkrun.dashboard.widgets.panel import LinesPanel
 from blkrun.units import format_short
@@ -22,7 +22,7 @@ def _group(row: GroupRow, width: int) -> Iterator[Line]:
     count = len(row.members)
     members = "1 member" if count == 1 else f"{count} members"
     held = Span(f"HELD {row.held}", "warn") if row.held else Span("held 0", "dim")
-    yield _spread(row.name, width, (Span(row.name, "export"), Span(f"  {members}", "dim")), held)
+    yield spread(row.name, width, (Span(row.name, "export"), Span(f"  {members}", "dim")), held)
     if not row.limits:
         yield line(f"{row.name}/", width, Span(" no limits", "dim"))
     for limit in row.limits:
@@ -31,12 +31,6 @@ def _group(row: GroupRow, width: int) -> Iterator[Line]:
             yield _burst(row, limit, limit.burst_left, width)
     for member in row.members:
         yield _member(row, member, width)
-
-
-def _spread(key: str, width: int, left: tuple[Span, ...], right: Span) -> Line:
-    """``right`` at the right edge; ``left`` gives way."""
-    room = max(width - len(right.text) - 1, 0)
-    return Line(key, (*fit_spans(left, room), *fit_spans((Span(" "), right), width - room)))
 
 
 def _limit(row: GroupRow, limit: LimitRow, width: int) -> Line:
@@ -80,7 +74,7 @@ def _member(row: GroupRow, member: MemberRow, width: int) -> Line:
     held = f"held {member.held}" if member.held else ""
     right = Span(fit_right(held, 10) + fit_right(rate, 7), "warn" if member.held else "dim")
     name = (Span(f" · {member.name}", "name"),)
-    return _spread(f"{row.name}//{member.name}", width, name, right)
+    return spread(f"{row.name}//{member.name}", width, name, right)
 
 
 class GroupsPanel(LinesPanel):

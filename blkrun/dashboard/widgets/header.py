@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from blkrun.dashboard.lines import GAP, TONES, Line, Span, Tone, clean, fit, fit_spans
 from blkrun.dashboard.model.status import State, Status, duration_text
+from blkrun.dashboard.widgets.jobs import count_spans
 from blkrun.units import format_short
 
 _TONES: dict[State, Tone] = {
@@ -63,9 +64,13 @@ def _left(status: Status) -> list[_Field]:
         _Field(0, (Span(f" ● {_word(status)}", _TONES[status.state]),)),
     ]
     if status.state is State.RUN:
-        fields.append(_Field(6, (Span(f" {duration_text(status.uptime_ns / 1e9)}", "dim"),)))
+        fields.append(_Field(8, (Span(f" {duration_text(status.uptime_ns / 1e9)}", "dim"),)))
     if status.paused_s is not None:
         fields.append(_Field(1, (Span(f"  PAUSED {duration_text(status.paused_s)}", "warn"),)))
+    if status.jobs is not None:
+        first, *alarms = count_spans(status.jobs)
+        fields.append(_Field(3, (Span("  jobs ", "dim"), first)))
+        fields += [_Field(3, (Span(" · ", "dim"), alarm)) for alarm in alarms]
     return fields
 
 
@@ -80,15 +85,15 @@ def _right(status: Status) -> list[_Field]:
     rate = status.rate
     tone: Tone = "number" if status.state is State.RUN else "dim"
     fields = [
-        _traffic("R", 3, None if rate is None else (rate.reads, rate.read_bytes), tone),
-        _traffic("W", 4, None if rate is None else (rate.writes, rate.write_bytes), tone),
-        _Field(5, (Span("  QD ", "dim"), Span(str(status.in_flight), tone))),
+        _traffic("R", 4, None if rate is None else (rate.reads, rate.read_bytes), tone),
+        _traffic("W", 5, None if rate is None else (rate.writes, rate.write_bytes), tone),
+        _Field(6, (Span("  QD ", "dim"), Span(str(status.in_flight), tone))),
     ]
     if status.held:
         fields.append(_Field(7, (Span(f"  HELD {status.held}", "warn"),)))
     clients = "1 client" if status.clients == 1 else f"{status.clients} clients"
-    fields.append(_Field(8, (Span(f"  {clients}", tone),)))
-    fields.append(_Field(9, (Span(f"  every {status.refresh_s:g} s", "dim"),)))
+    fields.append(_Field(9, (Span(f"  {clients}", tone),)))
+    fields.append(_Field(10, (Span(f"  every {status.refresh_s:g} s", "dim"),)))
     fields.append(_Field(2, (Span(" "),)))
     return fields
 
