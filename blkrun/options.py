@@ -127,6 +127,13 @@ class ThrottleOptions(BlockdevOptions, frozen=True, tag="throttle"):
     ]
 
 
+class BitmapPlace(Struct, frozen=True, kw_only=True):
+    """A node's dirty bitmap: QEMU's BlockDirtyBitmap."""
+
+    node: str
+    name: str
+
+
 class CopyBeforeWriteOptions(BlockdevOptions, frozen=True, tag="copy-before-write"):
     """Keeps the disk as it was when this was put in: old data goes to ``target`` before new."""
 
@@ -149,6 +156,10 @@ class CopyBeforeWriteOptions(BlockdevOptions, frozen=True, tag="copy-before-writ
             description="how long a write may wait for its old data to be kept; 0: for ever",
         ),
     ] = 0
+    bitmap: Annotated[
+        BitmapPlace | None,
+        Meta(description="keep only what is dirty in this bitmap when the node is added"),
+    ] = None
 
 
 class MirrorTopOptions(BlockdevOptions, frozen=True, tag="mirror_top"):

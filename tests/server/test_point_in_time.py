@@ -14,13 +14,16 @@ from hypothesis import given, settings
 
 from blkrun.errors import CommandError
 from blkrun.options import (
+    BitmapPlace,
     CopyBeforeWriteOptions,
     ExportOptions,
     MemoryOptions,
     SnapshotAccessOptions,
 )
+from blkrun.server import bitmap_actions
 from blkrun.server.actions import blockdev_add, blockdev_del, export_add, insert_node, set_edge
 from blkrun.server.bitmap import Bitmap
+from blkrun.server.bitmap_actions import Place
 from blkrun.server.drivers.copy_before_write import CLUSTER_BYTES, CopyBeforeWrite
 from blkrun.server.drivers.memory import Memory
 from blkrun.server.events import Events
@@ -294,6 +297,51 @@ def test_what_is_not_part_of_it_cannot_be_read() -> None:
         pass
     assert raised.value.errno == errno.EACCES
     assert moment.passes(0, CLUSTER_BYTES)
+
+
+def test_bitmap() -> None:
+    """QEMU's ``bitmap``: only what is dirty in it is kept, and can be read; marks later do not."""
+    setup = Setup()
+    place = BitmapPlace(node="disk", name="b")
+    setup.do(partial(bitmap_actions.add, place=Place("disk", "b")))
+    write(setup.disk, b"x", 2 * CLUSTER_BYTES)
+    was = read(setup.disk)
+    options = CopyBeforeWriteOptions(node_name="part", file="disk", target="other", bitmap=place)
+    setup.do(
+        partial(blockdev_add, options=MemoryOptions(node_name="other", size=SIZE)),
+        partial(blockdev_add, options=options),
+        partial(blockdev_add, options=SnapshotAccessOptions(node_name="old", file="part")),
+    )
+    part, old = setup.graph.nodes["part"], setup.graph.nodes["old"]
+    write(part, b"y" * 3 * CLUSTER_BYTES, CLUSTER_BYTES)
+    assert read(old, CLUSTER_BYTES, 2 * CLUSTER_BYTES) == was[2 * CLUSTER_BYTES :][:CLUSTER_BYTES]
+    for cluster in (0, 1, 3):
+        with pytest.raises(OSError, match="not part") as caught:
+            read(old, 1, cluster * CLUSTER_BYTES)
+        assert caught.value.errno == errno.EACCES
+    assert read(setup.graph.nodes["other"], CLUSTER_BYTES, CLUSTER_BYTES) == bytes(CLUSTER_BYTES)
+
+
+def test_bitmap_refused() -> None:
+    """QEMU's words where there is no such bitmap; its disk must be of one size with this."""
+    setup = Setup()
+    setup.do(
+        partial(blockdev_add, options=MemoryOptions(node_name="small", size=512)),
+        partial(bitmap_actions.add, place=Place("small", "b")),
+    )
+    for node, name, text in (
+        ("disk", "nope", "Dirty bitmap 'nope' not found"),
+        ("nope", "b", "Node 'nope' not found"),
+        ("small", "b", "must be of one size"),
+    ):
+        options = CopyBeforeWriteOptions(
+            node_name="c",
+            file="disk",
+            target="scratch",
+            bitmap=BitmapPlace(node=node, name=name),
+        )
+        with pytest.raises(CommandError, match=text):
+            setup.do(partial(blockdev_add, options=options))
 
 
 def test_snapshot_access_needs_a_keeper() -> None:

@@ -14,8 +14,11 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from blkrun.options import CopyBeforeWriteOptions
+from blkrun.errors import CommandError
+from blkrun.options import BitmapPlace, CopyBeforeWriteOptions
+from blkrun.server import bitmap_actions
 from blkrun.server.bitmap import Bitmap, Run
+from blkrun.server.bitmap_actions import Place
 from blkrun.server.keeper import Keeper
 from blkrun.server.point_in_time import PointInTime
 from blkrun.server.staging import Staging
@@ -44,10 +47,30 @@ class CopyBeforeWrite(Keeper[CopyBeforeWriteOptions]):
     def open(self, staging: Staging) -> None:
         """Nothing is copied yet, so until it is in the way it shows the disk as it is."""
         super().open(staging)
+        self._emit = staging.graph.events.emit
         everything = Bitmap(staging.size(self), CLUSTER_BYTES)
         everything.set_clusters(0, everything.clusters)
         self.moment = PointInTime(everything)
-        self._emit = staging.graph.events.emit
+        if self.options.bitmap is not None:
+            self._keep_only(self.options.bitmap, staging)
+
+    def _keep_only(self, place: BitmapPlace, staging: Staging) -> None:
+        """What is dirty when the edit becomes true; later marks change nothing."""
+        node, bitmap = bitmap_actions.find_usable(staging, Place(place.node, place.name))
+        size_bytes = staging.size(node)
+        if size_bytes != staging.size(self):
+            raise CommandError(
+                f"Node '{self.name}': bitmap '{place.name}' is of a disk of {size_bytes} bytes, "
+                f"and '{self.file.name}' has {staging.size(self)}; they must be of one size"
+            )
+
+        def commit() -> None:
+            wanted = Bitmap(size_bytes, CLUSTER_BYTES)
+            wanted.merge(bitmap.copy())
+            self.moment = PointInTime(wanted)
+
+        staging.disturbed.add(node)
+        staging.commits.append(commit)
 
     def close(self) -> None:
         """Copies that a write gave up waiting for are waited for here."""
