@@ -2,11 +2,15 @@
 
 ::
 
-    state, pace        arithmetic and tables, no lock
+    state, pace, rate   arithmetic and tables, no lock
       ↑
-    transaction        the lock; jobs that end together
+    transaction         the lock; jobs that end together
       ↑
-    job                one job: its thread, its verbs, its events
+    control             one job: its verbs and its events
       ↑
-    registry           all of them by id; lives in the graph
+    job                 its thread, and what a type of job has to do
+      ↑
+    registry            all of them by id; lives in the graph
+      ↑
+    copying             jobs behind a filter: backup, mirror
 """

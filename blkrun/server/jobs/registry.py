@@ -5,6 +5,7 @@ import threading
 from time import monotonic
 
 from blkrun.errors import CommandError, DeviceNotActive
+from blkrun.server.jobs.control import JobControl
 from blkrun.server.jobs.job import Job
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
@@ -86,6 +87,6 @@ class Jobs:
         if job_id in self._jobs:
             raise CommandError(f"Job ID '{job_id}' already in use")
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: JobControl) -> None:
         with self._lock:
             del self._jobs[job.id]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from blkrun.server.jobs.state import Status
 
 if TYPE_CHECKING:
-    from blkrun.server.jobs.job import Job
+    from blkrun.server.jobs.control import JobControl
 
 
 class Verdict(Enum):
@@ -35,16 +35,16 @@ class JobTransaction:
         self.lock = threading.Lock()
         self.changed = threading.Condition(self.lock)
         self.verdict = Verdict.OPEN
-        self._jobs: list[Job] = []
+        self._jobs: list[JobControl] = []
         self._prepared = 0
 
-    def join(self, job: "Job") -> None:
+    def join(self, job: "JobControl") -> None:
         """One more.  Before the first one is started, all that belong together have joined."""
         if self.verdict is not Verdict.OPEN:
             raise AssertionError(f"job {job.id} joins jobs that have ended")
         self._jobs.append(job)
 
-    def leave(self, job: "Job") -> None:
+    def leave(self, job: "JobControl") -> None:
         """It is concluded, or never began."""
         self._jobs.remove(job)
 
@@ -71,7 +71,7 @@ class JobTransaction:
             self.verdict = Verdict.COMMITTED
             self.changed.notify_all()
 
-    def abort(self, failed: "Job") -> None:
+    def abort(self, failed: "JobControl") -> None:
         """One has failed or was cancelled: cancel the others."""
         if self.verdict in (Verdict.COMMITTED, Verdict.ABORTING):
             return
