@@ -26,9 +26,18 @@ class Place(NamedTuple):
 
 
 def add(
-    staging: Staging, place: Place, granularity_bytes: int | None = None, *, recording: bool = True
+    staging: Staging,
+    place: Place,
+    granularity_bytes: int | None = None,
+    *,
+    recording: bool = True,
+    of_file: bool = False,
 ) -> None:
-    """A new bitmap; nothing is dirty in it."""
+    """A new bitmap; nothing is dirty in it.
+
+    Or everything, if it is ``of_file``: a file has it again in a server that was started anew, and
+    what was written before is not known any more.
+    """
     if not place.name:
         raise CommandError("Bitmap name cannot be empty")
     node = staging.node(place.node)
@@ -43,10 +52,13 @@ def add(
     if len(place.name.encode()) > _LONGEST_NAME_BYTES:
         raise CommandError(f"Bitmap name too long: {place.name}")
     bitmap = DirtyBitmap(place.name, node.size_bytes, granularity_bytes, recording=recording)
+    bitmap.of_file = of_file
     bitmaps[place.name] = bitmap
 
     def commit() -> None:
         bitmap.clear(node.size_bytes)  # other edits of the transaction may have changed it
+        if of_file:
+            bitmap.mark_all()
         node.bitmaps[place.name] = bitmap
 
     _at_commit(staging, node, commit)

@@ -22,6 +22,7 @@ class DirtyBitmap:
     ``mark`` comes from many threads at once.  Whoever changes ``bits``, or puts other bits in
     their place, holds ``lock``, for as short as can be: writers wait for it.  Nobody marks
     ``frozen``, it belongs to the job.  ``recording`` is changed by the graph's edits only.
+    ``of_file``: a file has a table for it, rather than somebody with a QMP client.
 
     ``mark`` takes no lock if the clusters are dirty already.  That is right, though the bits may
     be replaced (cleared, frozen) while it looks: bits that were replaced are never set again, so
@@ -32,6 +33,7 @@ class DirtyBitmap:
         self, name: str, size_bytes: int, granularity_bytes: int, *, recording: bool = True
     ) -> None:
         self.name = name
+        self.of_file = False
         self.granularity_bytes = granularity_bytes
         self.recording = recording
         self.lock = threading.Lock()
@@ -48,6 +50,11 @@ class DirtyBitmap:
         if not self.bits.all(offset, count):
             with self.lock:
                 self.bits.set(offset, count)
+
+    def mark_all(self) -> None:
+        """Everything is dirty."""
+        with self.lock:
+            self.bits.set_clusters(0, self.bits.clusters)
 
     def copy(self) -> Bitmap:
         """What the name stands for, at this instant: while it is busy, what is frozen."""

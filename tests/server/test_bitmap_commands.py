@@ -654,3 +654,18 @@ def test_two_disks_are_cleared_at_one_instant(server: Server) -> None:
 
     with workers([edit, write_both]):
         pass
+
+
+def test_of_a_file(server: InProcess) -> None:
+    """Ours: it is all dirty at first, since nothing is known, and is listed as a file's."""
+    arguments = {"node": "disk", "name": "f", "x-blkrun-of-file": True}
+    server.execute("block-dirty-bitmap-add", arguments)
+    assert server.node("disk")["bitmaps"] == [
+        {"name": "f", "granularity": 65536, "recording": True, "busy": False, "of-file": True}
+    ]
+    (node,) = [
+        each for each in server.execute("query-named-block-nodes") if each["node-name"] == "disk"
+    ]
+    assert node["dirty-bitmaps"][0]["count"] == server.node("disk")["size"]
+    server.execute("block-dirty-bitmap-clear", {"node": "disk", "name": "f"})
+    assert server.graph.nodes["disk"].bitmaps["f"].bits.count_bytes() == 0

@@ -890,7 +890,7 @@ def test_query_graph(server: InProcess) -> None:
     }  # fmt: skip
     assert set(reply["nodes"][0]) == {
         "node-name", "options", "children", "is-filter", "monitor-owned", "job", "attached", "size",
-        "in-flight", "stats", "driver-specific",
+        "in-flight", "stats", "bitmaps", "driver-specific",
     }  # fmt: skip
     assert set(reply["throttle-groups"][0]) == {"id", "limits", "levels", "members"}
     (export,) = reply["exports"]

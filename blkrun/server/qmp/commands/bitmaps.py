@@ -22,14 +22,15 @@ class BitmapName(Struct, frozen=True, kw_only=True):
         return Place(self.node, self.name)
 
 
-class AddArguments(Struct, frozen=True, kw_only=True):
-    """block-dirty-bitmap-add."""
+class AddArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """block-dirty-bitmap-add; ours: one that a file has a table for."""
 
     node: str
     name: str
     granularity: int | None = None
     persistent: bool = False
     disabled: bool = False
+    x_blkrun_of_file: bool = False
 
 
 class MergeArguments(Struct, frozen=True, kw_only=True):
@@ -47,7 +48,13 @@ def _add(staging: Staging, args: AddArguments) -> None:
             "leave out 'persistent'"
         )
     place = Place(args.node, args.name)
-    bitmap_actions.add(staging, place, args.granularity, recording=not args.disabled)
+    bitmap_actions.add(
+        staging,
+        place,
+        args.granularity,
+        recording=not args.disabled,
+        of_file=args.x_blkrun_of_file,
+    )
 
 
 def _merge(staging: Staging, args: MergeArguments) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from blkrun.options import to_wire
 from blkrun.server.connection import describe as describe_connection
 from blkrun.server.context import Context
+from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.export import Export
 from blkrun.server.jobs.job import Job
 from blkrun.server.node import Node
@@ -240,7 +241,18 @@ def _node(node: Node[Any]) -> dict[str, Any]:
         "size": node.size_bytes,
         "in-flight": row[IN_FLIGHT],
         "stats": qemu_counters(row),
+        "bitmaps": [_bitmap(bitmap) for bitmap in node.bitmaps.values()],
         "driver-specific": node.describe(),
+    }
+
+
+def _bitmap(bitmap: DirtyBitmap) -> dict[str, Any]:
+    return {
+        "name": bitmap.name,
+        "granularity": bitmap.granularity_bytes,
+        "recording": bitmap.recording,
+        "busy": bitmap.busy,
+        "of-file": bitmap.of_file,
     }
 
 
