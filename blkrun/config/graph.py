@@ -52,6 +52,18 @@ def skip_disabled(name: str, nodes: dict[str, NodeTable]) -> str:
     return name
 
 
+def tree(name: str, nodes: dict[str, NodeTable]) -> set[str]:
+    """A node and everything below it, leaving out what is switched off."""
+    found: set[str] = set()
+    rest = [name]
+    while rest:
+        node = nodes.get(skip_disabled(rest.pop(), nodes))
+        if node is not None and node.name not in found:
+            found.add(node.name)
+            rest.extend(child for _, child in node.edges())
+    return found
+
+
 def main_chain(name: str, nodes: dict[str, NodeTable]) -> Iterator[NodeTable]:
     """A node and what is below it by ``file``, leaving out what is switched off."""
     for _ in nodes:
