@@ -104,3 +104,16 @@ def format_ns(duration_ns: float) -> str:
         if duration_ns >= factor:
             return f"{duration_ns / factor:.3g}{unit}"
     return f"{duration_ns:.0f}ns"
+
+
+def format_seconds(duration_s: float) -> str:
+    """A wait, in its two largest units: 75 → ``1min 15s``, 4000 → ``1h 6min``."""
+    seconds = round(duration_s)
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds % 60, "s")]
+    while len(parts) > 1 and not parts[0][0]:
+        parts.pop(0)
+    first, *rest = parts[:2]
+    return " ".join(
+        f"{count}{unit}" for count, unit in (first, *(each for each in rest if each[0]))
+    )

@@ -1,0 +1,104 @@
+"""A live graph with jobs that do nothing: what the server has to do with them by the contract."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+from typing import Any
+
+import msgspec
+
+from blkrun.decode import Problem, decode
+from blkrun.job_options import JOBS, JobOptions
+from blkrun.model import GraphModel, JobState
+from blkrun.reconcile.operation import Operation
+from tests.reconcile.live_graph import LiveGraph
+
+
+@dataclass
+class FakeJob:
+    """One that is listed; ``removed``: it is forgotten when it has ended."""
+
+    options: JobOptions
+    state: JobState = field(default_factory=JobState)
+    removed: bool = False
+
+
+class LiveWithJobs:
+    """The real graph, and jobs beside it."""
+
+    def __init__(self, model: GraphModel) -> None:
+        self.server = LiveGraph(msgspec.structs.replace(model, jobs={}, resting=frozenset()))
+        self.jobs = {
+            name: FakeJob(options, model.states.get(name, JobState()))
+            for name, options in model.jobs.items()
+        }
+
+    def model(self) -> GraphModel:
+        """As the runner reads it."""
+        return msgspec.structs.replace(
+            self.server.model(),
+            jobs={name: job.options for name, job in self.jobs.items()},
+            states={name: job.state for name, job in self.jobs.items()},
+        )
+
+    def perform(self, operations: Iterable[Operation]) -> None:
+        """All of them, each of which must be possible; those on the real graph together."""
+        rest = list(operations)
+        while rest:
+            count = 1
+            if rest[0].table.startswith("jobs."):
+                self._perform(rest[0])
+            else:
+                count = len(list(takewhile(lambda op: not op.table.startswith("jobs."), rest)))
+                self.server.perform(rest[:count])
+            del rest[:count]
+
+    def _perform(self, operation: Operation) -> None:
+        data = dict(operation.data)
+        if operation.type == "x-blkrun-job-remove":
+            self._remove(data["id"])
+        elif operation.type == "x-blkrun-job-change":
+            self._change(data)
+        else:
+            self._start(operation.type.removeprefix("blockdev-"), data)
+
+    def end(self) -> None:
+        """Let everything end that is being cancelled."""
+        for name, job in list(self.jobs.items()):
+            if job.removed:
+                del self.jobs[name]
+            elif job.state.leaving:
+                job.state = JobState(status="concluded", cancelled=True)
+
+    def _start(self, kind: str, data: dict[str, Any]) -> None:
+        assert data.pop("auto-dismiss") is False
+        assert "sync" in data
+        problems: list[Problem] = []
+        options = decode(JOBS[kind], data, problems)
+        assert options is not None, problems
+        assert options.job_id not in self.jobs
+        assert {options.device, options.target} <= self.server.model().nodes.keys()
+        for other in self.jobs.values():
+            if not other.state.ended:
+                used = {other.options.device, other.options.target}
+                assert not used & {options.device, options.target}, "the node is busy"
+        self.jobs[options.job_id] = FakeJob(options)
+
+    def _remove(self, name: str) -> None:
+        job = self.jobs[name]
+        assert not job.state.leaving
+        if job.state.ended:
+            del self.jobs[name]
+        else:
+            job.state, job.removed = JobState(status="aborting", cancelled=True), True
+
+    def _change(self, data: dict[str, Any]) -> None:
+        job = self.jobs[data.pop("id")]
+        assert not job.state.ended
+        assert not job.state.leaving
+        assert data
+        assert data.keys() <= type(job.options).changeable
+        values = {key.replace("-", "_"): value for key, value in data.items()}
+        self.jobs[job.options.job_id] = replace(
+            job, options=msgspec.structs.replace(job.options, **values)
+        )
