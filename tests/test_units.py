@@ -149,3 +149,21 @@ def test_format_short(value: float, shown: str) -> None:
 def test_format_ns(duration_ns: float, shown: str) -> None:
     """The unit that reads best."""
     assert units.format_ns(duration_ns) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.6, "1s"),
+        (59.4, "59s"),
+        (60, "1min"),
+        (75, "1min 15s"),
+        (3600, "1h"),
+        (4000, "1h 6min"),
+        (90000, "1d 1h"),
+    ],
+)
+def test_waits_are_said_in_their_two_largest_units(seconds: float, text: str) -> None:
+    """A third one would be more than anybody knows."""
+    assert units.format_seconds(seconds) == text

@@ -1,6 +1,7 @@
 """A live graph with jobs that do nothing: what the server has to do with them by the contract."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 import msgspec
 
 from blkrun.decode import Problem, decode
-from blkrun.job_options import JOBS, JobOptions
-from blkrun.model import GraphModel, JobState
+from blkrun.errors import CommandError
+from blkrun.job_options import JOBS, JobOptions, job_to_wire
+from blkrun.model import EMPTY, GraphModel, JobState
 from blkrun.reconcile.operation import Operation
 from tests.reconcile.live_graph import LiveGraph
 
@@ -102,3 +104,75 @@ class LiveWithJobs:
         self.jobs[job.options.job_id] = replace(
             job, options=msgspec.structs.replace(job.options, **values)
         )
+
+
+JOB_ACTIONS = {"blockdev-backup", "blockdev-mirror", "x-blkrun-job-remove", "x-blkrun-job-change"}
+
+
+class JobClient:
+    """A conversation with a server that has jobs; ``reports`` has what the runner told."""
+
+    def __init__(self, *, old: bool = False) -> None:
+        self.live = LiveWithJobs(EMPTY)
+        self.reports: list[tuple[str, dict[str, Any]]] = []
+        self._old = old
+        self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+
+    async def execute(
+        self, command: str, arguments: dict[str, Any] | None = None, **_: object
+    ) -> Any:
+        """What a runner says."""
+        if command == "x-blkrun-report":
+            assert arguments is not None
+            if self._old and arguments["kind"] == "followed":
+                raise CommandError("Parameter 'kind' does not accept value 'followed'")
+            self.reports.append((arguments["kind"], arguments["data"]))
+            return {}
+        if command == "transaction":
+            assert arguments is not None
+            self.live.perform(map(_operation, arguments["actions"]))
+            return {}
+        assert command == "x-blkrun-query-graph"
+        reply = self.live.server.execute(command, {})
+        return {**reply, "jobs": [_entry(job) for job in self.live.jobs.values()]}
+
+    def pivot(self, name: str) -> None:
+        """End a mirror as the server does: its device's exports get the target."""
+        job = self.live.jobs[name]
+        for export, options in self.live.model().exports.items():
+            if options.node == job.options.device:
+                data = {"parent": export, "role": "root", "child": job.options.target}
+                self.live.server.execute("x-blkrun-set-edge", data)
+        job.state = JobState(status="concluded", pivoted=True)
+        disks = {"device": job.options.device, "target": job.options.target}
+        self.emit("X_BLKRUN_JOB_PIVOTED", id=name, **disks)
+        self.emit("JOB_STATUS_CHANGE", id=name, status="concluded")
+
+    def emit(self, name: str, **data: Any) -> None:
+        """Send an event."""
+        self._events.put_nowait({"event": name, "data": data})
+
+    def die(self) -> None:
+        """Nothing comes any more."""
+        self._events.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[dict[str, Any]]:
+        """Until it dies."""
+        while (event := await self._events.get()) is not None:
+            yield event
+
+    async def close(self) -> None:
+        """Nothing."""
+
+
+def _operation(action: dict[str, Any]) -> Operation:
+    table = "jobs." if action["type"] in JOB_ACTIONS else ""
+    return Operation(action["type"], action["data"], "", "", table)
+
+
+def _entry(job: FakeJob) -> dict[str, Any]:
+    wire = job_to_wire(job.options)
+    state = {"cancelled": job.state.cancelled, "pivoted": job.state.pivoted}
+    return {"id": job.options.job_id, "type": wire["type"], "options": wire, **state} | {
+        "status": job.state.status
+    }
