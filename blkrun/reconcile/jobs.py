@@ -1,9 +1,9 @@
 """Which jobs to stop, to change and to start.
 
 A job of a file runs once: what has ended stays listed, and is not started again, until its table
-goes or says something else.  A running job takes some options anew; for any other it is cancelled,
-and the plan that is made when it has ended starts it again.  So it is with a job that needs a disk
-of one that is being cancelled.
+goes or says something else.  A running job takes some options anew; for any other it is cancelled.
+A job's name and its disks are free when it has ended and is forgotten, which a plan can only ask
+for: what needs them is started by the plan that is made then.
 """
 
 from collections.abc import Iterator
@@ -31,11 +31,11 @@ def jobs_started(desired: GraphModel, live: GraphModel) -> Iterator[Operation]:
     """Last of all, when all that it works on and all that is above is there."""
     waiting = set(_waiting(desired, live))
     for name, new in desired.jobs.items():
-        old = live.jobs.get(name)
-        if old is None or live.states[name].ended:
-            if _is_due(new, live) and name not in waiting:
+        old, state = live.jobs.get(name), live.states.get(name)
+        if old is None or state is None:
+            if name not in waiting:
                 yield _start(new)
-        elif not live.states[name].leaving and not is_another(old, new, live.states[old.job_id]):
+        elif not (state.ended or state.leaving or is_another(old, new, state)):
             yield from _change(old, new)
 
 
@@ -47,14 +47,6 @@ def _removed(desired: GraphModel, live: GraphModel) -> Iterator[tuple[str, str]]
             yield name, why
 
 
-def _is_due(new: JobOptions, live: GraphModel) -> bool:
-    """Whether it has not run yet, not with what its table says now."""
-    old = live.jobs.get(new.job_id)
-    return old is None or (
-        live.states[new.job_id].ended and is_another(old, new, live.states[old.job_id])
-    )
-
-
 def _waiting(desired: GraphModel, live: GraphModel) -> Iterator[str]:
     """Jobs to start whose disks are those of a job that is being cancelled, or will be."""
     gone = {name for name, _ in _removed(desired, live)}
@@ -64,7 +56,7 @@ def _waiting(desired: GraphModel, live: GraphModel) -> Iterator[str]:
         if state.leaving or (name in gone and not state.ended)
     ]
     for name, new in desired.jobs.items():
-        if _is_due(new, live) and any(_share(new, old) for old in busy):
+        if name not in live.jobs and any(_share(new, old) for old in busy):
             yield name
 
 
@@ -80,7 +72,7 @@ def _why_removed(name: str, desired: GraphModel, live: GraphModel) -> str | None
     if not is_another(old, new, live.states[old.job_id]):
         return None
     keys = ", ".join(sorted(_lasting(old, new))) or "another type"
-    return f" ({keys})" if ended else f" ({keys}), and started again once it has ended"
+    return f" ({keys}), and started again{'' if ended else ' once it has ended'}"
 
 
 def is_another(old: JobOptions, new: JobOptions, state: JobState) -> bool:
