@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
-from blkrun.units import format_bytes, format_seconds, format_short
+from blkrun.units import format_about, format_bytes, format_seconds
 
 
 class Level(Enum):
@@ -146,11 +146,11 @@ def _followed(data: dict[str, Any]) -> str:
 
 
 def job_progress(job: Mapping[str, Any]) -> str:
-    """``42%, 420MB of 1.0GB, 50MB/s, 12s left``: of an element of x-blkrun-query-graph's jobs."""
+    """``42%, 401MiB of 954MiB, 50MiB/s, 11s left``: one of the server's jobs."""
     done, total = job["current-progress"], job["total-progress"]
-    words = [f"{percent(job)}%", f"{format_short(done)}B of {format_short(total)}B"]
+    words = [f"{percent(job)}%", f"{format_about(done)} of {format_about(total)}"]
     if job["rate"]:
-        words.append(f"{format_short(job['rate'])}B/s")
+        words.append(f"{format_about(job['rate'])}/s")
     if (left_s := seconds_left(job)) is not None:
         words.append(f"{format_seconds(left_s)} left")
     return ", ".join(words)

@@ -87,6 +87,15 @@ def format_bytes(count: int) -> str:
     return f"{count}B"
 
 
+def format_about(count: float) -> str:
+    """Binary, three digits: 64 MiB → ``64MiB``, 4_500_000 → ``4.29MiB``."""
+    for unit, factor in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= 0.9995 * factor:
+            value = count / factor
+            return f"{value:.0f}{unit}" if value >= 99.95 else f"{value:.3g}{unit}"
+    return f"{count:.0f}B"
+
+
 def format_short(value: float) -> str:
     """Four characters or fewer, in decimal steps: 412_345_678 → ``412M``, 9800 → ``9.8k``."""
     for suffix in ("", "k", "M", "G", "T", "P"):

@@ -135,9 +135,9 @@ def job(done: int, total: int, rate: int = 0, status: str = "running") -> dict[s
 
 def test_progress() -> None:
     """Percent, bytes, rate, time left; the last two only when they are known."""
-    assert job_progress(job(0, 10**9)) == "0%, 0B of 1.0GB"
-    assert job_progress(job(42 * 10**7, 10**9, 5 * 10**7)) == (
-        "42%, 420MB of 1.0GB, 50MB/s, 12s left"
+    assert job_progress(job(0, 2**30)) == "0%, 0B of 1GiB"
+    assert job_progress(job(420 * 2**20, 2**30, 50 * 2**20)) == (
+        "41%, 420MiB of 1GiB, 50MiB/s, 12s left"
     )
 
 

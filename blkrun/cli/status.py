@@ -16,7 +16,7 @@ from blkrun.client import Client
 from blkrun.config import locate
 from blkrun.messages import percent, seconds_left
 from blkrun.model import ServerAddress
-from blkrun.units import format_bytes, format_seconds, format_short
+from blkrun.units import format_about, format_bytes, format_seconds, format_short
 
 _MEASURE_S = 0.5
 _NUMBERS = frozenset(
@@ -126,10 +126,10 @@ def _jobs(after: Graph) -> Table:
             job["type"],
             f"{options['device']} → {options['target']}",
             _job_status(job),
-            f"{format_short(job['current-progress'])}B",
-            f"{format_short(job['total-progress'])}B",
+            format_about(job["current-progress"]),
+            format_about(job["total-progress"]),
             str(percent(job)),
-            f"{format_short(job['rate'])}B/s" if running and job["rate"] else "-",
+            f"{format_about(job['rate'])}/s" if running and job["rate"] else "-",
             format_seconds(left_s) if left_s is not None else "-",
             job.get("error", ""),
         )

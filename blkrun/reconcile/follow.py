@@ -17,7 +17,7 @@ from blkrun.errors import FileError
 from blkrun.job_options import JobOptions
 from blkrun.model import Config, GraphModel
 from blkrun.options import DRIVERS, EDGES
-from blkrun.reconcile.pivots import below, pivoted
+from blkrun.reconcile.pivots import pivoted
 
 _TRIES = 5
 
@@ -54,15 +54,12 @@ def follow(
 def changes_for(
     document: Mapping[str, Any], config: Config, live: GraphModel
 ) -> dict[Key, str | bool]:
-    """What the file says otherwise from now on."""
+    """What the file says otherwise from now on: every edge that does not lead to the device now."""
     written = dict(_edges(document))
     changes: dict[Key, str | bool] = {}
     for job in pivoted(config.graph, live):
-        own = below(config.graph, job.target)
         for key, child in written.items():
-            section, parent, _ = key
-            mine = section != "exports" and parent in own
-            if child == job.device and not mine and _live_child(key, config, live) != child:
+            if child == job.device and _live_child(key, config, live) != child:
                 written[key] = changes[key] = job.target
         changes["jobs", job.job_id, "enabled"] = False
     return changes

@@ -15,9 +15,9 @@ def job(**values: Any) -> dict[str, Any]:
         "type": "backup",
         "options": {"device": "disk", "target": "copy"},
         "status": "running",
-        "current-progress": 420_000_000,
-        "total-progress": 1_000_000_000,
-        "rate": 50_000_000,
+        "current-progress": 420 * 2**20,
+        "total-progress": 2**30,
+        "rate": 50 * 2**20,
         "io-status": "ok",
         "cancelled": False,
         "pivoted": False,
@@ -35,7 +35,7 @@ def row(**values: Any) -> list[str]:
 
 def test_a_running_job() -> None:
     """What it does, how far it is, how fast, and how long it still takes."""
-    words = "nightly backup disk → copy running 420MB 1.0GB 42 50MB/s 12s"
+    words = "nightly backup disk → copy running 420MiB 1GiB 41 50MiB/s 12s"
     assert " ".join(" ".join(row()).split()) == words
 
 
@@ -53,4 +53,4 @@ def test_how_a_job_is(values: dict[str, Any], expected: str) -> None:
     """QEMU's word, and what it does not say; the error; no rate of what does not run."""
     words = row(**values)
     assert any(expected in word for word in words)
-    assert "50MB/s" not in " ".join(words)
+    assert "50MiB/s" not in " ".join(words)

@@ -186,6 +186,23 @@ def test_a_file_with_a_mistake_follows_when_it_is_mended(play: Play) -> None:
     play(story)
 
 
+def test_a_pivot_while_the_file_is_being_saved(play: Play) -> None:
+    """Somebody's editor has written a half of it: that is waited for, and then edited."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.file.write_text(FILE + "# and")
+        client.pivot("move")
+        await running.steps(1)
+        assert running.file.read_text() == FILE + "# and"
+        running.file.write_text(FILE + "# and more\n")
+        await running.steps(10)
+        assert running.file.read_text() == FOLLOWED.replace(
+            "enabled = false\n", "enabled = false\n# and more\n"
+        )
+
+    play(story)
+
+
 def test_a_server_that_does_not_know_this_report(play: Play) -> None:
     """What was done is told here instead."""
 
@@ -217,11 +234,16 @@ def test_what_waits_for_a_yes_is_told_once(play: Play) -> None:
     play(story)
 
 
+@pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("state", [JobState(), JobState(status="concluded")])
 def test_jobs_and_a_server_that_has_to_be_started_again(
-    play: Play, monkeypatch: pytest.MonkeyPatch, state: JobState
+    play: Play, monkeypatch: pytest.MonkeyPatch, state: JobState, *, at_once: bool
 ) -> None:
-    """What was running is started again, what had ended is not, not by later edits either."""
+    """What was running is started again, what had ended is not, not by later edits either.
+
+    Also of a job that ends just before the server does.  A table that goes and comes back is a new
+    job.
+    """
 
     class Server:
         """nbdkit."""
@@ -235,7 +257,8 @@ def test_jobs_and_a_server_that_has_to_be_started_again(
     async def story(running: Running, client: JobClient) -> None:
         client.live.jobs["move"].state = state
         client.emit("JOB_STATUS_CHANGE", id="move", status=state.status)
-        await running.steps()
+        if not at_once:
+            await running.steps()
         fresh = JobClient()
         running.clients.append(fresh)
 
@@ -253,5 +276,9 @@ def test_jobs_and_a_server_that_has_to_be_started_again(
         await running.save(FILE + '[exports.vdb]\nnode = "old"\n')
         assert fresh.live.model().exports.keys() == {"vda", "vdb"}
         assert ("move" in fresh.live.jobs) == (not state.ended)
+        await running.save(FILE.partition("[jobs.move]")[0])
+        fresh.live.end()
+        await running.save(FILE)
+        assert "move" in fresh.live.jobs
 
     play(story)
