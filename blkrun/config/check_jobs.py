@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 from blkrun.config.check_options import read_only
 from blkrun.config.diagnostics import dotted
-from blkrun.config.graph import by_name, main_chain, skip_disabled, tree
+from blkrun.config.graph import by_name, main_chain, over_all, parents, skip_disabled, tree
 from blkrun.config.names import JOB_RULE, RULE, is_job_name, is_name
 from blkrun.config.tables import Draft, ExportTable, JobTable, NodeTable
 from blkrun.decode import Kind, Path, Problem
@@ -164,15 +164,15 @@ def _busy(job: JobTable, key: str, node: str, other: JobTable) -> Problem:
 def targets_in_use(draft: Draft) -> Iterator[Problem]:
     """What a job writes is nobody's disk meanwhile, and can be written."""
     nodes = by_name(draft)
-    seen = [
-        (export, tree(node, nodes))
-        for export in draft.exports
-        if (node := export.text("node")) is not None
-    ]
-    for job, _, target in _at_work(draft, nodes):
+    jobs = list(_at_work(draft, nodes))
+    over = parents(nodes) if jobs else {}
+    for job, _, target in jobs:
         backup = job.type is not MirrorOptions
-        for export, below in seen:
-            if target in below and not (backup and export.raw.get("read-only") is True):
+        above = over_all(target, over)
+        for export in draft.exports:
+            harmless = backup and export.raw.get("read-only") is True
+            top = skip_disabled(export.text("node") or "", nodes)
+            if top in above and not harmless:
                 yield _under_export(job, target, export, backup=backup)
                 break
         blocker = next(filter(read_only, main_chain(target, nodes)), None)

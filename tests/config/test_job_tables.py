@@ -301,6 +301,15 @@ PROBLEMS = {
         GOOD + '[exports.copy]\nnode = "r"\n[nodes.r]\ndriver = "raw"\nfile = "copy"\n',
         (14, 10, 'jobs.nightly.target: clients of exports.copy see "copy"', None),
     ),
+    "a target below what is switched off": (
+        GOOD
+        + '[exports.copy]\nnode = "w"\n[nodes.r]\ndriver = "raw"\nfile = "w"\n'
+        + GOOD[GOOD.index("[nodes.limit]") : GOOD.index("[exports")]
+        .replace("limit", "w")
+        .replace("disk", "copy")
+        + "enabled = false\n",
+        (14, 10, 'jobs.nightly.target: clients of exports.copy see "copy"', None),
+    ),
     "a mirror's target that clients read": (
         MIRROR + '[exports.copy]\nnode = "copy"\nread-only = true\n',
         (14, 10, 'jobs.nightly.target: clients of exports.copy see "copy"', None),
