@@ -63,6 +63,7 @@ class Runner:
         self._good_is_stale = False
         self._ended = EndedJobs()
         self._plan_is_due = False
+        self._was_refused = False
         self._file_is_due = False
         self._settler = Settler(seen)
         self._server = server
@@ -243,33 +244,10 @@ class Runner:
         self._file_is_due = True  # it may be one that can follow a pivot
         try:
             await self._converge(config)
+            self._was_refused = False
         except RefusedError as error:
+            self._was_refused = True
             await self._report("failed", {"file": config.path.name, "message": str(error)})
-
-    async def _look_again(self) -> None:
-        """A job has ended or gone: another may be due."""
-        with contextlib.suppress(FileError):  # told when it was saved; what runs goes on
-            config = parse(read(self._shown), self._shown)
-            if plan(config.graph, (await self._ask(config.graph)).graph):
-                await self._follow(config)
-
-    async def _write_down(self) -> None:
-        """Let the file say what a mirror's pivot has made of the graph."""
-        live = await ask_live(self.client)
-        done = follow(
-            self._shown, self.config, lambda graph: self._ended.added_to(live.graph, graph)
-        )
-        if done is None:
-            return
-        try:
-            await self._report("followed", done)
-        except CommandError:  # a server that was started by an older blkrun
-            self._note(event_text({"event": "X_BLKRUN_CONFIG_FOLLOWED", "data": done}))
-
-    async def _ask(self, desired: GraphModel) -> Live:
-        """The graph in force, and the jobs that have ended with a server before."""
-        live = await ask_live(self.client)
-        return msgspec.structs.replace(live, graph=self._ended.added_to(live.graph, desired))
 
     async def _converge(self, config: Config) -> None:
         begin_ns = monotonic_ns()
@@ -303,3 +281,35 @@ class Runner:
         """Tell every watcher; a server that goes away meanwhile is noticed by the loop."""
         with contextlib.suppress(NoServerError):
             await self.client.execute("x-blkrun-report", {"kind": kind, "data": data})
+
+    # Jobs
+
+    async def _look_again(self) -> None:
+        """A job has ended or gone: one of the file may be due, or an edit it was in the way of.
+
+        Otherwise what somebody does by QMP beside the file is left until the next edit.
+        """
+        with contextlib.suppress(FileError):  # told when it was saved; what runs goes on
+            config = parse(read(self._shown), self._shown)
+            operations = plan(config.graph, (await self._ask(config.graph)).graph)
+            jobs = {f"jobs.{name}" for name in config.graph.jobs}
+            if operations and (self._was_refused or any(op.table in jobs for op in operations)):
+                await self._follow(config)
+
+    async def _write_down(self) -> None:
+        """Let the file say what a mirror's pivot has made of the graph."""
+        live = await ask_live(self.client)
+        done = follow(
+            self._shown, self.config, lambda graph: self._ended.added_to(live.graph, graph)
+        )
+        if done is None:
+            return
+        try:
+            await self._report("followed", done)
+        except CommandError:  # a server that was started by an older blkrun
+            self._note(event_text({"event": "X_BLKRUN_CONFIG_FOLLOWED", "data": done}))
+
+    async def _ask(self, desired: GraphModel) -> Live:
+        """The graph in force, and the jobs that have ended with a server before."""
+        live = await ask_live(self.client)
+        return msgspec.structs.replace(live, graph=self._ended.added_to(live.graph, desired))

@@ -115,6 +115,7 @@ class JobClient:
     def __init__(self, *, old: bool = False) -> None:
         self.live = LiveWithJobs(EMPTY)
         self.reports: list[tuple[str, dict[str, Any]]] = []
+        self.refuse = False
         self._old = old
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
@@ -130,6 +131,8 @@ class JobClient:
             return {}
         if command == "transaction":
             assert arguments is not None
+            if self.refuse:
+                raise CommandError("Node 'new' is busy: block device is in use by block job")
             self.live.perform(map(_operation, arguments["actions"]))
             return {}
         assert command == "x-blkrun-query-graph"

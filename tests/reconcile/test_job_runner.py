@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 
 from blkrun.config import load
+from blkrun.job_options import BackupOptions
 from blkrun.model import JobState
 from blkrun.reconcile.runner import Runner
 from blkrun.reconcile.watch import look
-from tests.reconcile.fake_jobs import JobClient
+from tests.reconcile.fake_jobs import FakeJob, JobClient
 
 FILE = """\
 [backends.old]
@@ -126,6 +127,45 @@ def test_a_jobs_end_is_no_news_by_itself(play: Play) -> None:
         await running.steps()
         assert running.kinds() == []
         assert running.file.read_text() == FILE
+
+    play(story)
+
+
+def test_an_edit_that_a_job_was_in_the_way_of(play: Play) -> None:
+    """It is refused and told, and applied when the job has ended."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.kinds()
+        client.refuse = True
+        await running.save(FILE + '[exports.vdb]\nnode = "old"\n')
+        assert running.kinds() == ["failed"]
+        client.refuse = False
+        await running.steps()
+        assert running.kinds() == []
+        client.live.jobs["move"].state = JobState(status="concluded")
+        client.emit("JOB_STATUS_CHANGE", id="move", status="concluded")
+        await running.steps()
+        assert running.kinds() == ["applied"]
+        assert "vdb" in client.live.model().exports
+
+    play(story)
+
+
+def test_what_is_done_beside_the_file_is_no_business_of_a_jobs_end(play: Play) -> None:
+    """Somebody's node and job, by QMP, are there until the next edit."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.kinds()
+        add = {"driver": "null", "node-name": "mine"}
+        client.live.server.execute("blockdev-add", add)
+        options = BackupOptions(job_id="theirs", device="mine", target="new")
+        client.live.jobs["theirs"] = FakeJob(options)
+        client.live.jobs["move"].state = JobState(status="concluded")
+        client.emit("JOB_STATUS_CHANGE", id="move", status="concluded")
+        await running.steps()
+        assert running.kinds() == []
+        assert "mine" in client.live.model().nodes
+        assert not client.live.jobs["theirs"].state.cancelled
 
     play(story)
 
