@@ -1,11 +1,11 @@
 """Events in words, for the headless log and for the dashboard: pure, one line an event."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import Any
 
-from blkrun.units import format_bytes
+from blkrun.units import format_about, format_bytes, format_seconds
 
 
 class Level(Enum):
@@ -21,6 +21,7 @@ _OPERATIONS_SHOWN = 4
 
 _LEVELS = {
     "X_BLKRUN_CONFIG_APPLIED": Level.GOOD,
+    "X_BLKRUN_CONFIG_FOLLOWED": Level.GOOD,
     "X_BLKRUN_CONFIG_REJECTED": Level.ERROR,
     "X_BLKRUN_CONFIG_FAILED": Level.ERROR,
     "X_BLKRUN_CONFIG_PENDING": Level.WARNING,
@@ -39,6 +40,8 @@ def event_level(event: dict[str, Any]) -> Level:
     """The level of an event; a job that ends with an error has not ended well."""
     if event["event"] == "BLOCK_JOB_COMPLETED" and "error" in event.get("data", {}):
         return Level.ERROR
+    if event["event"] == "X_BLKRUN_CONFIG_FOLLOWED" and "message" in event.get("data", {}):
+        return Level.WARNING
     return _LEVELS.get(event["event"], Level.INFO)
 
 
@@ -130,6 +133,44 @@ def _job_error(data: dict[str, Any]) -> str:
     return f"job {data.get('device')}: {what} fails, {action}"
 
 
+def _followed(data: dict[str, Any]) -> str:
+    pivots = ", ".join(
+        f"whoever used {job['device']} uses {job['target']} since {job['id']} pivoted"
+        for job in data.get("jobs", ())
+    )
+    file = data.get("file", "")
+    if "message" in data:
+        first = (str(data["message"]).splitlines() or [""])[0]
+        return f"{pivots}; {file} does not say so and is left as it is: {first}"
+    return f"{pivots}; {file} says so now: {'; '.join(data.get('changes', ()))}"
+
+
+def job_progress(job: Mapping[str, Any]) -> str:
+    """``42%, 401MiB of 954MiB, 50MiB/s, 11s left``: one of the server's jobs."""
+    done, total = job["current-progress"], job["total-progress"]
+    words = [f"{percent(job)}%", f"{format_about(done)} of {format_about(total)}"]
+    if job["rate"]:
+        words.append(f"{format_about(job['rate'])}/s")
+    if (left_s := seconds_left(job)) is not None:
+        words.append(f"{format_seconds(left_s)} left")
+    return ", ".join(words)
+
+
+def percent(job: Mapping[str, Any]) -> int:
+    """Done of total; 100 only when all is.  A job that has not looked yet has nothing to do."""
+    done, total = int(job["current-progress"]), int(job["total-progress"])
+    if done < total:
+        return done * 100 // total
+    return 100 if total or job["status"] in ("ready", "concluded") else 0
+
+
+def seconds_left(job: Mapping[str, Any]) -> float | None:
+    """None while nobody knows."""
+    if job["status"] != "running" or not job["rate"]:
+        return None
+    return max(0.0, float(job["total-progress"] - job["current-progress"]) / float(job["rate"]))
+
+
 _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "X_BLKRUN_CONFIG_APPLIED": _applied,
     "X_BLKRUN_CONFIG_REJECTED": _rejected,
@@ -137,6 +178,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "X_BLKRUN_CONFIG_PENDING": lambda data: (
         f"waits for a yes ({data.get('why')}): blkrun apply {data.get('file', '')}"
     ),
+    "X_BLKRUN_CONFIG_FOLLOWED": _followed,
     "X_BLKRUN_SERVER_RESTARTED": lambda data: (
         f"the server died and was restarted with the last good configuration: {data.get('why')}"
     ),

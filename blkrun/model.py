@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from blkrun.job_options import JobOptions
 from blkrun.options import (
     BlockdevOptions,
     DashboardOptions,
@@ -17,8 +18,29 @@ from blkrun.options import (
 )
 
 
+class JobState(Struct, frozen=True, kw_only=True):
+    """How a job of a live graph is; ``status`` is QEMU's word."""
+
+    status: str = "running"
+    cancelled: bool = False
+    """It is being, or was."""
+    pivoted: bool = False
+    """A mirror that has given its target to everybody who used the device."""
+    error: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether its work is over: after a pivot it is, though it says so a moment later."""
+        return self.status == "concluded" or self.pivoted
+
+    @property
+    def leaving(self) -> bool:
+        """Whether it is being cancelled."""
+        return self.cancelled and not self.ended
+
+
 class GraphModel(Struct, frozen=True, kw_only=True):
-    """Nodes (backends among them), throttle groups and exports, each by name.
+    """Nodes (backends among them), throttle groups, exports and jobs, each by name.
 
     Every edge names a node in ``nodes``; there is no cycle.  Filters that are switched off
     are not here: their parents name their child instead.
@@ -29,6 +51,12 @@ class GraphModel(Struct, frozen=True, kw_only=True):
     exports: dict[str, ExportOptions]
     spent: dict[str, BlockdevOptions] = {}
     """Live graphs only: filters that left by themselves, as they were (``when-spent``)."""
+    jobs: dict[str, JobOptions] = {}
+    """In a live graph in the order in which they were started, also what has ended."""
+    resting: frozenset[str] = frozenset()
+    """Desired graphs only: names of jobs that are switched off (``enabled = false``)."""
+    states: dict[str, JobState] = {}
+    """Live graphs only: how each of ``jobs`` is."""
 
 
 EMPTY = GraphModel(nodes={}, groups={}, exports={})

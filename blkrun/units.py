@@ -87,6 +87,15 @@ def format_bytes(count: int) -> str:
     return f"{count}B"
 
 
+def format_about(count: float) -> str:
+    """Binary, three digits: 64 MiB → ``64MiB``, 4_500_000 → ``4.29MiB``."""
+    for unit, factor in (("TiB", 2**40), ("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if count >= 0.9995 * factor:
+            value = count / factor
+            return f"{value:.0f}{unit}" if value >= 99.95 else f"{value:.3g}{unit}"
+    return f"{count:.0f}B"
+
+
 def format_short(value: float) -> str:
     """Four characters or fewer, in decimal steps: 412_345_678 → ``412M``, 9800 → ``9.8k``."""
     for suffix in ("", "k", "M", "G", "T", "P"):
@@ -104,3 +113,16 @@ def format_ns(duration_ns: float) -> str:
         if duration_ns >= factor:
             return f"{duration_ns / factor:.3g}{unit}"
     return f"{duration_ns:.0f}ns"
+
+
+def format_seconds(duration_s: float) -> str:
+    """A wait, in its two largest units: 75 → ``1min 15s``, 4000 → ``1h 6min``."""
+    seconds = round(duration_s)
+    days, hours, minutes = seconds // 86400, seconds // 3600 % 24, seconds // 60 % 60
+    parts = [(days, "d"), (hours, "h"), (minutes, "min"), (seconds % 60, "s")]
+    while len(parts) > 1 and not parts[0][0]:
+        parts.pop(0)
+    first, *rest = parts[:2]
+    return " ".join(
+        f"{count}{unit}" for count, unit in (first, *(each for each in rest if each[0]))
+    )

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from blkrun.cli import COMMANDS, Exit
+from blkrun.job_options import JOBS, JobOptions
 from blkrun.options import DRIVERS
 from blkrun.server.qmp.commands import COMMANDS as QMP_COMMANDS
 
@@ -15,6 +16,18 @@ README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
 def test_every_driver_is_in_the_readme(driver: str) -> None:
     """A row in the table of drivers."""
     assert f"| `{driver}` |" in README
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_job_is_in_the_readme(job: str) -> None:
+    """A row in the table of jobs, with the keys that only it has; what all have is below."""
+    (row,) = [line for line in README.splitlines() if line.startswith(f"| `{job}` |")]
+    text = README.split("| job | keys of its own")[1].split("| settings |")[0]
+    shared = {*JobOptions.__struct_encode_fields__} - {"job-id"}
+    for key in {*JOBS[job].__struct_encode_fields__} - shared - {"job-id"}:
+        assert f"`{key}`" in row
+    for key in shared - {"device", "target"} | {"enabled"}:
+        assert f"`{key}`" in text
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,10 +1,18 @@
-"""A job's events in words."""
+"""A job's events and its progress in words."""
 
 from typing import Any
 
 import pytest
 
-from blkrun.messages import Level, event_level, event_matters, event_text
+from blkrun.messages import (
+    Level,
+    event_level,
+    event_matters,
+    event_text,
+    job_progress,
+    percent,
+    seconds_left,
+)
 
 GIB = 2**30
 
@@ -89,3 +97,60 @@ def test_steps_that_another_event_tells_better_are_no_news(status: str) -> None:
 def test_news_is_whatever_is_not_known_to_be_none() -> None:
     """An event of a newer server is shown."""
     assert event_matters(event("NOVELTY"))
+
+
+MOVED = [{"id": "move", "device": "old", "target": "new"}]
+
+
+def test_a_file_that_has_followed_a_pivot() -> None:
+    """What is so now, and what was written."""
+    happened = event(
+        "X_BLKRUN_CONFIG_FOLLOWED",
+        file="vm.toml",
+        jobs=MOVED,
+        changes=['[exports.vda] node = "new"', "[jobs.move] enabled = false"],
+    )
+    assert event_level(happened) is Level.GOOD
+    assert event_text(happened) == (
+        "whoever used old uses new since move pivoted; vm.toml says so now: "
+        '[exports.vda] node = "new"; [jobs.move] enabled = false'
+    )
+
+
+def test_a_file_that_could_not_follow() -> None:
+    """Why; the place is left to those who show more than a line."""
+    message = "vm.toml:3:1: error: unknown key\n  3 | sizes"
+    happened = event("X_BLKRUN_CONFIG_FOLLOWED", file="vm.toml", jobs=MOVED, message=message)
+    assert event_level(happened) is Level.WARNING
+    assert event_text(happened) == (
+        "whoever used old uses new since move pivoted; vm.toml does not say so and is "
+        "left as it is: vm.toml:3:1: error: unknown key"
+    )
+
+
+def job(done: int, total: int, rate: int = 0, status: str = "running") -> dict[str, Any]:
+    """As x-blkrun-query-graph has it."""
+    return {"current-progress": done, "total-progress": total, "rate": rate, "status": status}
+
+
+def test_progress() -> None:
+    """Percent, bytes, rate, time left; the last two only when they are known."""
+    assert job_progress(job(0, 2**30)) == "0%, 0B of 1GiB"
+    assert job_progress(job(420 * 2**20, 2**30, 50 * 2**20)) == (
+        "41%, 420MiB of 1GiB, 50MiB/s, 12s left"
+    )
+
+
+def test_a_job_is_done_only_when_all_is() -> None:
+    """A byte that is missing is not rounded away; no length is not known, or nothing."""
+    assert percent(job(10**9 - 1, 10**9)) == 99
+    assert percent(job(10**9, 10**9)) == 100
+    assert percent(job(0, 0)) == 0
+    assert percent(job(0, 0, status="ready")) == 100
+
+
+def test_time_left_is_not_guessed() -> None:
+    """Of a job that rests, or whose rate nobody knows."""
+    assert seconds_left(job(0, 100, 0)) is None
+    assert seconds_left(job(0, 100, 10, status="paused")) is None
+    assert seconds_left(job(0, 100, 10)) == 10.0

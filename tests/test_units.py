@@ -149,3 +149,40 @@ def test_format_short(value: float, shown: str) -> None:
 def test_format_ns(duration_ns: float, shown: str) -> None:
     """The unit that reads best."""
     assert units.format_ns(duration_ns) == shown
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (0.6, "1s"),
+        (59.4, "59s"),
+        (60, "1min"),
+        (75, "1min 15s"),
+        (3600, "1h"),
+        (4000, "1h 6min"),
+        (90000, "1d 1h"),
+    ],
+)
+def test_waits_are_said_in_their_two_largest_units(seconds: float, text: str) -> None:
+    """A third one would be more than anybody knows."""
+    assert units.format_seconds(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0B"),
+        (999, "999B"),
+        (1023.9, "1KiB"),
+        (65536, "64KiB"),
+        (4_500_000, "4.29MiB"),
+        (1000 * 2**20, "1000MiB"),
+        (2**30 - 1, "1GiB"),
+        (2**50, "1024TiB"),
+        (10**18, "909495TiB"),
+    ],
+)
+def test_about_how_many_bytes(count: float, text: str) -> None:
+    """Three digits, and never an exponent where a person counts."""
+    assert units.format_about(count) == text

@@ -5,7 +5,8 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from blkrun.reconcile.plan import Operation, summarise
+from blkrun.reconcile.operation import Operation
+from blkrun.reconcile.plan import summarise
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 

@@ -8,6 +8,8 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import Callable
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,8 +18,16 @@ from rich.text import Text
 
 from blkrun.cli import Exit
 from blkrun.cli.output import console
+from blkrun.cli.progress import JobProgress
 from blkrun.errors import BlkrunError, NoServerError
-from blkrun.messages import Level, event_level, event_text, event_time, operations_text
+from blkrun.messages import (
+    Level,
+    event_level,
+    event_matters,
+    event_text,
+    event_time,
+    operations_text,
+)
 from blkrun.model import Config
 from blkrun.reconcile.apply import ask_live
 from blkrun.reconcile.nbdkit import Server
@@ -46,6 +56,9 @@ def serve(
 
 
 async def _headless(runner: Runner, printer: "_Printer") -> Exit:
+    progress = JobProgress(lambda: runner.client, printer.line)
+    printer.also = progress.hear
+    telling = asyncio.create_task(progress.run())
     try:
         await runner.start()
         _announce(runner)
@@ -53,6 +66,7 @@ async def _headless(runner: Runner, printer: "_Printer") -> Exit:
         await runner.run()
         await leave.finish()
     finally:
+        telling.cancel()
         await runner.close()
     return Exit.DONE
 
@@ -95,6 +109,7 @@ class _Printer:
     def __init__(self) -> None:
         self._out = console()
         self._held: list[str] | None = None
+        self.also: Callable[[dict[str, Any]], None] = _ignore
 
     def hold(self) -> None:
         """Keep notes until ``release``."""
@@ -108,6 +123,9 @@ class _Printer:
 
     def event(self, event: dict[str, Any]) -> None:
         """Time, level, words in one line; what is wrong with a file also shows the place."""
+        self.also(event)
+        if not event_matters(event):
+            return
         level = event_level(event)
         text = event_text(event)
         data = event.get("data", {})
@@ -117,6 +135,11 @@ class _Printer:
         self._out.print(line)
         for place in str(data.get("message", "")).splitlines()[1:]:
             self._out.print(f"  {place}", style="dim")
+
+    def line(self, text: str) -> None:
+        """What no event tells, with the time."""
+        clock = datetime.now().astimezone().strftime("%H:%M:%S.%f")[:-3]
+        self._out.print(f"{clock} {Level.INFO.value:5} {text}")
 
     def note(self, text: str) -> None:
         """Something no server could tell."""

@@ -14,10 +14,14 @@ from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.client import Client
 from blkrun.config import locate
+from blkrun.messages import percent, seconds_left
 from blkrun.model import ServerAddress
-from blkrun.units import format_bytes, format_short
+from blkrun.units import format_about, format_bytes, format_seconds, format_short
 
 _MEASURE_S = 0.5
+_NUMBERS = frozenset(
+    ("R/s", "W/s", "BW", "QD", "CLIENTS", "HELD", "SIZE", "DONE", "OF", "%", "RATE", "LEFT")
+)
 
 Graph = Mapping[str, Any]
 
@@ -57,6 +61,8 @@ def _print(name: str, address: ServerAddress, before: Graph, after: Graph) -> No
     out.print(_nodes(before, after, seconds))
     if after["throttle-groups"]:
         out.print(_groups(after))
+    if after.get("jobs"):
+        out.print(_jobs(after))
     for options in after.get("spent", ()):
         out.print(f"{options['node-name']} ({options['driver']}) is spent and has left the graph")
     for export in after["exports"]:
@@ -110,10 +116,41 @@ def _groups(after: Graph) -> Table:
     return table
 
 
+def _jobs(after: Graph) -> Table:
+    table = _table("JOB", "TYPE", "COPIES", "STATUS", "DONE", "OF", "%", "RATE", "LEFT", "ERROR")
+    for job in after["jobs"]:
+        options = job["options"]
+        running, left_s = job["status"] == "running", seconds_left(job)
+        table.add_row(
+            job["id"],
+            job["type"],
+            f"{options['device']} → {options['target']}",
+            _job_status(job),
+            format_about(job["current-progress"]),
+            format_about(job["total-progress"]),
+            str(percent(job)),
+            f"{format_about(job['rate'])}/s" if running and job["rate"] else "-",
+            format_seconds(left_s) if left_s is not None else "-",
+            job.get("error", ""),
+        )
+    return table
+
+
+def _job_status(job: Mapping[str, Any]) -> str:
+    """QEMU's word, and what it leaves out."""
+    if job["pivoted"]:
+        return f"{job['status']}, pivoted"
+    if job["cancelled"]:
+        return f"{job['status']}, cancelled"
+    if job["status"] in ("paused", "running") and job["io-status"] != "ok":
+        return f"{job['status']} ({job['io-status']})"
+    return str(job["status"])
+
+
 def _table(*columns: str) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        right = column in ("R/s", "W/s", "BW", "QD", "CLIENTS", "HELD", "SIZE")
+        right = column in _NUMBERS
         table.add_column(column, justify="right" if right else "left", overflow="fold")
     return table
 

@@ -13,6 +13,15 @@ from blkrun.config.check_exports import (
     not_for_others,
     writable_exports,
 )
+from blkrun.config.check_jobs import (
+    bitmaps,
+    copied_onto_itself,
+    filter_names,
+    granularities,
+    job_names,
+    taken_twice,
+    targets_in_use,
+)
 from blkrun.config.check_options import files_used_twice, limits, nbd_source, nul_characters
 from blkrun.config.diagnostics import dotted
 from blkrun.config.graph import by_name, cycles, role_of
@@ -54,7 +63,7 @@ def duplicates(draft: Draft) -> Iterator[Problem]:
 
 
 def references(draft: Draft) -> Iterator[Problem]:
-    """Edges and exports name what there is."""
+    """Edges, exports and jobs name what there is."""
     nodes = by_name(draft)
     made = {export.throttle_node: export for export in draft.exports if export.throttled}
     meant = _guesser(nodes)
@@ -67,6 +76,10 @@ def references(draft: Draft) -> Iterator[Problem]:
         name = export.text("node")
         if name is not None and name not in nodes:
             yield _unknown((*export.path, "node"), name, meant(name), made)
+    for job in draft.jobs:
+        for key, name in job.nodes():
+            if name not in nodes:
+                yield _unknown((*job.path, key), name, meant(name), made)
 
 
 def groups(draft: Draft) -> Iterator[Problem]:
@@ -131,5 +144,12 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     export_names,
     made_names,
     writable_exports,
+    job_names,
+    filter_names,
+    granularities,
+    bitmaps,
+    copied_onto_itself,
+    taken_twice,
+    targets_in_use,
     nul_characters,
 )

@@ -52,6 +52,37 @@ def skip_disabled(name: str, nodes: dict[str, NodeTable]) -> str:
     return name
 
 
+def tree(name: str, nodes: dict[str, NodeTable]) -> set[str]:
+    """A node and everything below it, leaving out what is switched off."""
+    found: set[str] = set()
+    rest = [name]
+    while rest:
+        node = nodes.get(skip_disabled(rest.pop(), nodes))
+        if node is not None and node.name not in found:
+            found.add(node.name)
+            rest.extend(child for _, child in node.edges())
+    return found
+
+
+def parents(nodes: dict[str, NodeTable]) -> dict[str, set[str]]:
+    """Who is directly over whom, leaving out what is switched off."""
+    found: dict[str, set[str]] = {}
+    for node in nodes.values():
+        for _, child in node.edges() if node.enabled else ():
+            found.setdefault(skip_disabled(child, nodes), set()).add(node.name)
+    return found
+
+
+def over_all(name: str, parents: dict[str, set[str]]) -> set[str]:
+    """A node and everything above it."""
+    found, rest = {name}, [name]
+    while rest:
+        new = parents.get(rest.pop(), set()) - found
+        found |= new
+        rest.extend(new)
+    return found
+
+
 def main_chain(name: str, nodes: dict[str, NodeTable]) -> Iterator[NodeTable]:
     """A node and what is below it by ``file``, leaving out what is switched off."""
     for _ in nodes:

@@ -12,6 +12,7 @@ from msgspec import structs
 from blkrun.config.graph import by_name, skip_disabled
 from blkrun.config.source import absolute
 from blkrun.config.tables import Draft, ExportTable, NodeTable
+from blkrun.job_options import JobOptions
 from blkrun.model import GraphModel
 from blkrun.options import (
     BlockdevOptions,
@@ -43,7 +44,13 @@ def resolve(draft: Draft) -> GraphModel:
             nodes[table.throttle_node] = _throttle(table, export.node)
             groups[table.throttle_group] = table.limits
             exports[table.name] = structs.replace(export, node=table.throttle_node)
-    return GraphModel(nodes=nodes, groups=groups, exports=exports)
+    jobs = {
+        table.name: _job(table.options, tables)
+        for table in draft.jobs
+        if table.enabled and table.options is not None
+    }
+    resting = frozenset(table.name for table in draft.jobs if not table.enabled)
+    return GraphModel(nodes=nodes, groups=groups, exports=exports, jobs=jobs, resting=resting)
 
 
 def _node(
@@ -61,6 +68,14 @@ def _node(
 def _export(options: ExportOptions, tables: dict[str, NodeTable]) -> ExportOptions:
     below = skip_disabled(options.node, tables)
     return options if below == options.node else structs.replace(options, node=below)
+
+
+def _job(options: JobOptions, tables: dict[str, NodeTable]) -> JobOptions:
+    return structs.replace(
+        options,
+        device=skip_disabled(options.device, tables),
+        target=skip_disabled(options.target, tables),
+    )
 
 
 def _throttle(table: ExportTable, below: str) -> ThrottleOptions:

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from blkrun.config.diagnostics import dotted
 from blkrun.config.export_table import decode_export
+from blkrun.config.job_table import decode_job
 from blkrun.config.node_table import decode_node, with_context
 from blkrun.config.tables import Draft, Raw, Table
 from blkrun.decode import Kind, Path, Problem, decode, nearest
@@ -21,7 +22,7 @@ from blkrun.options import (
 S = TypeVar("S", bound=Struct)
 
 SETTINGS = ("server", "runner", "dashboard")
-COLLECTIONS = ("throttle-groups", "backends", "nodes", "exports")
+COLLECTIONS = ("throttle-groups", "backends", "nodes", "exports", "jobs")
 
 
 def decode_document(document: Raw, directory: FilePath, problems: list[Problem]) -> Draft:
@@ -45,16 +46,16 @@ def decode_document(document: Raw, directory: FilePath, problems: list[Problem])
             decode_export(path, raw, problems)
             for path, raw in _members(document, "exports", problems)
         ),
+        jobs=tuple(
+            decode_job(path, raw, problems) for path, raw in _members(document, "jobs", problems)
+        ),
     )
 
 
 def _unknown_tables(document: Raw) -> Iterator[Problem]:
     known = (*SETTINGS, *COLLECTIONS)
     for key, value in document.items():
-        if key == "jobs":
-            message = "jobs are not supported yet: backup, mirror, commit and stream are to come"
-            yield Problem(path=(key,), kind=Kind.OTHER, message=message)
-        elif key not in known:
+        if key not in known:
             what = "table" if isinstance(value, dict | list) else "key"
             yield Problem(
                 path=(key,),

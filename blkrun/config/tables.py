@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from blkrun.decode import Path
+from blkrun.job_options import JobOptions
 from blkrun.limits import any_average
 from blkrun.options import (
     EDGES,
@@ -84,6 +85,25 @@ class ExportTable(Table[ExportOptions]):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JobTable(Table[JobOptions]):
+    """A job; ``type`` is None if it names no type of job that there is."""
+
+    type: type[JobOptions] | None
+    enabled: bool
+
+    @property
+    def filter_node(self) -> str:
+        """The name of its filter node: ``NAME-filter`` where none is written."""
+        return self.text("filter-node-name") or f"{self.name}-filter"
+
+    def nodes(self) -> Iterator[tuple[str, str]]:
+        """Key and node's name, for ``device`` and ``target`` where they are written."""
+        for key in ("device", "target"):
+            if (node := self.text(key)) is not None:
+                yield key, node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
     """The whole file, decoded and not yet checked against itself."""
 
@@ -95,3 +115,4 @@ class Draft:
     groups: tuple[Table[ThrottleLimits], ...]
     nodes: tuple[NodeTable, ...]
     exports: tuple[ExportTable, ...]
+    jobs: tuple[JobTable, ...]

@@ -6,7 +6,8 @@ from blkrun.client import EDIT_TIMEOUT_S, Client
 from blkrun.errors import BlkrunError, CommandError
 from blkrun.model import Config, GraphModel
 from blkrun.reconcile.live import Live, read_live
-from blkrun.reconcile.plan import Operation, endangered, plan
+from blkrun.reconcile.operation import Operation
+from blkrun.reconcile.plan import endangered
 
 
 class RefusedError(BlkrunError):
@@ -38,14 +39,6 @@ async def apply(
         await client.execute("transaction", {"actions": actions}, timeout_s=EDIT_TIMEOUT_S)
     except CommandError as error:
         raise RefusedError(_explain(error, operations, config)) from error
-
-
-async def converge(client: Client, desired: GraphModel, config: Config) -> tuple[Operation, ...]:
-    """Bring a server to a graph, whatever it has now."""
-    operations = plan(desired, (await ask_live(client)).graph)
-    if operations:
-        await apply(client, operations, config)
-    return operations
 
 
 def _action(operation: Operation, *, hard: bool) -> dict[str, Any]:

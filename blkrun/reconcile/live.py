@@ -7,8 +7,16 @@ from msgspec import Struct
 
 from blkrun.decode import Problem, decode
 from blkrun.errors import BlkrunError
-from blkrun.model import GraphModel
-from blkrun.options import DRIVERS, BlockdevOptions, ExportOptions, ThrottleLimits
+from blkrun.job_options import JOBS, JobOptions
+from blkrun.model import GraphModel, JobState
+from blkrun.options import (
+    DRIVERS,
+    BlockdevOptions,
+    ExportOptions,
+    ThrottleLimits,
+    children_of,
+    with_child,
+)
 
 S = TypeVar("S", bound=Struct)
 
@@ -22,9 +30,14 @@ class Live(Struct, frozen=True, kw_only=True):
 
 
 def read_live(reply: Mapping[str, Any]) -> Live:
-    """From ``x-blkrun-query-graph``.  Inline children belong to their parents, not to a file."""
+    """From ``x-blkrun-query-graph``.
+
+    Inline children belong to their parents and a job's filter to its job, not to a file: an edge
+    that leads to a job's filter is read as leading to what is under it.
+    """
+    under = _under_job_filters(reply)
     nodes = {
-        node["node-name"]: _node(node["options"])
+        node["node-name"]: _over(_node(node["options"]), under)
         for node in reply["nodes"]
         if node["monitor-owned"]
     }
@@ -33,7 +46,7 @@ def read_live(reply: Mapping[str, Any]) -> Live:
     }
     exports = {
         export["id"]: ExportOptions(
-            node=export["node-name"],
+            node=_through(export["node-name"], under),
             read_only=not export["writable"],
             description=export["description"],
         )
@@ -41,8 +54,61 @@ def read_live(reply: Mapping[str, Any]) -> Live:
     }
     clients = {export["id"]: len(export["clients"]) for export in reply["exports"]}
     spent = {options["node-name"]: _node(options) for options in reply.get("spent", ())}
-    graph = GraphModel(nodes=nodes, groups=groups, exports=exports, spent=spent)
+    jobs = {job["id"]: _job(job) for job in reply.get("jobs", ())}
+    graph = GraphModel(
+        nodes=nodes,
+        groups=groups,
+        exports=exports,
+        spent=spent,
+        jobs=jobs,
+        states={job["id"]: _state(job) for job in reply.get("jobs", ())},
+    )
     return Live(graph=graph, clients=clients, pid=reply["pid"])
+
+
+def changed_by_itself(before: GraphModel, after: GraphModel) -> bool:
+    """Whether a filter has left, or a job has gone on, since a plan was made."""
+    return (before.spent, before.states) != (after.spent, after.states)
+
+
+def _under_job_filters(reply: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        node["node-name"]: node["children"]["file"]
+        for node in reply["nodes"]
+        if node.get("job") is not None
+    }
+
+
+def _through(name: str, under: Mapping[str, str]) -> str:
+    while name in under:
+        name = under[name]
+    return name
+
+
+def _over(options: BlockdevOptions, under: Mapping[str, str]) -> BlockdevOptions:
+    for role, child in children_of(options).items() if under else ():
+        if child in under:
+            options = with_child(options, role, _through(child, under))
+    return options
+
+
+def _job(job: Mapping[str, Any]) -> JobOptions:
+    kind = JOBS.get(job["type"])
+    if kind is None:
+        raise BlkrunError(
+            f"the server runs a job of type {job['type']!r} that this blkrun does not know; "
+            "stop it with the blkrun that started it"
+        )
+    return _decode(kind, {key: value for key, value in job["options"].items() if key != "type"})
+
+
+def _state(job: Mapping[str, Any]) -> JobState:
+    return JobState(
+        status=job["status"],
+        cancelled=job["cancelled"],
+        pivoted=job["pivoted"],
+        error=job.get("error"),
+    )
 
 
 def _node(wire: Mapping[str, Any]) -> BlockdevOptions:

@@ -3,14 +3,18 @@
 Pure.  Every operation is an action of a QMP transaction, so the list that ``blkrun plan`` prints
 is the transaction that is sent.  Order:
 
-1. throttle groups that are new or changed (what adds needs them);
+1. jobs that go, since what they work on is busy, and throttle groups that are new or changed (what
+   adds needs them);
 2. nodes and exports, children before parents.  A new node is added over its final children.  For
    a surviving parent each edge that differs is changed: filters that go are removed one by one
    (block-remove-node), new ones are inserted one by one (block-insert-node), anything else is
    one x-blkrun-set-edge;
-3. what nobody uses any more: nodes, parents before children, then groups.
+3. what nobody uses any more: nodes, parents before children, then groups;
+4. jobs that are new or changed.
 
-Filters that have left by themselves are not put back: see ``blkrun.reconcile.spent``.
+Filters that have left by themselves are not put back: see ``blkrun.reconcile.spent``.  What the
+file says of a disk that a mirror has led everybody away from is read as the new one: see
+``blkrun.reconcile.pivots``.
 
 Children first also means that no step makes a cycle: edges of nodes already done lead only to
 nodes already done (desired, acyclic), those of the others are still the live ones (acyclic).
@@ -32,37 +36,32 @@ from blkrun.options import (
     fields_of,
     to_wire,
 )
+from blkrun.reconcile.jobs import jobs_removed, jobs_started
+from blkrun.reconcile.operation import Operation
+from blkrun.reconcile.pivots import with_pivots
 from blkrun.reconcile.spent import without_spent
 from blkrun.units import format_bytes
 
 _EXPORT = "export "
 
 
-@dataclass(frozen=True, slots=True)
-class Operation:
-    """One action.  ``sign`` is + - or ~; ``table`` is what would define it (see Config.made_by)."""
-
-    type: str
-    data: dict[str, Any]
-    sign: str
-    text: str
-    table: str
-
-    def action(self) -> dict[str, Any]:
-        """As an element of a transaction's ``actions``."""
-        return {"type": self.type, "data": self.data}
-
-
 def plan(desired: GraphModel, live: GraphModel) -> tuple[Operation, ...]:
     """What to do, in order; empty when there is nothing to do."""
-    planner = _Planner(without_spent(desired, live), live)
-    return (*planner.operations(), *_forgotten(desired, live))
+    moved = with_pivots(desired, live)
+    planner = _Planner(without_spent(moved, live), live)
+    return (
+        *jobs_removed(desired, live),
+        *planner.operations(),
+        *jobs_started(desired, live),
+        *_forgotten(desired, live),
+    )
 
 
 def endangered(
     operations: tuple[Operation, ...], desired: GraphModel, live: GraphModel
 ) -> set[str]:
     """Exports that would be withdrawn, or show another disk than they do now."""
+    desired = with_pivots(desired, live)
     gone = {op.data["id"] for op in operations if op.type == "block-export-del"}
     replaced = {op.data["node-name"] for op in operations if op.type == "x-blkrun-replace-node"}
     for name, export in live.exports.items():

@@ -1,6 +1,7 @@
 """The runner: keeps a server equal to a file, for as long as it runs.
 
-One loop, one thing at a time: the file has changed → ``_edit``; the server has gone → ``_recover``.
+One loop, one thing at a time: the file has changed → ``_edit``; the server has gone → ``_recover``;
+a job has ended → ``_look_again``.
 What it did it reports through the server, so that every watcher sees one stream of events.  Its
 own death touches nothing: the next runner finds the server and goes on.
 """
@@ -12,14 +13,21 @@ from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
+import msgspec
+
 from blkrun.client import Client
 from blkrun.config import EmptyFileError, parse, read
-from blkrun.errors import BlkrunError, FileError, NoServerError, WaitError
+from blkrun.errors import BlkrunError, CommandError, FileError, NoServerError, WaitError
+from blkrun.messages import event_text
 from blkrun.model import Config, GraphModel
 from blkrun.reconcile import nbdkit
-from blkrun.reconcile.apply import RefusedError, apply, ask_live, converge, taken_from_clients
+from blkrun.reconcile.apply import RefusedError, apply, ask_live, taken_from_clients
 from blkrun.reconcile.control import stop_server, wait_until_ready
-from blkrun.reconcile.plan import Operation, plan, summarise
+from blkrun.reconcile.ended import EndedJobs, asks_for_a_plan
+from blkrun.reconcile.follow import follow
+from blkrun.reconcile.live import Live, changed_by_itself
+from blkrun.reconcile.plan import plan
+from blkrun.reconcile.reports import about, restart_notes, why_not_now
 from blkrun.reconcile.watch import LOOK_INTERVAL_S, Look, Settler, look
 
 _FIRST_RETRY_S = 0.1
@@ -53,6 +61,10 @@ class Runner:
         self._note = note
         self._good: GraphModel = config.graph
         self._good_is_stale = False
+        self._ended = EndedJobs()
+        self._plan_is_due = False
+        self._was_refused = False
+        self._file_is_due = False
         self._settler = Settler(seen)
         self._server = server
         self._client: Client | None = None
@@ -108,6 +120,12 @@ class Runner:
                 self._good = (await ask_live(self.client)).graph
             elif self._settler.observe(look(self.config.path), monotonic_ns()):
                 await self._edit()
+            elif self._plan_is_due and self._settler.settled:
+                self._plan_is_due = False
+                await self._look_again()
+            elif self._file_is_due and self._settler.settled:
+                self._file_is_due = False
+                await self._write_down()
         except NoServerError:
             self._settler.forget()  # the next step recovers, and then this edit is due again
         except WaitError as error:
@@ -155,6 +173,9 @@ class Runner:
                 self.stop()
             elif event["event"] == "X_BLKRUN_CONFIG_APPLIED":
                 self._good_is_stale = True  # by us, or by ``blkrun apply``
+            self._ended.hear(event, self._good.jobs)
+            if asks_for_a_plan(event):
+                self._plan_is_due = self._file_is_due = True
             self._on_event(event)
 
     async def _recover(self) -> None:
@@ -185,7 +206,9 @@ class Runner:
         server = self._server = nbdkit.start(self.config)
         try:
             await self._meet(server)
-            await converge(self.client, self._last_good(), self.config)
+            good = self._last_good()
+            operations = plan(good, (await self._ask(good)).graph)
+            await apply(self.client, operations, self.config)
         except BlkrunError:
             if self._listening is not None:
                 self._listening.cancel()
@@ -218,58 +241,37 @@ class Runner:
 
     async def _follow(self, config: Config) -> None:
         """Apply a good file, or say why not; the server goes on as it was."""
+        self._file_is_due = True  # it may be one that can follow a pivot
         try:
             await self._converge(config)
+            self._was_refused = False
         except RefusedError as error:
+            self._was_refused = True
             await self._report("failed", {"file": config.path.name, "message": str(error)})
 
     async def _converge(self, config: Config) -> None:
         begin_ns = monotonic_ns()
-        live = await ask_live(self.client)
+        live = await self._ask(config.graph)
         operations = plan(config.graph, live.graph)
         taken = taken_from_clients(operations, config.graph, live)
-        why = self._why_not_now(config, operations, taken)
+        why = why_not_now(config, operations, taken)
         if why is not None:
-            await self._report("pending", self._about(config, operations) | {"why": why})
+            await self._report("pending", about(config, operations) | {"why": why})
             return
         if operations:
             try:
                 await apply(self.client, operations, config, hard=config.runner.apply == "all")
             except RefusedError:
-                if (await ask_live(self.client)).graph.spent == live.graph.spent:
+                if not changed_by_itself(live.graph, (await self._ask(config.graph)).graph):
                     raise
-                await self._converge(config)  # a filter has left just now; the plan still had it
+                await self._converge(config)  # what the plan was made for was so no more
                 return
-        notes = self._restart_notes(config)
+        notes = restart_notes(config, self.config)
         self.config, self._good = config, config.graph
+        self._ended.applied(config.graph)
         elapsed = round((monotonic_ns() - begin_ns) / 1e6, 1)
-        about = self._about(config, operations) | {"milliseconds": elapsed, "notes": notes}
-        await self._report("applied", about)
-
-    @staticmethod
-    def _why_not_now(
-        config: Config, operations: tuple[Operation, ...], taken: dict[str, int]
-    ) -> str | None:
-        mode = config.runner.apply
-        if mode == "ask" and operations:
-            return f'[runner] apply = "ask", {summarise(operations)}'
-        if mode == "safe" and taken:
-            who = ", ".join(f"{name} ({count})" for name, count in taken.items())
-            return f"it takes a disk from connected clients: {who}"
-        return None
-
-    def _about(self, config: Config, operations: tuple[Operation, ...]) -> dict[str, Any]:
-        return {
-            "file": config.path.name,
-            "summary": summarise(operations),
-            "operations": [f"{op.sign} {op.text}" for op in operations],
-        }
-
-    def _restart_notes(self, config: Config) -> list[str]:
-        """What of [server] waits for a restart.  The address of a running server stays."""
-        if config.address == self.config.address and config.server == self.config.server:
-            return []
-        return ["a change of [server] takes effect when the server is started again"]
+        done = about(config, operations) | {"milliseconds": elapsed, "notes": notes}
+        await self._report("applied", done)
 
     async def _reject(self, message: str, problems: int) -> None:
         data = {"file": self.config.path.name, "message": message, "problems": problems}
@@ -279,3 +281,35 @@ class Runner:
         """Tell every watcher; a server that goes away meanwhile is noticed by the loop."""
         with contextlib.suppress(NoServerError):
             await self.client.execute("x-blkrun-report", {"kind": kind, "data": data})
+
+    # Jobs
+
+    async def _look_again(self) -> None:
+        """A job has ended or gone: one of the file may be due, or an edit it was in the way of.
+
+        Otherwise what somebody does by QMP beside the file is left until the next edit.
+        """
+        with contextlib.suppress(FileError):  # told when it was saved; what runs goes on
+            config = parse(read(self._shown), self._shown)
+            operations = plan(config.graph, (await self._ask(config.graph)).graph)
+            jobs = {f"jobs.{name}" for name in config.graph.jobs}
+            if operations and (self._was_refused or any(op.table in jobs for op in operations)):
+                await self._follow(config)
+
+    async def _write_down(self) -> None:
+        """Let the file say what a mirror's pivot has made of the graph."""
+        live = await ask_live(self.client)
+        done = follow(
+            self._shown, self.config, lambda graph: self._ended.added_to(live.graph, graph)
+        )
+        if done is None:
+            return
+        try:
+            await self._report("followed", done)
+        except CommandError:  # a server that was started by an older blkrun
+            self._note(event_text({"event": "X_BLKRUN_CONFIG_FOLLOWED", "data": done}))
+
+    async def _ask(self, desired: GraphModel) -> Live:
+        """The graph in force, and the jobs that have ended with a server before."""
+        live = await ask_live(self.client)
+        return msgspec.structs.replace(live, graph=self._ended.added_to(live.graph, desired))

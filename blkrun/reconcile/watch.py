@@ -51,6 +51,11 @@ class Settler:
         self._last = known
         self._since_ns = 0
 
+    @property
+    def settled(self) -> bool:
+        """Whether what was seen last is what has been told: nobody is saving just now."""
+        return self._last == self._known
+
     def forget(self) -> None:
         """Tell the file as it is now once more."""
         self._known = _NEVER

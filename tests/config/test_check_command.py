@@ -37,6 +37,16 @@ def test_good(good: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr() == (f"{good}: ok, 2 nodes, 0 groups, 1 export\n", "")
 
 
+def test_jobs_are_counted_where_there_are_any(
+    good: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One more number in the line."""
+    with Path(good).open("a") as file:
+        file.write('[jobs.j]\ntype = "backup"\ndevice = "a"\ntarget = "b"\n')
+    assert run(good) == 0
+    assert capsys.readouterr().out == f"{good}: ok, 2 nodes, 0 groups, 1 export, 1 job\n"
+
+
 def test_good_in_json(good: str, capsys: pytest.CaptureFixture[str]) -> None:
     """No problem, no row."""
     assert run("--json", good) == 0

@@ -1,10 +1,12 @@
-"""The files in examples/: short, right, and one for every driver."""
+"""The files in examples/: short, right, and one for every driver and every job."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from blkrun import config
+from blkrun.job_options import JOBS, JobOptions
 from blkrun.options import DRIVERS
 
 FILES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
@@ -25,3 +27,24 @@ def test_every_driver_has_an_example() -> None:
         for node in config.load(file).graph.nodes.values()
     }
     assert used == set(DRIVERS)
+
+
+@pytest.mark.parametrize("job", JOBS)
+def test_every_key_of_a_job_has_an_example(job: str) -> None:
+    """So that nobody has to guess what a value looks like; and one of each type is switched on."""
+    tables = [
+        table
+        for file in FILES
+        for table in tomllib.loads(file.read_text()).get("jobs", {}).values()
+        if table["type"] == job
+    ]
+    shown = {key for file in FILES for key in _job_keys(file)}
+    own = {*JOBS[job].__struct_encode_fields__} - {*JobOptions.__struct_encode_fields__}
+    assert own <= {key for table in tables for key in table}
+    assert {*JobOptions.__struct_encode_fields__, "type", "enabled"} - {"job-id"} <= shown
+    assert any(table.get("enabled", True) for table in tables)
+
+
+def _job_keys(file: Path) -> set[str]:
+    jobs = tomllib.loads(file.read_text()).get("jobs", {})
+    return {key for table in jobs.values() for key in table}

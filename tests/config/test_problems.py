@@ -55,10 +55,6 @@ CASES = {
         "a = 1\n" + GOOD,
         (1, 1, 'unknown key "a"', None),
     ),
-    "jobs": (
-        GOOD + "[jobs.nightly]\n",
-        (12, 2, "jobs are not supported yet: backup, mirror, commit and stream are to come", None),
-    ),
     "section that is no table": (
         GOOD + "[[runner]]\n",
         (12, 3, "runner is not a table: write [runner] and its keys below", None),

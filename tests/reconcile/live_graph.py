@@ -7,7 +7,8 @@ import msgspec
 
 from blkrun.model import EMPTY, GraphModel
 from blkrun.reconcile.live import read_live
-from blkrun.reconcile.plan import Operation, plan
+from blkrun.reconcile.operation import Operation
+from blkrun.reconcile.plan import plan
 from blkrun.server.context import Context
 from blkrun.server.events import Events
 from blkrun.server.graph import Graph

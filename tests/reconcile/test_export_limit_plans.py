@@ -12,7 +12,8 @@ from blkrun.client import Client
 from blkrun.errors import CommandError
 from blkrun.model import Config
 from blkrun.reconcile.apply import RefusedError, apply
-from blkrun.reconcile.plan import Operation, endangered, plan
+from blkrun.reconcile.operation import Operation
+from blkrun.reconcile.plan import endangered, plan
 from tests.reconcile.live_graph import LiveGraph
 
 FILE = Path("/lab/lab.toml")

@@ -1,0 +1,101 @@
+"""The file follows the pivot of a mirror: it names the target where it named the device.
+
+Comments, order and layout stay.  The mirror's own table gets ``enabled = false``: it has done its
+work, and says where the disk came from.  A plan made of the edited file is empty.
+"""
+
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from blkrun.config import parse, read
+from blkrun.config.edit import Key, edit
+from blkrun.config.save import save
+from blkrun.config.source import text_of
+from blkrun.errors import FileError
+from blkrun.job_options import JobOptions
+from blkrun.model import Config, GraphModel
+from blkrun.options import DRIVERS, EDGES
+from blkrun.reconcile.pivots import pivoted
+
+_TRIES = 5
+
+
+def follow(
+    path: Path, last: Config, live_for: Callable[[GraphModel], GraphModel]
+) -> dict[str, Any] | None:
+    """Edit the file after what has pivoted; None if nothing has.  Gives the data of a report.
+
+    ``live_for`` gives the live graph for what a file asks for (see ``blkrun.reconcile.ended``).
+
+    ``last`` is the file as it was last applied: it says what there is to do while the file has a
+    mistake in it.  Such a file is left alone, with a ``message`` in the report.
+    """
+    try:
+        for _ in range(_TRIES):
+            source = read(path)
+            config = parse(source, path)
+            live = live_for(config.graph)
+            if not (jobs := list(pivoted(config.graph, live))):
+                return None
+            text = source.decode()
+            changes = changes_for(tomllib.loads(text_of(text)), config, live)
+            edited = edit(text, changes).encode()
+            parse(edited, path)
+            if save(path, source, edited):
+                return _report(path, jobs) | {"changes": [_words(each) for each in changes.items()]}
+    except FileError as error:
+        jobs = list(pivoted(last.graph, live_for(last.graph)))
+        return _report(path, jobs) | {"message": str(error)} if jobs else None
+    return _report(path, jobs) | {"message": f"{path.name} was changed again and again meanwhile"}
+
+
+def changes_for(
+    document: Mapping[str, Any], config: Config, live: GraphModel
+) -> dict[Key, str | bool]:
+    """What the file says otherwise from now on: every edge that does not lead to the device now."""
+    written = dict(_edges(document))
+    changes: dict[Key, str | bool] = {}
+    for job in pivoted(config.graph, live):
+        for key, child in written.items():
+            if child == job.device and _live_child(key, config, live) != child:
+                written[key] = changes[key] = job.target
+        changes["jobs", job.job_id, "enabled"] = False
+    return changes
+
+
+def _edges(document: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
+    """Every edge as written, also of filters that are switched off."""
+    for section in ("backends", "nodes"):
+        for name, table in document.get(section, {}).items():
+            for role in EDGES[DRIVERS[table["driver"]]]:
+                if role in table:
+                    yield (section, name, role), table[role]
+    for name, table in document.get("exports", {}).items():
+        yield ("exports", name, "node"), table["node"]
+
+
+def _live_child(key: Key, config: Config, live: GraphModel) -> str | None:
+    """Where the edge leads now; None if its parent is not in the graph (switched off, or spent)."""
+    section, name, role = key
+    if section == "exports":
+        top = config.graph.exports[name].node
+        if config.made_by.get(f"nodes.{top}") != f"exports.{name}":
+            export = live.exports.get(name)
+            return export.node if export is not None else None
+        name, role = top, "file"  # the throttle that the export's limits have made
+    options = live.nodes.get(name)
+    field = EDGES[type(options)].get(role) if options is not None else None
+    return getattr(options, field) if field is not None else None
+
+
+def _report(path: Path, jobs: list[JobOptions]) -> dict[str, Any]:
+    moved = [{"id": job.job_id, "device": job.device, "target": job.target} for job in jobs]
+    return {"file": path.name, "jobs": moved}
+
+
+def _words(change: tuple[Key, str | bool]) -> str:
+    (section, name, key), value = change
+    shown = str(value).lower() if isinstance(value, bool) else f'"{value}"'
+    return f"[{section}.{name}] {key} = {shown}"

@@ -1,0 +1,36 @@
+"""What the runner says of an edit: pure."""
+
+from typing import Any
+
+from blkrun.model import Config
+from blkrun.reconcile.operation import Operation
+from blkrun.reconcile.plan import summarise
+
+
+def about(config: Config, operations: tuple[Operation, ...]) -> dict[str, Any]:
+    """Which file, and what its plan is."""
+    return {
+        "file": config.path.name,
+        "summary": summarise(operations),
+        "operations": [f"{op.sign} {op.text}" for op in operations],
+    }
+
+
+def why_not_now(
+    config: Config, operations: tuple[Operation, ...], taken: dict[str, int]
+) -> str | None:
+    """Why a plan waits for somebody's yes, or None if it does not."""
+    mode = config.runner.apply
+    if mode == "ask" and operations:
+        return f'[runner] apply = "ask", {summarise(operations)}'
+    if mode == "safe" and taken:
+        who = ", ".join(f"{name} ({count})" for name, count in taken.items())
+        return f"it takes a disk from connected clients: {who}"
+    return None
+
+
+def restart_notes(new: Config, old: Config) -> list[str]:
+    """What of [server] waits for a restart.  The address of a running server stays."""
+    if new.address == old.address and new.server == old.server:
+        return []
+    return ["a change of [server] takes effect when the server is started again"]

@@ -1,0 +1,324 @@
+"""The runner and jobs: what it does when one ends, pivots, or has ended with its server."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blkrun.config import load
+from blkrun.job_options import BackupOptions
+from blkrun.model import JobState
+from blkrun.reconcile.runner import Runner
+from blkrun.reconcile.watch import look
+from tests.reconcile.fake_jobs import FakeJob, JobClient
+
+FILE = """\
+[backends.old]
+driver = "memory"
+size   = "1MiB"
+[backends.new]
+driver = "memory"
+size   = "1MiB"
+[exports.vda]
+node = "old"
+[jobs.move]
+type   = "mirror"
+device = "old"
+target = "new"   # there
+"""
+FOLLOWED = FILE.replace('node = "old"', 'node = "new"') + "enabled = false\n"
+
+
+class Running:
+    """A runner that is led step by step."""
+
+    def __init__(self, file: Path, clients: list[JobClient]) -> None:
+        self.file = file
+        self.clients = clients
+        self.notes: list[str] = []
+        self.runner = Runner(
+            load(file),
+            None,
+            shown=file,
+            seen=look(file),
+            on_event=lambda _: None,
+            note=self.notes.append,
+        )
+
+    async def steps(self, count: int = 6) -> None:
+        """As many looks as it takes for what has happened, and some more."""
+        for _ in range(count):
+            await asyncio.sleep(0)
+            await self.runner._step()
+
+    async def save(self, text: str) -> None:
+        """An edit, and what follows from it."""
+        self.file.write_text(text)
+        await self.steps()
+
+    def kinds(self) -> list[str]:
+        """What has been reported, and forget it."""
+        kinds = [kind for client in self.clients for kind, _ in client.reports]
+        for client in self.clients:
+            client.reports.clear()
+        return kinds
+
+
+Story = Callable[[Running, JobClient], Coroutine[Any, Any, None]]
+Play = Callable[..., None]
+
+
+@pytest.fixture
+def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
+    """Adopt a server that has nothing yet, and go on as a test says."""
+    file = tmp_path / "vm.toml"
+
+    def play(story: Story, text: str = FILE, *, old: bool = False) -> None:
+        asyncio.run(go(story, text, old=old))
+
+    async def go(story: Story, text: str, *, old: bool) -> None:
+        file.write_text(text)
+        client = JobClient(old=old)
+        running = Running(file, [client])
+
+        async def connect(_: object) -> JobClient:
+            return running.clients[-1]
+
+        monkeypatch.setattr("blkrun.reconcile.runner.Client.connect", connect)
+        monkeypatch.setattr("blkrun.reconcile.runner.LOOK_INTERVAL_S", 0)
+        await running.runner.start()
+        await running.steps()
+        await story(running, client)
+        await running.runner.close()
+
+    return play
+
+
+def test_a_job_with_other_options_starts_when_the_old_one_has_ended(play: Play) -> None:
+    """The edit cancels it; its end asks for the next plan, and nothing is done in between."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        assert running.kinds() == ["adopted", "applied"]
+        await running.save(FILE + 'sync = "top"\n')
+        assert client.live.jobs["move"].state.leaving
+        assert running.kinds() == ["applied"]
+        client.emit("JOB_STATUS_CHANGE", id="move", status="aborting")
+        await running.steps()
+        assert running.kinds() == []
+        client.live.end()
+        client.emit("JOB_STATUS_CHANGE", id="move", status="concluded")
+        client.emit("JOB_STATUS_CHANGE", id="move", status="null")
+        await running.steps()
+        assert running.kinds() == ["applied"]
+        assert getattr(client.live.jobs["move"].options, "sync", None) == "top"
+
+    play(story)
+
+
+def test_a_jobs_end_is_no_news_by_itself(play: Play) -> None:
+    """Where no plan comes of it nothing is reported."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.kinds()
+        client.live.jobs["move"].state = JobState(status="concluded")
+        client.emit("JOB_STATUS_CHANGE", id="move", status="concluded")
+        await running.steps()
+        assert running.kinds() == []
+        assert running.file.read_text() == FILE
+
+    play(story)
+
+
+def test_an_edit_that_a_job_was_in_the_way_of(play: Play) -> None:
+    """It is refused and told, and applied when the job has ended."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.kinds()
+        client.refuse = True
+        await running.save(FILE + '[exports.vdb]\nnode = "old"\n')
+        assert running.kinds() == ["failed"]
+        client.refuse = False
+        await running.steps()
+        assert running.kinds() == []
+        client.live.jobs["move"].state = JobState(status="concluded")
+        client.emit("JOB_STATUS_CHANGE", id="move", status="concluded")
+        await running.steps()
+        assert running.kinds() == ["applied"]
+        assert "vdb" in client.live.model().exports
+
+    play(story)
+
+
+def test_what_is_done_beside_the_file_is_no_business_of_a_jobs_end(play: Play) -> None:
+    """Somebody's node and job, by QMP, are there until the next edit."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.kinds()
+        add = {"driver": "null", "node-name": "mine"}
+        client.live.server.execute("blockdev-add", add)
+        options = BackupOptions(job_id="theirs", device="mine", target="new")
+        client.live.jobs["theirs"] = FakeJob(options)
+        client.live.jobs["move"].state = JobState(status="concluded")
+        client.emit("JOB_STATUS_CHANGE", id="move", status="concluded")
+        await running.steps()
+        assert running.kinds() == []
+        assert "mine" in client.live.model().nodes
+        assert not client.live.jobs["theirs"].state.cancelled
+
+    play(story)
+
+
+def test_the_file_follows_a_pivot(play: Play) -> None:
+    """It is edited, that is reported, and the plan of the edited file is empty."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.kinds()
+        client.pivot("move")
+        await running.steps()
+        assert running.file.read_text() == FOLLOWED
+        reports = dict(client.reports)
+        assert running.kinds() == ["followed", "applied"]
+        assert reports["followed"]["changes"][0] == '[exports.vda] node = "new"'
+        assert reports["applied"]["operations"] == []
+        await running.steps()
+        assert running.kinds() == []
+
+    play(story)
+
+
+def test_a_pivot_while_no_runner_was_there(play: Play) -> None:
+    """The next one neither leads clients back nor forgets to edit the file."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        await running.runner.close()
+        client.pivot("move")
+        client.reports.clear()
+        again = Running(running.file, running.clients)
+        await again.runner.start()
+        assert client.live.model().exports["vda"].node == "new"
+        await again.steps()
+        assert again.kinds() == ["adopted", "applied", "followed", "applied"]
+        assert running.file.read_text() == FOLLOWED
+        await again.runner.close()
+
+    play(story)
+
+
+def test_a_file_with_a_mistake_follows_when_it_is_mended(play: Play) -> None:
+    """It is left alone until then, and that is said once."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        wrong = FILE.replace("size ", "sizes ", 1)
+        await running.save(wrong)
+        running.kinds()
+        client.pivot("move")
+        await running.steps()
+        message = client.reports[0][1]["message"]
+        assert 'unknown key "sizes"' in message
+        assert running.kinds() == ["followed"]
+        assert running.file.read_text() == wrong
+        await running.save(FILE)
+        assert running.kinds() == ["applied", "followed", "applied"]
+        assert running.file.read_text() == FOLLOWED
+
+    play(story)
+
+
+def test_a_pivot_while_the_file_is_being_saved(play: Play) -> None:
+    """Somebody's editor has written a half of it: that is waited for, and then edited."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.file.write_text(FILE + "# and")
+        client.pivot("move")
+        await running.steps(1)
+        assert running.file.read_text() == FILE + "# and"
+        running.file.write_text(FILE + "# and more\n")
+        await running.steps(10)
+        assert running.file.read_text() == FOLLOWED.replace(
+            "enabled = false\n", "enabled = false\n# and more\n"
+        )
+
+    play(story)
+
+
+def test_a_server_that_does_not_know_this_report(play: Play) -> None:
+    """What was done is told here instead."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        client.pivot("move")
+        await running.steps()
+        assert running.file.read_text() == FOLLOWED
+        assert running.notes == [
+            (
+                "whoever used old uses new since move pivoted; vm.toml says so now: "
+                '[exports.vda] node = "new"; [jobs.move] enabled = false'
+            )
+        ]
+
+    play(story, old=True)
+
+
+def test_what_waits_for_a_yes_is_told_once(play: Play) -> None:
+    """An edit that is pending is not told again with each look."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        ask = FILE + '[runner]\napply = "ask"\n'
+        await running.save(ask)
+        running.kinds()
+        await running.save(ask.replace("size ", 'discard = "ignore"\nsize ', 1))
+        await running.steps(20)
+        assert running.kinds() == ["pending"]
+
+    play(story)
+
+
+@pytest.mark.parametrize("at_once", [False, True])
+@pytest.mark.parametrize("state", [JobState(), JobState(status="concluded")])
+def test_jobs_and_a_server_that_has_to_be_started_again(
+    play: Play, monkeypatch: pytest.MonkeyPatch, state: JobState, *, at_once: bool
+) -> None:
+    """What was running is started again, what had ended is not, not by later edits either.
+
+    Also of a job that ends just before the server does.  A table that goes and comes back is a new
+    job.
+    """
+
+    class Server:
+        """nbdkit."""
+
+        pid = 1
+
+        def ended(self) -> str | None:
+            """How."""
+            return None
+
+    async def story(running: Running, client: JobClient) -> None:
+        client.live.jobs["move"].state = state
+        client.emit("JOB_STATUS_CHANGE", id="move", status=state.status)
+        if not at_once:
+            await running.steps()
+        fresh = JobClient()
+        running.clients.append(fresh)
+
+        async def ready(*_: object) -> JobClient:
+            return fresh
+
+        monkeypatch.setattr("blkrun.reconcile.nbdkit.answers", lambda _: False)
+        monkeypatch.setattr("blkrun.reconcile.nbdkit.start", lambda _: Server())
+        monkeypatch.setattr("blkrun.reconcile.runner.wait_until_ready", ready)
+        client.die()
+        await running.steps()
+        assert "restarted" in running.kinds()
+        assert fresh.live.model().exports["vda"].node == "old"
+        assert ("move" in fresh.live.jobs) == (not state.ended)
+        await running.save(FILE + '[exports.vdb]\nnode = "old"\n')
+        assert fresh.live.model().exports.keys() == {"vda", "vdb"}
+        assert ("move" in fresh.live.jobs) == (not state.ended)
+        await running.save(FILE.partition("[jobs.move]")[0])
+        fresh.live.end()
+        await running.save(FILE)
+        assert "move" in fresh.live.jobs
+
+    play(story)
