@@ -150,7 +150,7 @@ class _Planner:
             for role, child in children.items():
                 self.edges[name, role] = child
             return
-        changed = _changed_options(old, new) | _changed_fixed_edges(old, new)
+        changed = _changed_options(old, new) | self._changed_fixed_edges(old, new)
         if type(old) is not type(new) or changed - type(new).reopenable:
             why = "another driver" if type(old) is not type(new) else ", ".join(sorted(changed))
             text = f"{name}: a new node in its place ({why})"
@@ -168,6 +168,19 @@ class _Planner:
             )
             data = {"options": [to_wire(new)]}
             yield Operation("blockdev-reopen", data, "~", f"{name}: {words}", table)
+
+    def _changed_fixed_edges(self, old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
+        """Roles that lead to another disk, of those that a node keeps for life.
+
+        Filters on the way come and go there as anywhere.
+        """
+        if type(old) is not type(new):
+            return set()
+        return {
+            role
+            for role in type(new).fixed_edges
+            if _unfiltered(self.live, _get(old, role)) != _unfiltered(self.desired, _get(new, role))
+        }
 
     def _withdraw_exports(self) -> Iterator[Operation]:
         """First, so that an export whose options change can come back under its name."""
@@ -309,11 +322,11 @@ def _changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
     }
 
 
-def _changed_fixed_edges(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
-    """Roles whose child differs, of those that a node keeps for life."""
-    if type(old) is not type(new):
-        return set()
-    return {role for role in type(new).fixed_edges if _get(old, role) != _get(new, role)}
+def _unfiltered(graph: GraphModel, name: str) -> str:
+    """The node below all filters."""
+    while (options := graph.nodes.get(name)) is not None and options.is_filter:
+        name = children_of(options)["file"]
+    return name
 
 
 def _get(options: BlockdevOptions, wire_name: str) -> Any:
