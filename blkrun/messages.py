@@ -133,6 +133,13 @@ def _job_error(data: dict[str, Any]) -> str:
     return f"job {data.get('device')}: {what} fails, {action}"
 
 
+def _restarted(data: dict[str, Any]) -> str:
+    text = f"the server died and was restarted with the last good configuration: {data.get('why')}"
+    if anew := data.get("anew"):
+        text += f"; points in time that begin anew, the old ones are lost: {', '.join(anew)}"
+    return text
+
+
 def _followed(data: dict[str, Any]) -> str:
     pivots = ", ".join(
         f"whoever used {job['device']} uses {job['target']} since {job['id']} pivoted"
@@ -179,9 +186,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
         f"waits for a yes ({data.get('why')}): blkrun apply {data.get('file', '')}"
     ),
     "X_BLKRUN_CONFIG_FOLLOWED": _followed,
-    "X_BLKRUN_SERVER_RESTARTED": lambda data: (
-        f"the server died and was restarted with the last good configuration: {data.get('why')}"
-    ),
+    "X_BLKRUN_SERVER_RESTARTED": _restarted,
     "X_BLKRUN_SERVER_ADOPTED": lambda data: (
         f"found the running server (pid {data.get('pid')}) and took it over"
     ),

@@ -128,6 +128,14 @@ def test_a_file_that_could_not_follow() -> None:
     )
 
 
+def test_a_restart_says_what_is_lost() -> None:
+    """A point in time lives with the server that keeps it."""
+    happened = event("X_BLKRUN_SERVER_RESTARTED", why="killed by SIGKILL", anew=["keep", "old"])
+    assert event_text(happened).endswith(
+        "killed by SIGKILL; points in time that begin anew, the old ones are lost: keep, old"
+    )
+
+
 def job(done: int, total: int, rate: int = 0, status: str = "running") -> dict[str, Any]:
     """As x-blkrun-query-graph has it."""
     return {"current-progress": done, "total-progress": total, "rate": rate, "status": status}

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from blkrun.model import Config
+from blkrun.model import Config, GraphModel
+from blkrun.options import CopyBeforeWriteOptions
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.plan import summarise
 
@@ -27,6 +28,13 @@ def why_not_now(
         who = ", ".join(f"{name} ({count})" for name, count in taken.items())
         return f"it takes a disk from connected clients: {who}"
     return None
+
+
+def points_in_time(graph: GraphModel) -> list[str]:
+    """The nodes that keep one: in a server that was started anew it is another."""
+    return [
+        name for name, options in graph.nodes.items() if isinstance(options, CopyBeforeWriteOptions)
+    ]
 
 
 def restart_notes(new: Config, old: Config) -> list[str]:

@@ -27,7 +27,7 @@ from blkrun.reconcile.ended import EndedJobs, asks_for_a_plan
 from blkrun.reconcile.follow import follow
 from blkrun.reconcile.live import Live, changed_by_itself
 from blkrun.reconcile.plan import plan
-from blkrun.reconcile.reports import about, restart_notes, why_not_now
+from blkrun.reconcile.reports import about, points_in_time, restart_notes, why_not_now
 from blkrun.reconcile.watch import LOOK_INTERVAL_S, Look, Settler, look
 
 _FIRST_RETRY_S = 0.1
@@ -215,7 +215,7 @@ class Runner:
             server.end()
             raise
         self.started_server = True
-        await self._report("restarted", {"why": self._death})
+        await self._report("restarted", {"why": self._death, "anew": points_in_time(good)})
         self._death = None
 
     def _last_good(self) -> GraphModel:

@@ -12,6 +12,7 @@ REPORTS = {
     "rejected": "X_BLKRUN_CONFIG_REJECTED",
     "pending": "X_BLKRUN_CONFIG_PENDING",
     "failed": "X_BLKRUN_CONFIG_FAILED",
+    "followed": "X_BLKRUN_CONFIG_FOLLOWED",
     "restarted": "X_BLKRUN_SERVER_RESTARTED",
     "adopted": "X_BLKRUN_SERVER_ADOPTED",
 }
@@ -20,13 +21,14 @@ REPORTS = {
 class ReportArguments(Struct, frozen=True):
     """What happened to a file.  ``data`` is shown as it is."""
 
-    kind: Literal["applied", "rejected", "pending", "failed", "restarted", "adopted"]
+    kind: Literal["applied", "rejected", "pending", "failed", "followed", "restarted", "adopted"]
     data: dict[str, Any]
 
 
 def _report(context: Context, args: ReportArguments) -> None:
-    group = "config" if "CONFIG" in REPORTS[args.kind] else "server"
-    context.reports[group] = {"kind": args.kind, **args.data}
+    if args.kind != "followed":  # the edit that it is about is still the last one
+        group = "config" if "CONFIG" in REPORTS[args.kind] else "server"
+        context.reports[group] = {"kind": args.kind, **args.data}
     context.events.emit(REPORTS[args.kind], args.data)
 
 
