@@ -80,7 +80,12 @@ class PointInTime:
             self._changed.notify_all()
 
     def await_readers(self, offset: int, count: int) -> None:
-        """Until nobody reads the point in time from this range of the disk itself."""
+        """Until nobody reads the point in time from this range of the disk itself.
+
+        It has been copied, so whoever freezes some of it has done so by now; see ``passes``.
+        """
+        if not self._frozen:
+            return
         touched = self.access.touched(offset, count)
         with self._changed:
             while any(_overlap(touched, frozen) for frozen in self._frozen):

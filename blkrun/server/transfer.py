@@ -1,5 +1,6 @@
 """Copying a range from one node to another, and telling whose fault it was when that fails."""
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -24,12 +25,25 @@ def target_errors() -> Iterator[None]:
         raise TargetError(error.errno, error.strerror) from error
 
 
+_SMALL_BYTES = 2**16
+"""Rather read than asked about: what is overwritten for the first time is mostly no hole."""
+
+_ZEROES = bytes(_SMALL_BYTES)
+
+_spare: "deque[bytearray]" = deque(maxlen=4)
+"""Buffers of MOST_AT_ONCE_BYTES.  A new one is filled with zeroes, and meanwhile nobody runs."""
+
+
 def transfer(source: Node[Any], target: Node[Any], offset: int, end: int) -> Iterator[int]:
     """Copy [``offset``, ``end``) piece by piece; each time, up to where that is done.
 
-    What reads as zeroes is not read, and takes no space if the target can do that.  Raises
-    TargetError, or the OSError with which the source failed.
+    What reads as zeroes takes no space if the target can do that, and, unless it is short, is not
+    read.  Raises TargetError, or the OSError with which the source failed.
     """
+    if end - offset <= _SMALL_BYTES:
+        _transfer_small(source, target, offset, end)
+        yield end
+        return
     while offset < end:
         for start, length, kind in source.extents(end - offset, offset):
             past = min(start + length, end)
@@ -42,10 +56,24 @@ def transfer(source: Node[Any], target: Node[Any], offset: int, end: int) -> Ite
             yield offset
 
 
+def _transfer_small(source: Node[Any], target: Node[Any], offset: int, end: int) -> None:
+    data = bytearray(end - offset)
+    source.pread(memoryview(data), offset)
+    with target_errors():
+        if _ZEROES.startswith(data):
+            target.zero(end - offset, offset, FLAG_MAY_TRIM)
+        else:
+            target.pwrite(memoryview(data), offset, 0)
+
+
 def _transfer_data(source: Node[Any], target: Node[Any], offset: int, end: int) -> None:
-    buf = memoryview(bytearray(min(end - offset, MOST_AT_ONCE_BYTES)))
+    try:
+        data = _spare.pop()
+    except IndexError:
+        data = bytearray(MOST_AT_ONCE_BYTES)
     for at in range(offset, end, MOST_AT_ONCE_BYTES):
-        piece = buf[: min(MOST_AT_ONCE_BYTES, end - at)]
+        piece = memoryview(data)[: min(MOST_AT_ONCE_BYTES, end - at)]
         source.pread(piece, at)
         with target_errors():
             target.pwrite(piece, at, 0)
+    _spare.append(data)

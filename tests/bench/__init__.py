@@ -8,6 +8,7 @@ schedule   which server is measured when: interleaved, so that the machine's moo
 middle     medians, and between what they lie
 report     medians, ratios, the table
 reach      what is to be reached, and whether it was
+backups    what a backup costs a client that writes
 edits      filters inserted and removed under load
 stats_call x-blkrun-stats over a hundred nodes
 """

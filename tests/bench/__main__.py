@@ -16,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from . import reach, report
+from . import backups, reach, report
+from .backups import SCENES, Costs, Scene, backup_servers, measure_backups
 from .edits import EditPair, measure_edits
 from .load import WORKLOADS, Workload, measure
 from .place import BenchError, Place
 from .process import Running, which
-from .schedule import Pace, schedule
+from .schedule import Pace, in_turn, schedule
 from .servers import THROTTLE, Server, all_servers, check_tools, titled
 from .stats_call import CROWDED, StatsCall, measure_stats
 
@@ -38,6 +39,7 @@ class Found:
 
     results: report.Results = field(default_factory=dict)
     edits: dict[str, list[EditPair]] = field(default_factory=dict)
+    backups: Costs = field(default_factory=dict)
     stats: StatsCall | None = None
 
 
@@ -81,6 +83,7 @@ def _arguments() -> argparse.Namespace:
     if arguments.against:
         arguments.against = arguments.against.resolve()
     names = [workload.name for workload in WORKLOADS] + [EDITS, STATS]
+    names += [scene.name for scene in SCENES]
     arguments.names = [name for name in names if _matches(name, arguments.only)]
     if not arguments.names:
         parser.error(f"--only fits none of {', '.join(names)}")
@@ -111,11 +114,16 @@ def _chosen(servers: Sequence[Server], texts: Sequence[str] | None) -> list[Serv
 
 def _run(servers: Sequence[Server], place: Place, arguments: argparse.Namespace) -> Found:
     found = Found()
-    with _all_up(servers, place) as up:
-        workloads = [workload for workload in WORKLOADS if workload.name in arguments.names]
-        found.results = _measure_all(workloads, up, arguments.pace)
-        if EDITS in arguments.names:
-            found.edits = _measure_edits(up, arguments.pace)
+    workloads = [workload for workload in WORKLOADS if workload.name in arguments.names]
+    if workloads or EDITS in arguments.names:
+        with _all_up(servers, place) as up:
+            found.results = _measure_all(workloads, up, arguments.pace)
+            if EDITS in arguments.names:
+                found.edits = _measure_edits(up, arguments.pace)
+    scenes = [scene for scene in SCENES if scene.name in arguments.names]
+    if scenes:
+        with _all_up(backup_servers(servers), place, "backup") as up:
+            found.backups = _measure_backups(scenes, up, arguments.pace)
     if STATS in arguments.names:
         _say("x-blkrun-stats")
         room = place.room("crowded", with_image=False)
@@ -125,12 +133,14 @@ def _run(servers: Sequence[Server], place: Place, arguments: argparse.Namespace)
 
 
 @contextmanager
-def _all_up(servers: Sequence[Server], place: Place) -> Iterator[dict[Server, Running]]:
+def _all_up(
+    servers: Sequence[Server], place: Place, rooms: str = "server"
+) -> Iterator[dict[Server, Running]]:
     """Start all of them, each in a room of its own."""
     with ExitStack() as stack:
         up: dict[Server, Running] = {}
         for number, server in enumerate(servers):
-            room = place.room(f"server{number}", with_image=server.has_image)
+            room = place.room(f"{rooms}{number}", with_image=server.has_image)
             try:
                 up[server] = stack.enter_context(server.up(room))
             except BenchError as error:
@@ -163,6 +173,17 @@ def _measure_edits(up: dict[Server, Running], pace: Pace) -> dict[str, list[Edit
     return edits
 
 
+def _measure_backups(scenes: Sequence[Scene], up: dict[Server, Running], pace: Pace) -> Costs:
+    costs: Costs = {}
+    for scene in scenes:
+        by_title = costs[scene.name] = {server.title: [] for server in up}
+        for number in range(pace.rounds):
+            _say(f"{scene.name}, round {number + 1}")
+            for server in in_turn(list(up), number):
+                by_title[server.title].append(measure_backups(server, up[server], scene))
+    return costs
+
+
 def _show(found: Found, about: dict[str, Any], arguments: argparse.Namespace) -> None:
     label = arguments.against.name if arguments.against else ""
     reached = {whose: _reached(found, whose) for whose in dict.fromkeys(("", label))}
@@ -175,19 +196,22 @@ def _show(found: Found, about: dict[str, Any], arguments: argparse.Namespace) ->
             "edits": {
                 title: [one.as_json() for one in pairs] for title, pairs in found.edits.items()
             },
+            "backups": backups.as_json(found.backups),
             "reach": {whose: reach.as_json(rows) for whose, rows in reached.items()},
         }
         _print(json.dumps(everything, indent=2))
         return
     notes = "\n".join(f"{key}: {value}" for key, value in about.items())
     judgements = (reach.table(rows, whose) for whose, rows in reached.items() if rows)
-    parts = (report.table(found.results, label), *judgements, notes)
+    tables = (report.table(found.results, label), backups.table(found.backups))
+    parts = (*tables, *judgements, notes)
     _print("\n\n".join(part for part in parts if part))
 
 
 def _reached(found: Found, label: str) -> list[reach.Outcome]:
     edits = found.edits.get(titled(THROTTLE, label), [])
-    return reach.outcomes(found.results, edits, None if label else found.stats, label)
+    stats = None if label else found.stats
+    return reach.outcomes(found.results, edits, stats, label, found.backups)
 
 
 def _about(arguments: argparse.Namespace, place: Place) -> dict[str, Any]:

@@ -105,7 +105,18 @@ def parse(report: str, cpu_s: float) -> Figures:
 
 def fio(uri: str, workload: Workload, seconds: float, *more: str) -> str:
     """Run it; its report as JSON.  Raises BenchError when it does not get through."""
-    command = [
+    command = fio_command(uri, workload, seconds, *more)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=seconds + 60, check=False
+    )
+    if done.returncode:
+        raise BenchError(f"fio ended with status {done.returncode}: {done.stderr.strip()}")
+    return done.stdout
+
+
+def fio_command(uri: str, workload: Workload, seconds: float, *more: str) -> list[str]:
+    """What it is started with."""
+    return [
         which("fio"),
         "--name=bench",
         "--ioengine=nbd",
@@ -125,9 +136,3 @@ def fio(uri: str, workload: Workload, seconds: float, *more: str) -> str:
         "--output-format=json",
         *more,
     ]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=seconds + 60, check=False
-    )
-    if done.returncode:
-        raise BenchError(f"fio ended with status {done.returncode}: {done.stderr.strip()}")
-    return done.stdout

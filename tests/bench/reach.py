@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .backups import SCENES, Costs, more_lost
 from .edits import EditPair
 from .load import Workload
 from .middle import interval, median_or_none, quotients
 from .report import Figure, Results, ratios, runs_of
-from .servers import CHAINS, NBDKIT_FILE, NBDKIT_RATE, QEMU, THROTTLE, titled
+from .servers import CHAINS, FILE, NBDKIT_FILE, NBDKIT_RATE, QEMU, THROTTLE, titled
 from .stats_call import NODES, StatsCall
 
 ONE = Workload("randread", 4, 16, 1)
@@ -115,6 +116,12 @@ _FILTERS = {
     )
     for step in _STEPS
 }
+BACKUPS = {
+    scene.name: Target(
+        f"{scene.title}: the client's time lost", "qemu-storage-daemon's", 100, 0, "ms more"
+    )
+    for scene in SCENES
+}
 EDITS_LOST = Target(
     "a filter in and out ten times a second, throughput lost", "no edits", 3, 1, "%"
 )
@@ -131,12 +138,17 @@ def judged() -> dict[Workload, frozenset[str]]:
 
 
 def outcomes(
-    results: Results, edits: Sequence[EditPair], stats: StatsCall | None, label: str = ""
+    results: Results,
+    edits: Sequence[EditPair],
+    stats: StatsCall | None,
+    label: str = "",
+    costs: Costs | None = None,
 ) -> list[Outcome]:
     """Every row, measured or not, of this checkout or of another."""
     return [
         *(Outcome(row.target, row.ratios(results, label)) for row in COMPARISONS),
         *(Outcome(_FILTERS[step], lost_per_filter(results, step, label)) for step in _STEPS),
+        *_backups(costs or {}, titled(FILE, label)),
         *_edits(edits),
         Outcome(STATS, stats.ms, stats.how) if stats else Outcome(STATS),
     ]
@@ -153,6 +165,12 @@ def lost_per_filter(results: Results, step: tuple[int, int], label: str = "") ->
     )
     shorter, longer = step
     return [100 * (1 - left ** (1 / (longer - shorter))) for left in quotients(slow, fast)]
+
+
+def _backups(costs: Costs, title: str) -> list[Outcome]:
+    return [
+        Outcome(target, more_lost(costs.get(scene, {}), title)) for scene, target in BACKUPS.items()
+    ]
 
 
 def _edits(edits: Sequence[EditPair]) -> list[Outcome]:

@@ -2,9 +2,12 @@
 
 import pytest
 
+from tests.bench.backups import QEMU as QEMU_BACKUPS
+from tests.bench.backups import SCENES, Cost, Spans
 from tests.bench.edits import EditPair, SpanFigures
 from tests.bench.load import WORKLOADS
 from tests.bench.reach import (
+    COMPARISONS,
     FOUR,
     ONE,
     SEQUENTIAL,
@@ -20,6 +23,7 @@ from tests.bench.report import Results
 from tests.bench.samples import figures
 from tests.bench.servers import (
     CHAINS,
+    FILE,
     NBDKIT_FILE,
     NBDKIT_RATE,
     QEMU,
@@ -53,9 +57,9 @@ def test_verdicts(target: Target, measured: float | None, verdict: str) -> None:
 
 
 def test_every_row_is_there_without_a_measurement() -> None:
-    """Eleven rows: the issue's ten, the further filters in two steps."""
+    """Eleven rows for the chain, the further filters in two steps; a row a backup."""
     found = outcomes({}, [], None)
-    assert len(found) == 11
+    assert len(found) == 11 + len(SCENES)
     assert {one.verdict for one in found} == {"not measured"}
     assert all(one["measured"] is None for one in as_json(found))
 
@@ -116,6 +120,25 @@ def test_edits_and_the_call() -> None:
     assert (
         outcomes({}, [], StatsCall([0.1], "as it says"))[-1].verdict == "aim reached (as it says)"
     )
+
+
+def test_a_backups_cost_is_beside_the_better_of_qemus() -> None:
+    """In time at the client's rate without a backup: half of it for two seconds is one second."""
+    plain = Spans(iops=1000, p99_us=1, longest_us=1, seconds=1)
+
+    def cost(iops: float) -> Cost:
+        return Cost(plain, Spans(iops=iops, p99_us=1, longest_us=1, seconds=2))
+
+    costs = {
+        SCENES[0].name: {
+            QEMU_BACKUPS[0]: [cost(100)],
+            QEMU_BACKUPS[1]: [cost(600)],
+            FILE: [cost(500)],
+        }
+    }
+    row = outcomes({}, [], None, costs=costs)[len(COMPARISONS) + 2]
+    assert row.measured == pytest.approx(200)
+    assert row.target.work.startswith("a backup as fast as it can")
 
 
 def test_another_checkout_is_judged_apart() -> None:

@@ -9,7 +9,8 @@ it knows of one that is not.
 import struct
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,13 +21,22 @@ BLOCK_BYTES = 4096
 BLOCKS_EACH = 4096
 """16 MiB a writer."""
 
+_BEFORE_RETRY_S = 0.001
+
 
 class Writers:
-    """A thread for each URI; several may be one disk's, at different parts of it."""
+    """A thread for each URI; several may be one disk's, at different parts of it.
 
-    def __init__(self, uris: Sequence[str]) -> None:
+    A write that fails with an error of ``retried`` has not happened: it is tried again.  After any
+    other the writer is at its end, with a block that may or may not be on the disk.
+    """
+
+    def __init__(self, uris: Sequence[str], retried: Collection[str] = ()) -> None:
         self.answered = [0] * len(uris)
         self.errors: list[str] = []
+        self.failed = [0] * len(uris)
+        """How many writes have been tried again."""
+        self._retried = retried
         self._stop = threading.Event()
         self._threads = [
             threading.Thread(target=self._write, args=(number, uri))
@@ -48,8 +58,12 @@ class Writers:
             try:
                 handle.pwrite(words.ljust(BLOCK_BYTES, bytes([turn % 251])), offset)
             except nbd.Error as error:
-                self.errors.append(str(error))
-                return
+                if error.errno not in self._retried:
+                    self.errors.append(str(error))
+                    return
+                self.failed[number] += 1
+                time.sleep(_BEFORE_RETRY_S)
+                continue
             self.answered[number] = turn
         handle.shutdown()
 

@@ -60,7 +60,8 @@ class Qmp:
 
     def negotiated(self) -> "Qmp":
         """Ready for commands."""
-        assert "return" in self.ask("qmp_capabilities")
+        reply = self.ask("qmp_capabilities")
+        assert "return" in reply, reply
         return self
 
     def ask(self, command: str, **arguments: Any) -> dict[str, Any]:

@@ -131,8 +131,9 @@ class CopyBeforeWrite(Keeper[CopyBeforeWriteOptions]):
 
     def copy(self, first: int, past: int) -> None:
         """Have everything in [``first``, ``past``) on the target that is to be kept."""
-        while (run := self.moment.claim(first, past)) is not None:
+        while first < past and (run := self.moment.claim(first, past)) is not None:
             self.copy_run(run)
+            first = run[1]
 
     def copy_run(self, run: Run) -> None:
         """Copy what has been claimed.  Raises OSError; then what is left is still to be copied."""
