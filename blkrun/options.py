@@ -334,9 +334,9 @@ def _edge_fields(options: type[BlockdevOptions]) -> dict[str, str]:
     return roles
 
 
-EDGES: dict[type[BlockdevOptions], dict[str, str]] = {
-    options: _edge_fields(options) for options in DRIVERS.values()
-}
+_NODES: tuple[type[BlockdevOptions], ...] = (*DRIVERS.values(), MirrorTopOptions)
+
+EDGES = {options: _edge_fields(options) for options in _NODES}
 """Options type → {role: field name}: which fields name children."""
 
 

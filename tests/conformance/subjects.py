@@ -14,14 +14,18 @@ from blkrun.options import (
     CopyBeforeWriteOptions,
     FileOptions,
     MemoryOptions,
+    MirrorTopOptions,
     NbdOptions,
     NullOptions,
     RawOptions,
     ThrottleLimits,
     ThrottleOptions,
     WriteThresholdOptions,
+    children_of,
 )
 from blkrun.server.actions import blockdev_add, group_add
+from blkrun.server.divergence import Divergence
+from blkrun.server.drivers.mirror_top import MirrorTop
 from blkrun.server.events import Events
 from blkrun.server.graph import Graph
 from blkrun.server.node import Node
@@ -61,6 +65,14 @@ class Workshop:
         self.graph.transaction([partial(blockdev_add, options=each) for each in options])
         return self.graph.nodes[options[-1].node_name]
 
+    def add_mirror_top(self, options: MirrorTopOptions, *, blocking: bool) -> Node[Any]:
+        """As a job does, but without a job, whose own requests would be counted."""
+        node = MirrorTop(options)
+        node.divergence = Divergence(SIZE, 2**16, blocking=blocking)
+        children = {role: self.graph.nodes[name] for role, name in children_of(options).items()}
+        self.graph.transaction([lambda staging: staging.add_node(node, children)])
+        return node
+
     def add_group(self, name: str, limits: ThrottleLimits) -> None:
         """Add a throttle group."""
         self.graph.transaction([lambda s: group_add(s, name, limits)])
@@ -71,6 +83,8 @@ class Row:
     """A driver's graph: options from the bottom up, the last for the driver itself."""
 
     build: Callable[[Workshop], tuple[BlockdevOptions, ...]]
+    on_top: Callable[[Workshop], Node[Any]] | None = None
+    """For a driver that blockdev-add does not know: it puts its node over the others."""
     size: int = SIZE
     stores: bool = True
     trim_zeroes: bool = True
@@ -132,6 +146,16 @@ def _copy_before_write(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     )
 
 
+def _two_disks(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (MemoryOptions(node_name="disk", size=SIZE), MemoryOptions(node_name="copy", size=SIZE))
+
+
+def _mirror_top(shop: Workshop, *, blocking: bool) -> Node[Any]:
+    options = MirrorTopOptions(node_name="subject", file="disk", target="copy")
+    return shop.add_mirror_top(options, blocking=blocking)
+
+
 def _raw(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (
@@ -183,11 +207,14 @@ ROWS = {
 CHAINS = {
     "chain": Row(_chain),
     "coarse": Row(_coarse, size=NBD_SIZE, trim_zeroes=False),
+    "mirror_top": Row(_two_disks, partial(_mirror_top, blocking=False)),
+    "mirror_top-blocking": Row(_two_disks, partial(_mirror_top, blocking=True)),
     "device": Row(_device, size=DEVICE_SIZE, trim_zeroes=False),
     "tmpfs": Row(_tmpfs),
 }
-"""More, held to the same rules: raw over throttle over file; a server and a device with sectors;
-a filesystem that makes holes, but zeroes nothing without.
+"""More, held to the same rules: the filter of a mirror, in both its modes; raw over
+throttle over file; a server and a device with sectors; a filesystem that makes holes, but zeroes
+nothing without.
 """
 
 SUBJECTS = ROWS | CHAINS
@@ -224,6 +251,8 @@ def subject_of(driver: str, directory: Path) -> Iterator[Subject]:
         shop.stack.callback(shop.graph.close)
         options = row.build(shop)
         node = shop.add(*options)
+        if row.on_top is not None:
+            node = row.on_top(shop)
         # Processes end after the nodes that talk to them are closed.
         shop.stack.callback(shop.graph.close)
         yield Subject(driver, row, node, tuple(_way_down(node)), shop)
