@@ -269,6 +269,10 @@ class ServerOptions(Struct, frozen=True, kw_only=True, rename="kebab"):
     threads: Annotated[
         int, Meta(ge=1, le=256, description="nbdkit worker threads per connection")
     ] = 4
+    cpus: Annotated[
+        Literal["one", "all"],
+        Meta(description="where requests run; several CPUs pay only where most are of 1 MiB"),
+    ] = "one"
 
 
 class RunnerOptions(Struct, frozen=True, kw_only=True, rename="kebab"):

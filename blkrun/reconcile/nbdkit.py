@@ -103,7 +103,12 @@ def _arguments(config: Config) -> list[str]:
     )
     plugin = Path(blkrun.__file__).parent / "server" / "plugin.py"
     listen = f"tcp:{address.tcp[1]}" if address.tcp is not None else f"unix:{address.unix}"
-    parameters = [f"control={address.control}", f"listen={listen}", f"threads={threads}"]
+    parameters = [
+        f"control={address.control}",
+        f"listen={listen}",
+        f"threads={threads}",
+        f"cpus={config.server.cpus}",
+    ]
     return ["-f", *where, "-t", threads, "python", str(plugin), *parameters]
 
 

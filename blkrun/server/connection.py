@@ -7,8 +7,9 @@ written out: each call less between them and the driver is 3 to 5 % of the throu
 time that a thread has the GIL is what others wait for.
 """
 
+import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from time import monotonic, perf_counter_ns
 from typing import Any
@@ -23,13 +24,22 @@ from blkrun.server.way import Extent
 _local = threading.local()
 
 
-class Worker:
-    """A worker thread of nbdkit's: whether it is inside a request."""
+_TURN_REQUESTS = 16
+"""After so many a thread lets others go first, if there are other connections.
 
-    __slots__ = ("busy",)
+A thread that finds a next request each time otherwise goes on until the kernel's next tick, 4 ms,
+while others on its CPU wait.  With 4 connections the p99 is a quarter of what it is without.
+"""
+
+
+class Worker:
+    """A worker thread of nbdkit's: whether it is inside a request; requests left of its turn."""
+
+    __slots__ = ("busy", "left")
 
     def __init__(self) -> None:
         self.busy = False
+        self.left = _TURN_REQUESTS
 
 
 class Connection:
@@ -44,6 +54,7 @@ class Connection:
         export: Export,
         report_error: Callable[[BaseException], None],
         client: Client,
+        connections: Sized,
     ) -> None:
         self.number = number
         self.export = export
@@ -57,6 +68,7 @@ class Connection:
         self._kept: list[KeptState] = []
         self._report_error = report_error
         self._client = client
+        self._connections = connections  # all that there are
 
     def close(self) -> None:
         """All workers have ended: free their thread states."""
@@ -101,6 +113,9 @@ class Connection:
             late.leave("reads", elapsed_ns)
         route.in_flight -= 1
         worker.busy = False
+        worker.left = left = worker.left - 1
+        if not left:
+            self._end_turn(worker)
 
     def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Write all of ``buf``."""
@@ -138,6 +153,9 @@ class Connection:
             late.leave("writes", elapsed_ns)
         route.in_flight -= 1
         worker.busy = False
+        worker.left = left = worker.left - 1
+        if not left:
+            self._end_turn(worker)
 
     def zero(self, count: int, offset: int, flags: int) -> None:
         """Make a range read as zeroes."""
@@ -192,6 +210,11 @@ class Connection:
         route.in_flight -= 1
         worker.busy = False
         self._report_error(error)
+
+    def _end_turn(self, worker: Worker) -> None:
+        worker.left = _TURN_REQUESTS
+        if len(self._connections) > 1:
+            os.sched_yield()
 
     def _first_request(self) -> Worker:
         """Make this thread one of the connection's workers."""

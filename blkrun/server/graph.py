@@ -81,7 +81,9 @@ class Graph:
                 raise CommandError(f"Export '{export_name}' is not found")
             with self._connections_lock:
                 self._last_connection += 1
-                connection = Connection(self._last_connection, export, report_error, client)
+                connection = Connection(
+                    self._last_connection, export, report_error, client, self._connections
+                )
                 self._connections[connection.number] = connection
         data = {"export": export.name, "id": connection.number}
         self.events.emit("X_BLKRUN_CLIENT_CONNECTED", data)

@@ -10,6 +10,7 @@ fails costs one line in the log instead of a traceback.
 """
 
 import errno
+import os
 import sys
 import time
 import traceback
@@ -23,6 +24,7 @@ from blkrun.server.connection import Connection
 from blkrun.server.context import Context
 from blkrun.server.events import Events
 from blkrun.server.graph import Graph
+from blkrun.server.one_cpu import OneCpu
 from blkrun.server.parent import outlive_parent
 from blkrun.server.qmp.server import QmpServer
 from blkrun.server.shutdown import REST_TIMEOUT_S, Shutdown
@@ -44,6 +46,7 @@ _graph = Graph(_events)
 _servers: list[QmpServer] = []
 _shutdowns: list[Shutdown] = []
 _clients: list[Clients] = []
+_cpus: list[OneCpu] = []
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: Any) -> list[str]:
@@ -80,11 +83,12 @@ def thread_model() -> int:
 
 
 def config(key: str, value: str) -> None:
-    """Parameters: ``control``, ``listen`` and ``threads``.
+    """Parameters: ``control``, ``listen``, ``threads`` and ``cpus``.
 
-    The path of the QMP socket; ``unix:PATH`` or ``tcp:PORT``, as given to nbdkit; likewise -t.
+    The path of the QMP socket; ``unix:PATH`` or ``tcp:PORT``, as given to nbdkit; likewise -t;
+    ``one`` or ``all``: where requests run.
     """
-    if key not in ("control", "listen", "threads"):
+    if key not in ("control", "listen", "threads", "cpus"):
         raise BlkrunError(f"unknown parameter {key!r}")
     _parameters[key] = value
 
@@ -94,6 +98,8 @@ def config_complete() -> None:
     for key in ("control", "listen", "threads"):
         if key not in _parameters:
             raise BlkrunError(f"{key}= is missing")
+    if _parameters.setdefault("cpus", "one") not in ("one", "all"):
+        raise BlkrunError(f"cpus={_parameters['cpus']} is neither one nor all")
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         raise BlkrunError("this Python has no GIL, and blkrun's counters count on it")
 
@@ -116,6 +122,10 @@ def get_ready() -> None:
 def after_fork() -> None:
     """Threads may start now."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    if _parameters["cpus"] == "one":
+        _cpus.append(OneCpu(os.sched_getaffinity(0)))
+    for cpu in _cpus:
+        cpu.watch()
     for shutdown in _shutdowns:
         shutdown.on_sigterm()
     for server in _servers:
@@ -144,6 +154,8 @@ def default_export(readonly: bool, is_tls: bool) -> str:  # noqa: ARG001, FBT001
 
 def open(readonly: bool) -> Connection:  # noqa: A001, ARG001, FBT001 - nbdkit's name and signature
     """A client opens the export it negotiated."""
+    for cpu in _cpus:
+        cpu.seat()  # this thread makes those that will perform the requests
     try:
         client = _clients[0].meet(peer_here())
         return _graph.connect(nbdkit.export_name(), _report_error, client)

@@ -147,7 +147,7 @@ def client_of(route: Route) -> Connection:
     export = Export("vda", ExportOptions(node="n"))
     export.attach("root", Null(NullOptions(node_name="n")))
     export.route = route
-    return Connection(1, export, ignore, Client())
+    return Connection(1, export, ignore, Client(), ())
 
 
 def requests_of(enter: Way | Connection) -> dict[str, Callable[[Any], object]]:
