@@ -194,6 +194,19 @@ def test_point_in_time_goes_on(server: CopyServer) -> None:
     assert bytes(buf) == was
 
 
+@pytest.mark.parametrize("device", ["keep", "limit"])
+def test_point_in_time_stays(server: CopyServer, device: str) -> None:
+    """A copy-before-write filter that is the device, or beside it, is over the old disk still."""
+    server.faulty("scratch")
+    server.add("copy-before-write", "keep", file="disk", target="scratch")
+    if device == "keep":
+        server.execute("block-insert-node", {"parent": "limit", "child": "disk", "node": "keep"})
+    job = started(server, device=device, when_ready="pivot")
+    ended(job)
+    assert (job.error, job.pivoted) == (None, True)
+    assert server.node("keep")["children"]["file"] == "disk"
+
+
 def test_removed_while_ready(server: CopyServer) -> None:
     """x-blkrun-job-remove: the filter is gone with that edit, and nobody has the target."""
     job = ready(server)

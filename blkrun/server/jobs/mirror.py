@@ -107,10 +107,10 @@ class Mirror(CopyJob):
 
     def _give_target(self, staging: Staging) -> None:
         device, target = self.filter.children["file"], self.filter.children["target"]
-        for node in staging.nodes.values():
-            if isinstance(node, Keeper) and node is not self.filter:
-                node.succeed(staging, device, target)
         staging.take_out(self.filter, instead=target)
+        for node in staging.nodes.values():
+            if isinstance(node, Keeper):
+                node.succeed(staging, device, target)
         staging.commits.append(self._note_pivot)
         data = {"id": self.id, "device": device.name, "target": target.name}
         staging.starts.append(lambda: self._events.emit("X_BLKRUN_JOB_PIVOTED", data))
