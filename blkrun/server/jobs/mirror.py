@@ -19,6 +19,7 @@ from blkrun.options import MirrorTopOptions
 from blkrun.server.bitmap import Run
 from blkrun.server.divergence import Divergence
 from blkrun.server.drivers.mirror_top import MirrorTop
+from blkrun.server.jobs.control import JobCancelled
 from blkrun.server.jobs.copying import CopyJob, filter_name, find_places, put_in
 from blkrun.server.jobs.job import CANCELED
 from blkrun.server.jobs.pace import NS_PER_S
@@ -111,7 +112,6 @@ class Mirror(CopyJob):
         for node in staging.nodes.values():
             if isinstance(node, Keeper):
                 node.succeed(staging, device, target)
-        staging.commits.append(self._note_pivot)
         data = {"id": self.id, "device": device.name, "target": target.name}
         staging.starts.append(lambda: self._events.emit("X_BLKRUN_JOB_PIVOTED", data))
 
@@ -120,10 +120,10 @@ class Mirror(CopyJob):
         divergence = self._divergence
         while (run := divergence.claim(0)) is not None:
             self._copy_run(run)
+            if self.cancelled:
+                raise JobCancelled
         self.filter.target.flush()
-
-    def _note_pivot(self) -> None:
-        self.pivoted = True
+        self._decide(pivots=self.pivots)
 
     def _pivot_if_wanted(self) -> None:
         if self.copy_options.when_ready == "pivot" and self.is_ready and not self.completing:
