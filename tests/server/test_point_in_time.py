@@ -299,6 +299,19 @@ def test_what_is_not_part_of_it_cannot_be_read() -> None:
     assert moment.passes(0, CLUSTER_BYTES)
 
 
+def test_what_is_being_copied_is_not_left_out() -> None:
+    """A write would pass the copy, which would then read what is new."""
+    access = Bitmap(SIZE, CLUSTER_BYTES)
+    access.set_clusters(*ALL)
+    moment = PointInTime(access)
+    assert moment.claim(2, 3) == (2, 3)
+    moment.leave_out(0, SIZE)
+    assert not moment.passes(2 * CLUSTER_BYTES, 1)
+    assert moment.remaining_bytes() == CLUSTER_BYTES
+    moment.copied((2, 3), 3)
+    assert moment.passes(0, SIZE)
+
+
 def test_bitmap() -> None:
     """QEMU's ``bitmap``: only what is dirty in it is kept, and can be read; marks later do not."""
     setup = Setup()
