@@ -546,3 +546,35 @@ def test_overlapping_writes_take_turns() -> None:
         order.append("first")
     worker.finish()
     assert order == ["first", "second"]
+
+
+def test_a_mark_of_one_that_has_not_claimed_stays() -> None:
+    """After the switch: it may have come to the device last, and the target has the other one."""
+    state = Divergence(10 * CLUSTER, CLUSTER, blocking=False)
+    state.block()
+    with state.writing(0, CLUSTER):
+        state.mark(0, CLUSTER)  # a write from before the switch ends
+        state.written(0, CLUSTER)
+    assert state.claim(0) == (0, 1)
+
+
+def test_a_trim_takes_its_turn(server: CopyServer) -> None:
+    """Between the two sides of a blocking write it would be on one of them only, unmarked."""
+    job = ready(server, copy_mode="write-blocking")
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold(offset: int, count: int) -> None:
+        inside.set()
+        assert go_on.wait(PATIENCE_S)
+
+    server.copy.before_write = hold
+    writer = Worker(lambda: server.fill(7, 0, CLUSTER))
+    assert inside.wait(PATIENCE_S)
+    trimmer = Worker(lambda: server.client.trim(CLUSTER, 0, 0))
+    trimmer.join(0.05)
+    go_on.set()
+    writer.finish()
+    trimmer.finish()
+    server.execute("block-job-cancel", {"device": "j"})
+    ended(job)
+    assert server.copy.content() == server.disk.content()

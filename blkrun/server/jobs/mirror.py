@@ -89,7 +89,7 @@ class Mirror(CopyJob):
         while not self.wait_completion(_IDLE_S if at is None else 0):
             at = self._copy_next(at or 0)
             self._note_length(now=at is None)
-        self._divergence.blocking = True
+        self._divergence.block()
         self._copy_what_differs()
 
     def prepare(self) -> None:
