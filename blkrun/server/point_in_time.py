@@ -104,6 +104,10 @@ class PointInTime:
             self._changed.notify_all()
             return news
 
+    def is_copying(self) -> bool:
+        """Whether anybody copies."""
+        return bool(self._copying)
+
     def await_copies(self) -> None:
         """Until nobody copies."""
         with self._changed:
