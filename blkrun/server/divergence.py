@@ -23,10 +23,15 @@ class Divergence:
     def __init__(self, size_bytes: int, granularity_bytes: int, *, blocking: bool) -> None:
         self.dirty = Bitmap(size_bytes, granularity_bytes)
         self.blocking = blocking
+        self._all_claimed = blocking
         self._most = max(1, MOST_AT_ONCE_BYTES // granularity_bytes)
         self._changed = threading.Condition()
         self._writing: list[Run] = []
         self._copying: list[Run] = []
+
+    def block(self) -> None:
+        """From now on writes claim.  Those that are under way have not, and mark when they end."""
+        self.blocking = True
 
     # Writes
 
@@ -52,8 +57,12 @@ class Divergence:
                 self._changed.notify_all()
 
     def written(self, offset: int, count: int) -> None:
-        """Inside ``writing``: both sides have it; of a cluster of which it is a part, that part."""
-        if self.dirty.any(offset, count):
+        """Inside ``writing``: both sides have it; of a cluster of which it is a part, that part.
+
+        Unless some writes have not claimed: such a one may have come to one side after this one,
+        and its mark must stay.
+        """
+        if self._all_claimed and self.dirty.any(offset, count):
             with self._changed:
                 self.dirty.reset(offset, count)
 

@@ -337,7 +337,7 @@ class Graph:
         inside = self._traffic.strays(nodes)
 
         def ended() -> bool:
-            return not under_way(inside)
+            return not (under_way(inside) or any(node.is_busy() for node in nodes))
 
         def close() -> None:
             _wait_until(ended, None)

@@ -5,11 +5,10 @@ so that no write is half before them.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from blkrun.errors import CommandError
-from blkrun.server.export import Export
 from blkrun.server.node import Node, O
 from blkrun.server.route import Key
 from blkrun.server.staging import Staging
@@ -27,15 +26,16 @@ class Keeper(Node[O]):
 
     def __init__(self, options: O) -> None:
         super().__init__(options)
-        self._disk: Node[Any] | None = None
+        self._disks: dict[str, Node[Any]] = {}  # by role: those that it stays over
 
     # Control
 
     def open(self, staging: Staging) -> None:
-        """The disk that it is over now is the one it stays over.  Raises CommandError."""
+        """The disks that it is over now are those it stays over.  Raises CommandError."""
         if staging.read_only(self.target):
             raise CommandError(f"Node '{self.name}': the target '{self.target.name}' is read-only")
-        self._disk = unfiltered(staging, self.file)
+        children = staging.children(self).items()
+        self._disks = {role: unfiltered(staging, child) for role, child in children}
 
     def size_over(self, sizes: Mapping[str, int]) -> int:
         """Both have to be of one size."""
@@ -48,32 +48,40 @@ class Keeper(Node[O]):
         return sizes["file"]
 
     def check(self, staging: Staging) -> None:
-        """Below must be the same disk for ever, and while anybody is above, nobody writes past.
+        """Below must be the same disks for ever, and while it is in use, nobody writes past.
 
-        QEMU has permissions for the latter: such a filter unshares write on ``file``.
+        QEMU has permissions for the latter: such a filter unshares write on ``file``.  One that a
+        job has put in is in use, whoever is above.
         """
-        file = staging.child(self, "file")
-        if file is not None and unfiltered(staging, file) is not self._disk:
-            name = "nothing" if self._disk is None else self._disk.name
-            raise CommandError(
-                f"Node '{self.name}' {self.keeps} '{name}'; it cannot go on over another disk: "
-                "take it out, and add a new one"
-            )
-        if not staging.parents(self):
+        self._check_disks(staging)
+        if not staging.parents(self) and self.job_id is None:
             return
-        for export in staging.exports.values():
-            if not export.options.read_only and self._disk in _written_past(staging, export, self):
+        for who, root in _writers(staging, self):
+            if self._disks["file"] in _written_past(staging, root, self):
                 raise CommandError(
-                    f"Export '{export.name}' writes to '{self.children['file'].name}' past node "
-                    f"'{self.name}', which {self.keeps} it; export it read-only, or lead it "
-                    f"through '{self.name}'"
+                    f"{who} writes to '{self.children['file'].name}' past node '{self.name}', "
+                    f"which {self.keeps} it; export it read-only, or lead it through '{self.name}'"
+                )
+
+    def _check_disks(self, staging: Staging) -> None:
+        for role, child in staging.children(self).items():
+            disk = self._disks[role]
+            if unfiltered(staging, child) is not disk:
+                what = self.keeps if role == "file" else "has its copies on"
+                raise CommandError(
+                    f"Node '{self.name}' {what} '{disk.name}'; it cannot go on over another disk: "
+                    "take it out, and add a new one"
                 )
 
     def succeed(self, staging: Staging, old: Node[Any], new: Node[Any]) -> None:
-        """If it is over a disk that gets an equal one in its place, that is what it is over."""
-        if self._disk is unfiltered(staging, old):
-            before, self._disk = self._disk, unfiltered(staging, new)
-            staging.aborts.append(lambda: setattr(self, "_disk", before))
+        """Where it is over a disk that has got an equal one in its place, it stays over that."""
+        before, after = self._disks, dict(self._disks)
+        for role, child in staging.children(self).items():
+            disk = unfiltered(staging, child)
+            if before[role] is unfiltered(staging, old) and disk is unfiltered(staging, new):
+                after[role] = disk
+        self._disks = after
+        staging.aborts.append(lambda: setattr(self, "_disks", before))
 
     def form(self) -> Key:
         """Options are looked at per request."""
@@ -117,11 +125,21 @@ def unfiltered(staging: Staging, node: Node[Any]) -> Node[Any]:
     return node
 
 
-def _written_past(staging: Staging, export: Export, keeper: Node[Any]) -> set[Node[Any]]:
-    """The nodes that an export's writes may come to without passing ``keeper``."""
-    root = staging.child(export, "root")
+def _writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[Any]]]:
+    """Who makes writes, and at which node: clients, and other jobs."""
+    for export in staging.exports.values():
+        root = staging.child(export, "root")
+        if root is not None and not export.options.read_only:
+            yield f"Export '{export.name}'", root
+    for node in staging.nodes.values():
+        if node.job_id is not None and node is not keeper:
+            yield f"Job '{node.job_id}'", staging.children(node)["target"]
+
+
+def _written_past(staging: Staging, root: Node[Any], keeper: Node[Any]) -> set[Node[Any]]:
+    """The nodes that writes to ``root`` may come to without passing ``keeper``."""
     found: set[Node[Any]] = set()
-    rest = [] if root is None else [root]
+    rest = [root]
     while rest:
         node = rest.pop()
         if node is not keeper and node not in found:

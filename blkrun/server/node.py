@@ -96,6 +96,10 @@ class Node(Generic[O]):
         """Size in bytes, given the children's by role.  Raises CommandError if that cannot be."""
         return sizes["file"]
 
+    def is_busy(self) -> bool:
+        """Whether it is at something that no request waits for; it is not closed before the end."""
+        return False
+
     def check(self, staging: "Staging") -> None:
         """Whether the graph around it may be as it will be.  Raises CommandError."""
 

@@ -52,7 +52,12 @@ class PointInTime:
     def leave_out(self, offset: int, count: int) -> None:
         """A range need not be kept after all; of a cluster that it has a part of, the rest must."""
         with self._changed:
-            self.to_copy.reset(offset, count)
+            first, past = self.to_copy.covered(offset, count)
+            for run in sorted(self._copying):  # a write must not pass a copy that is reading there
+                if _overlap(run, (first, past)):
+                    self.to_copy.reset_clusters(first, run[0])
+                    first = run[1]
+            self.to_copy.reset_clusters(first, past)
             self._changed.notify_all()
 
     def claim(self, first: int, past: int) -> Run | None:
@@ -98,6 +103,10 @@ class PointInTime:
             self.broken = self.broken or number or errno.EIO
             self._changed.notify_all()
             return news
+
+    def is_copying(self) -> bool:
+        """Whether anybody copies."""
+        return bool(self._copying)
 
     def await_copies(self) -> None:
         """Until nobody copies."""

@@ -468,6 +468,31 @@ def test_sync_is_needed(server: CopyServer) -> None:
     assert server.refused("blockdev-backup", arguments("j"))[1] == "Parameter 'sync' is missing"
 
 
+def test_nobody_writes_past_it(server: CopyServer) -> None:
+    """Neither clients nor another job, also if the device is in nobody's use: it would be torn."""
+    server.faulty("raw")
+    server.add("throttle", "top", file="raw", throttle_group="g")
+    job = server.backup(device="top", speed=1)
+    export = {"type": "nbd", "id": "vdb", "node-name": "raw", "writable": True}
+    assert "Export 'vdb' writes to 'top' past" in server.refused("block-export-add", export)[1]
+    server.execute("job-cancel", {"id": "j"})
+    ended(job)
+    server.started("blockdev-mirror", sync="full", target="raw", speed=1)
+    text = server.refused("blockdev-backup", arguments("k", sync="full", device="top"))[1]
+    assert "writes to 'top' past node" in text
+
+
+def test_the_target_stays_the_disk_it_is(server: CopyServer) -> None:
+    """What has been copied is on that disk: another below the target would lack it."""
+    server.faulty("raw")
+    server.faulty("other")
+    server.add("throttle", "top", file="raw", throttle_group="g")
+    server.backup(target="top", speed=1)
+    options = {"driver": "throttle", "node-name": "top", "file": "other", "throttle-group": "g"}
+    text = server.refused("blockdev-reopen", {"options": [options]})[1]
+    assert "has its copies on 'raw'" in text
+
+
 def test_busy(server: CopyServer) -> None:
     """§6.3: a node is one job's, as source or target."""
     server.faulty("third")

@@ -16,6 +16,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from blkrun.errors import CommandError
 from blkrun.server import divergence
 from blkrun.server.divergence import Divergence
 from blkrun.server.jobs import job as job_module
@@ -192,6 +193,19 @@ def test_point_in_time_goes_on(server: CopyServer) -> None:
     buf = bytearray(4 * MIB)
     server.graph.nodes["old"].pread(memoryview(buf), 0)
     assert bytes(buf) == was
+
+
+@pytest.mark.parametrize("device", ["keep", "limit"])
+def test_point_in_time_stays(server: CopyServer, device: str) -> None:
+    """A copy-before-write filter that is the device, or beside it, is over the old disk still."""
+    server.faulty("scratch")
+    server.add("copy-before-write", "keep", file="disk", target="scratch")
+    if device == "keep":
+        server.execute("block-insert-node", {"parent": "limit", "child": "disk", "node": "keep"})
+    job = started(server, device=device, when_ready="pivot")
+    ended(job)
+    assert (job.error, job.pivoted) == (None, True)
+    assert server.node("keep")["children"]["file"] == "disk"
 
 
 def test_removed_while_ready(server: CopyServer) -> None:
@@ -425,6 +439,79 @@ def test_the_last_of_it_fails(server: CopyServer) -> None:
     server.fill(1, 0, 10)
 
 
+@pytest.mark.parametrize("forced", [True, False])
+def test_too_late_to_cancel(
+    server: CopyServer,
+    forced: bool,  # noqa: FBT001 - the case
+) -> None:
+    """Once everybody has the target: who is told that it was cancelled may throw that away."""
+    job = ready(server, auto_dismiss=False)
+    prepare = job.prepare
+    refusals: list[str] = []
+
+    def prepare_and_cancel() -> None:
+        prepare()
+        with pytest.raises(CommandError) as refusal:
+            job.cancel(force=forced)
+        refusals.append(str(refusal.value))
+
+    job.prepare = prepare_and_cancel  # type: ignore[method-assign]  # the moment is what is tested
+    server.execute("job-complete", {"id": "j"})
+    ended(job)
+    assert refusals == ["Job 'j' in state 'pending' cannot accept command verb 'cancel'"]
+    assert (job.pivoted, job.error) == (True, None)
+    assert server.edges()["limit"] == "copy"
+
+
+def test_another_of_its_group_fails(server: CopyServer) -> None:
+    """After the pivot, which nothing undoes: it is not said to have been cancelled."""
+    job = ready(server, auto_dismiss=False)
+    prepare = job.prepare
+
+    def prepare_and_abort() -> None:
+        prepare()
+        with job._lock:
+            job.be_cancelled()
+
+    job.prepare = prepare_and_abort  # type: ignore[method-assign]  # the moment is what is tested
+    server.execute("job-complete", {"id": "j"})
+    ended(job)
+    assert (job.pivoted, job.error) == (True, None)
+
+
+def test_cancelled_in_the_last_instant(server: CopyServer) -> None:
+    """While clients wait for the last of it to be copied: that is given up at once, no pivot."""
+    job = ready(server)
+    writing, written = threading.Event(), threading.Event()
+    copying, copied = threading.Event(), threading.Event()
+    chunks: list[int] = []
+
+    def hold_client(offset: int, count: int) -> None:
+        writing.set()
+        assert written.wait(PATIENCE_S)
+
+    def hold_job(offset: int, count: int) -> None:
+        chunks.append(offset)
+        copying.set()
+        assert copied.wait(PATIENCE_S)
+
+    server.disk.before_write = hold_client
+    client = Worker(lambda: server.client.zero(3 * MIB, 0, 0))
+    assert writing.wait(PATIENCE_S)
+    server.execute("job-complete", {"id": "j"})
+    eventually(lambda: job.status == "pending")
+    server.copy.before_write = hold_job
+    written.set()
+    assert copying.wait(PATIENCE_S)
+    server.execute("job-cancel", {"id": "j"})
+    copied.set()
+    ended(job)
+    client.finish()
+    assert (chunks, job.pivoted) == ([0], False)
+    assert server.told()[-4:] == ["aborting", "BLOCK_JOB_CANCELLED", "concluded", "null"]
+    assert server.edges()["limit"] == "disk"
+
+
 # The bookkeeping
 
 
@@ -459,3 +546,35 @@ def test_overlapping_writes_take_turns() -> None:
         order.append("first")
     worker.finish()
     assert order == ["first", "second"]
+
+
+def test_a_mark_of_one_that_has_not_claimed_stays() -> None:
+    """After the switch: it may have come to the device last, and the target has the other one."""
+    state = Divergence(10 * CLUSTER, CLUSTER, blocking=False)
+    state.block()
+    with state.writing(0, CLUSTER):
+        state.mark(0, CLUSTER)  # a write from before the switch ends
+        state.written(0, CLUSTER)
+    assert state.claim(0) == (0, 1)
+
+
+def test_a_trim_takes_its_turn(server: CopyServer) -> None:
+    """Between the two sides of a blocking write it would be on one of them only, unmarked."""
+    job = ready(server, copy_mode="write-blocking")
+    inside, go_on = threading.Event(), threading.Event()
+
+    def hold(offset: int, count: int) -> None:
+        inside.set()
+        assert go_on.wait(PATIENCE_S)
+
+    server.copy.before_write = hold
+    writer = Worker(lambda: server.fill(7, 0, CLUSTER))
+    assert inside.wait(PATIENCE_S)
+    trimmer = Worker(lambda: server.client.trim(CLUSTER, 0, 0))
+    trimmer.join(0.05)
+    go_on.set()
+    writer.finish()
+    trimmer.finish()
+    server.execute("block-job-cancel", {"device": "j"})
+    ended(job)
+    assert server.copy.content() == server.disk.content()

@@ -275,6 +275,21 @@ def test_timeout(policy: str) -> None:
             read(setup.snapshot)
 
 
+def test_a_copy_that_hangs_stops_no_edit() -> None:
+    """Taken out while a copy that its write gave up goes on: it is closed later, by itself."""
+    setup = Setup(cbw_timeout=1)
+    setup.do(partial(blockdev_del, name="snapshot"))
+    go_on = threading.Event()
+    setup.target.before_write = lambda: None if go_on.wait(20) else fail()
+    with pytest.raises(OSError, match="timed out"):
+        write(setup.cbw, b"new", 0)
+    with in_thread(lambda: setup.do(partial(blockdev_del, name="cbw"))) as edit:
+        edit.join(5)
+        hangs = edit.is_alive()
+        go_on.set()
+    assert not hangs
+
+
 def test_a_reader_hears_of_a_break_while_it_reads() -> None:
     """Who reads from the disk while a write passes that could not be kept gets no new data."""
     setup = Setup(on_cbw_error="break-snapshot")
@@ -297,6 +312,19 @@ def test_what_is_not_part_of_it_cannot_be_read() -> None:
         pass
     assert raised.value.errno == errno.EACCES
     assert moment.passes(0, CLUSTER_BYTES)
+
+
+def test_what_is_being_copied_is_not_left_out() -> None:
+    """A write would pass the copy, which would then read what is new."""
+    access = Bitmap(SIZE, CLUSTER_BYTES)
+    access.set_clusters(*ALL)
+    moment = PointInTime(access)
+    assert moment.claim(2, 3) == (2, 3)
+    moment.leave_out(0, SIZE)
+    assert not moment.passes(2 * CLUSTER_BYTES, 1)
+    assert moment.remaining_bytes() == CLUSTER_BYTES
+    moment.copied((2, 3), 3)
+    assert moment.passes(0, SIZE)
 
 
 def test_bitmap() -> None:

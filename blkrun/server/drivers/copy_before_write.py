@@ -72,6 +72,10 @@ class CopyBeforeWrite(Keeper[CopyBeforeWriteOptions]):
         staging.disturbed.add(node)
         staging.commits.append(commit)
 
+    def is_busy(self) -> bool:
+        """With copies that a write gave up waiting for."""
+        return self.moment.is_copying()
+
     def close(self) -> None:
         """Copies that a write gave up waiting for are waited for here."""
         self.moment.await_copies()

@@ -4,6 +4,7 @@ QEMU's mirror_top (qemu-semantics §8.6).  Jobs put it in; nobody else can.
 """
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from blkrun.options import MirrorTopOptions
@@ -47,10 +48,12 @@ class MirrorTop(Keeper[MirrorTopOptions]):
 
     def do_trim(self, count: int, offset: int, flags: int) -> None:
         """Noted: what a trimmed range reads as is the device's business."""
-        try:
-            self.file.trim(count, offset, flags)
-        finally:
-            self.divergence.mark(offset, count)
+        divergence = self.divergence
+        with divergence.writing(offset, count) if divergence.blocking else nullcontext():
+            try:
+                self.file.trim(count, offset, flags)
+            finally:
+                divergence.mark(offset, count)
 
     def _change(
         self, count: int, offset: int, on_file: Callable[[], None], on_target: Callable[[], None]

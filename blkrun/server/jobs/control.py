@@ -133,7 +133,7 @@ class JobControl:
         """
         with self._lock:
             self._check(Verb.CANCEL)
-            if self._transaction.verdict is Verdict.COMMITTED:
+            if self.pivoted or self._transaction.verdict is Verdict.COMMITTED:
                 raise CommandError(not_now(Verb.CANCEL, self.status, self.id))
             if force or not self.completable or not self.is_ready:
                 self.be_cancelled()
@@ -223,7 +223,9 @@ class JobControl:
             self._events.emit("BLOCK_JOB_PENDING", {"type": self.type, "id": self.id})
 
     def be_cancelled(self) -> None:
-        """Cancel for good, in any state before concluded."""
+        """Cancel for good, in any state before concluded; but what has pivoted is a success."""
+        if self.pivoted:
+            return
         self.cancelled = True
         if not self.in_run and self.status is not Status.CREATED:
             self._transaction.abort(self)  # its thread only waits, and may be told to commit first
@@ -241,6 +243,13 @@ class JobControl:
             self._to(UNPARKED[self.status])
         if self.cancelled:
             raise JobCancelled
+
+    def _decide(self, *, pivots: bool) -> None:
+        """Right before the end of it becomes true: cancel comes too late from now on, or came."""
+        with self._lock:
+            if self.cancelled:
+                raise JobCancelled
+            self.pivoted = pivots
 
     def _sleep(self, wait_ns: int) -> None:
         self._idle = True

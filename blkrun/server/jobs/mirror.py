@@ -19,6 +19,7 @@ from blkrun.options import MirrorTopOptions
 from blkrun.server.bitmap import Run
 from blkrun.server.divergence import Divergence
 from blkrun.server.drivers.mirror_top import MirrorTop
+from blkrun.server.jobs.control import JobCancelled
 from blkrun.server.jobs.copying import CopyJob, filter_name, find_places, put_in
 from blkrun.server.jobs.job import CANCELED
 from blkrun.server.jobs.pace import NS_PER_S
@@ -88,7 +89,7 @@ class Mirror(CopyJob):
         while not self.wait_completion(_IDLE_S if at is None else 0):
             at = self._copy_next(at or 0)
             self._note_length(now=at is None)
-        self._divergence.blocking = True
+        self._divergence.block()
         self._copy_what_differs()
 
     def prepare(self) -> None:
@@ -107,11 +108,10 @@ class Mirror(CopyJob):
 
     def _give_target(self, staging: Staging) -> None:
         device, target = self.filter.children["file"], self.filter.children["target"]
-        for node in staging.nodes.values():
-            if isinstance(node, Keeper) and node is not self.filter:
-                node.succeed(staging, device, target)
         staging.take_out(self.filter, instead=target)
-        staging.commits.append(self._note_pivot)
+        for node in staging.nodes.values():
+            if isinstance(node, Keeper):
+                node.succeed(staging, device, target)
         data = {"id": self.id, "device": device.name, "target": target.name}
         staging.starts.append(lambda: self._events.emit("X_BLKRUN_JOB_PIVOTED", data))
 
@@ -120,10 +120,10 @@ class Mirror(CopyJob):
         divergence = self._divergence
         while (run := divergence.claim(0)) is not None:
             self._copy_run(run)
+            if self.cancelled:
+                raise JobCancelled
         self.filter.target.flush()
-
-    def _note_pivot(self) -> None:
-        self.pivoted = True
+        self._decide(pivots=self.pivots)
 
     def _pivot_if_wanted(self) -> None:
         if self.copy_options.when_ready == "pivot" and self.is_ready and not self.completing:
