@@ -159,7 +159,7 @@ def test_what_is_done_beside_the_file_is_no_business_of_a_jobs_end(play: Play) -
         add = {"driver": "null", "node-name": "mine"}
         client.live.server.execute("blockdev-add", add)
         options = BackupOptions(job_id="theirs", device="mine", target="new")
-        client.live.jobs["theirs"] = FakeJob(options)
+        client.live.jobs["theirs"] = FakeJob(options, of_file=False)
         client.live.jobs["move"].state = JobState(status="concluded")
         client.emit("JOB_STATUS_CHANGE", id="move", status="concluded")
         await running.steps()
