@@ -136,6 +136,8 @@ class JobClient:
         self.live = LiveWithJobs(EMPTY)
         self.reports: list[tuple[str, dict[str, Any]]] = []
         self.refuse = False
+        self.refused_jobs: set[str] = set()
+        """Names of those that it does not start."""
         self._old = old
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
@@ -153,11 +155,17 @@ class JobClient:
             assert arguments is not None
             if self.refuse:
                 raise CommandError("Node 'new' is busy: block device is in use by block job")
+            self._check_jobs(arguments["actions"])
             self.live.perform(map(_operation, arguments["actions"]))
             return {}
         assert command == "x-blkrun-query-graph"
         reply = self.live.server.execute(command, {})
         return {**reply, "jobs": [_entry(job) for job in self.live.jobs.values()]}
+
+    def _check_jobs(self, actions: list[dict[str, Any]]) -> None:
+        for index, action in enumerate(actions):
+            if action["data"].get("job-id") in self.refused_jobs:
+                raise CommandError("Bitmap 'b0' could not be found", action=index)
 
     def pivot(self, name: str) -> None:
         """End a mirror as the server does: its device's exports get the target."""
