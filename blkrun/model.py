@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from blkrun.job_options import JobOptions
 from blkrun.options import (
+    BitmapOptions,
     BlockdevOptions,
     DashboardOptions,
     ExportOptions,
@@ -40,7 +41,7 @@ class JobState(Struct, frozen=True, kw_only=True):
 
 
 class GraphModel(Struct, frozen=True, kw_only=True):
-    """Nodes (backends among them), throttle groups, exports and jobs, each by name.
+    """Nodes (backends among them), throttle groups, exports, bitmaps and jobs, each by name.
 
     Every edge names a node in ``nodes``; there is no cycle.  Filters that are switched off
     are not here: their parents name their child instead.
@@ -51,8 +52,10 @@ class GraphModel(Struct, frozen=True, kw_only=True):
     exports: dict[str, ExportOptions]
     spent: dict[str, BlockdevOptions] = {}
     """Live graphs only: filters that left by themselves, as they were (``when-spent``)."""
+    bitmaps: dict[str, BitmapOptions] = {}
+    """In a live graph those of a file: what somebody made by QMP is nobody else's business."""
     jobs: dict[str, JobOptions] = {}
-    """In a live graph in the order in which they were started, also what has ended."""
+    """In a live graph those of a file, as they were started, also what has ended."""
     resting: frozenset[str] = frozenset()
     """Desired graphs only: names of jobs that are switched off (``enabled = false``)."""
     states: dict[str, JobState] = {}

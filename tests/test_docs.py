@@ -6,7 +6,7 @@ import pytest
 
 from blkrun.cli import COMMANDS, Exit
 from blkrun.job_options import JOBS, JobOptions
-from blkrun.options import DRIVERS
+from blkrun.options import DRIVERS, BitmapOptions
 from blkrun.server.qmp.commands import COMMANDS as QMP_COMMANDS
 
 README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
@@ -28,6 +28,13 @@ def test_every_job_is_in_the_readme(job: str) -> None:
         assert f"`{key}`" in row
     for key in shared - {"device", "target"} | {"enabled"}:
         assert f"`{key}`" in text
+
+
+def test_every_key_of_a_bitmap_is_in_the_readme() -> None:
+    """A row of its own."""
+    (row,) = [line for line in README.splitlines() if line.startswith("| `[bitmaps.NAME]` |")]
+    for key in BitmapOptions.__struct_encode_fields__:
+        assert f"`{key}`" in row
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -50,6 +50,7 @@ def _summary(graph: GraphModel) -> str:
         (len(graph.nodes), "node"),
         (len(graph.groups), "group"),
         (len(graph.exports), "export"),
+        *([(len(graph.bitmaps), "bitmap")] if graph.bitmaps else []),
         *([(len(graph.jobs), "job")] if graph.jobs else []),
     )
     return ", ".join(f"{count} {noun}{'' if count == 1 else 's'}" for count, noun in counts)

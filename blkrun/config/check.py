@@ -7,6 +7,11 @@ that a table with a typing error is checked as far as it goes.
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+from blkrun.config.check_bitmaps import (
+    bitmap_granularities,
+    bitmap_names,
+    bitmaps_of_devices,
+)
 from blkrun.config.check_exports import (
     export_names,
     made_names,
@@ -63,7 +68,7 @@ def duplicates(draft: Draft) -> Iterator[Problem]:
 
 
 def references(draft: Draft) -> Iterator[Problem]:
-    """Edges, exports and jobs name what there is."""
+    """Edges, exports, bitmaps and jobs name what there is."""
     nodes = by_name(draft)
     made = {export.throttle_node: export for export in draft.exports if export.throttled}
     meant = _guesser(nodes)
@@ -72,10 +77,11 @@ def references(draft: Draft) -> Iterator[Problem]:
             if child not in nodes:
                 suggestion = meant(child) if meant(child) != node.name else None
                 yield _unknown((*node.path, role), child, suggestion, made)
-    for export in draft.exports:
-        name = export.text("node")
+    others: tuple[Table[Any], ...] = (*draft.exports, *draft.bitmaps)
+    for table in others:
+        name = table.text("node")
         if name is not None and name not in nodes:
-            yield _unknown((*export.path, "node"), name, meant(name), made)
+            yield _unknown((*table.path, "node"), name, meant(name), made)
     for job in draft.jobs:
         for key, name in job.nodes():
             if name not in nodes:
@@ -144,10 +150,13 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     export_names,
     made_names,
     writable_exports,
+    bitmap_names,
+    bitmap_granularities,
     job_names,
     filter_names,
     granularities,
     bitmaps,
+    bitmaps_of_devices,
     copied_onto_itself,
     taken_twice,
     targets_in_use,

@@ -67,7 +67,13 @@ def read_only(node: NodeTable) -> bool:
 
 def nul_characters(draft: Draft) -> Iterator[Problem]:
     r"""TOML can write "\u0000"; no path, word or name can hold it."""
-    tables: tuple[Table[Any], ...] = (draft.server, *draft.nodes, *draft.exports, *draft.jobs)
+    tables: tuple[Table[Any], ...] = (
+        draft.server,
+        *draft.nodes,
+        *draft.exports,
+        *draft.bitmaps,
+        *draft.jobs,
+    )
     for table in tables:
         for key, value in table.raw.items():
             words = value if isinstance(value, list) else [value]

@@ -15,6 +15,7 @@ from blkrun.config.tables import Draft, ExportTable, NodeTable
 from blkrun.job_options import JobOptions
 from blkrun.model import GraphModel
 from blkrun.options import (
+    BitmapOptions,
     BlockdevOptions,
     ExportOptions,
     FileOptions,
@@ -44,13 +45,20 @@ def resolve(draft: Draft) -> GraphModel:
             nodes[table.throttle_node] = _throttle(table, export.node)
             groups[table.throttle_group] = table.limits
             exports[table.name] = structs.replace(export, node=table.throttle_node)
+    bitmaps = {
+        table.name: _bitmap(table.options, tables)
+        for table in draft.bitmaps
+        if table.options is not None
+    }
     jobs = {
         table.name: _job(table.options, tables)
         for table in draft.jobs
         if table.enabled and table.options is not None
     }
     resting = frozenset(table.name for table in draft.jobs if not table.enabled)
-    return GraphModel(nodes=nodes, groups=groups, exports=exports, jobs=jobs, resting=resting)
+    return GraphModel(
+        nodes=nodes, groups=groups, exports=exports, bitmaps=bitmaps, jobs=jobs, resting=resting
+    )
 
 
 def _node(
@@ -68,6 +76,10 @@ def _node(
 def _export(options: ExportOptions, tables: dict[str, NodeTable]) -> ExportOptions:
     below = skip_disabled(options.node, tables)
     return options if below == options.node else structs.replace(options, node=below)
+
+
+def _bitmap(options: BitmapOptions, tables: dict[str, NodeTable]) -> BitmapOptions:
+    return structs.replace(options, node=skip_disabled(options.node, tables))
 
 
 def _job(options: JobOptions, tables: dict[str, NodeTable]) -> JobOptions:

@@ -13,6 +13,7 @@ from blkrun.config.node_table import decode_node, with_context
 from blkrun.config.tables import Draft, Raw, Table
 from blkrun.decode import Kind, Path, Problem, decode, nearest
 from blkrun.options import (
+    BitmapOptions,
     DashboardOptions,
     RunnerOptions,
     ServerOptions,
@@ -22,7 +23,7 @@ from blkrun.options import (
 S = TypeVar("S", bound=Struct)
 
 SETTINGS = ("server", "runner", "dashboard")
-COLLECTIONS = ("throttle-groups", "backends", "nodes", "exports", "jobs")
+COLLECTIONS = ("throttle-groups", "backends", "nodes", "exports", "bitmaps", "jobs")
 
 
 def decode_document(document: Raw, directory: FilePath, problems: list[Problem]) -> Draft:
@@ -45,6 +46,10 @@ def decode_document(document: Raw, directory: FilePath, problems: list[Problem])
         exports=tuple(
             decode_export(path, raw, problems)
             for path, raw in _members(document, "exports", problems)
+        ),
+        bitmaps=tuple(
+            _table(BitmapOptions, path, raw, problems)
+            for path, raw in _members(document, "bitmaps", problems)
         ),
         jobs=tuple(
             decode_job(path, raw, problems) for path, raw in _members(document, "jobs", problems)

@@ -16,6 +16,7 @@ from blkrun.job_options import JobOptions
 from blkrun.limits import any_average
 from blkrun.options import (
     EDGES,
+    BitmapOptions,
     BlockdevOptions,
     DashboardOptions,
     ExportOptions,
@@ -115,4 +116,5 @@ class Draft:
     groups: tuple[Table[ThrottleLimits], ...]
     nodes: tuple[NodeTable, ...]
     exports: tuple[ExportTable, ...]
+    bitmaps: tuple[Table[BitmapOptions], ...]
     jobs: tuple[JobTable, ...]

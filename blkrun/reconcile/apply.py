@@ -11,7 +11,14 @@ from blkrun.reconcile.plan import endangered
 
 
 class RefusedError(BlkrunError):
-    """The server refused the transaction; nothing was changed."""
+    """The server refused the transaction; nothing was changed.
+
+    ``operation`` is the one to blame, if the server said so.
+    """
+
+    def __init__(self, message: str, operation: Operation | None) -> None:
+        super().__init__(message)
+        self.operation = operation
 
 
 async def ask_live(client: Client) -> Live:
@@ -38,7 +45,8 @@ async def apply(
     try:
         await client.execute("transaction", {"actions": actions}, timeout_s=EDIT_TIMEOUT_S)
     except CommandError as error:
-        raise RefusedError(_explain(error, operations, config)) from error
+        operation = None if error.action is None else operations[error.action]
+        raise RefusedError(_explain(error, operation, config), operation) from error
 
 
 def _action(operation: Operation, *, hard: bool) -> dict[str, Any]:
@@ -48,10 +56,9 @@ def _action(operation: Operation, *, hard: bool) -> dict[str, Any]:
     return action
 
 
-def _explain(error: CommandError, operations: tuple[Operation, ...], config: Config) -> str:
-    if error.action is None:
+def _explain(error: CommandError, operation: Operation | None, config: Config) -> str:
+    if operation is None:
         return f"{config.path.name}: {error}"
-    operation = operations[error.action]
     table = config.made_by.get(operation.table, operation.table)
     line = config.lines.get(table)
     place = f"{config.path.name}:{line}" if line else config.path.name

@@ -2,34 +2,43 @@
 
 A job of a file runs once: what has ended stays listed, and is not started again, until its table
 goes or says something else.  A running job takes some options anew; for any other it is cancelled.
-A job's name and its disks are free when it has ended and is forgotten, which a plan can only ask
-for: what needs them is started by the plan that is made then.
+A job's name, its disks and its bitmap are free when it has ended and is forgotten, which a plan can
+only ask for: what needs them is done by the plan that is made then.  ``late`` are the bitmaps that
+are changed by that plan (see ``blkrun.reconcile.bitmaps``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
-from blkrun.job_options import BackupOptions, JobOptions, MirrorOptions, job_to_wire
+from msgspec import structs
+
+from blkrun.job_options import JOBS, BackupOptions, JobOptions, MirrorOptions, job_to_wire
 from blkrun.model import GraphModel, JobState
 from blkrun.options import fields_of
 from blkrun.reconcile.operation import Operation
 from blkrun.units import format_bytes
 
 
-def jobs_removed(desired: GraphModel, live: GraphModel) -> Iterator[Operation]:
+def jobs_removed(
+    desired: GraphModel, live: GraphModel, late: Collection[str]
+) -> Iterator[Operation]:
     """First of all: a node that a job uses can neither go nor be replaced."""
     for name, why in _removed(desired, live):
         old = live.jobs[name]
         done = "forgotten" if live.states[name].ended else "cancelled"
-        later = [job for job in _waiting(desired, live) if _share(desired.jobs[job], old)]
+        later = [job for job in _waiting(desired, live, late) if _share(desired.jobs[job], old)]
         then = f"; {', '.join(later)}: started once it has ended" if later else ""
+        if bitmap_of(old) in late and not live.states[name].ended:
+            then += f"; bitmap {bitmap_of(old)}: changed once it has ended"
         text = f"{_words(old)}: {done}{why}{then}"
         yield Operation("x-blkrun-job-remove", {"id": name}, "-", text, f"jobs.{name}")
 
 
-def jobs_started(desired: GraphModel, live: GraphModel) -> Iterator[Operation]:
+def jobs_started(
+    desired: GraphModel, live: GraphModel, late: Collection[str]
+) -> Iterator[Operation]:
     """Last of all, when all that it works on and all that is above is there."""
-    waiting = set(_waiting(desired, live))
+    waiting = set(_waiting(desired, live, late))
     for name, new in desired.jobs.items():
         old, state = live.jobs.get(name), live.states.get(name)
         if old is None or state is None:
@@ -37,6 +46,24 @@ def jobs_started(desired: GraphModel, live: GraphModel) -> Iterator[Operation]:
                 yield _start(new)
         elif not (state.ended or state.leaving or is_another(old, new, state)):
             yield from _change(old, new)
+
+
+def started_by(operation: Operation) -> str | None:
+    """The name of the job that an operation starts, if it does."""
+    starts = operation.type in {f"blockdev-{kind}" for kind in JOBS}
+    return str(operation.data["job-id"]) if starts else None
+
+
+def without_job(graph: GraphModel, name: str) -> GraphModel:
+    """The same, but for this job."""
+    jobs = {other: options for other, options in graph.jobs.items() if other != name}
+    return structs.replace(graph, jobs=jobs)
+
+
+def is_due(operation: Operation, desired: GraphModel) -> bool:
+    """Whether it is one that may have waited for a job to end."""
+    section, _, name = operation.table.partition(".")
+    return section == "bitmaps" or (section == "jobs" and name in desired.jobs)
 
 
 def _removed(desired: GraphModel, live: GraphModel) -> Iterator[tuple[str, str]]:
@@ -47,16 +74,28 @@ def _removed(desired: GraphModel, live: GraphModel) -> Iterator[tuple[str, str]]
             yield name, why
 
 
-def _waiting(desired: GraphModel, live: GraphModel) -> Iterator[str]:
-    """Jobs to start whose disks are those of a job that is being cancelled, or will be."""
+def leaving(desired: GraphModel, live: GraphModel) -> list[JobOptions]:
+    """Jobs that are being cancelled, or will be."""
     gone = {name for name, _ in _removed(desired, live)}
-    busy = [
+    return [
         live.jobs[name]
         for name, state in live.states.items()
         if state.leaving or (name in gone and not state.ended)
     ]
+
+
+def bitmap_of(job: JobOptions) -> str | None:
+    """The name of its device's bitmap, if it uses one."""
+    return job.bitmap if isinstance(job, BackupOptions) else None
+
+
+def _waiting(desired: GraphModel, live: GraphModel, late: Collection[str]) -> Iterator[str]:
+    """Jobs to start whose disks or bitmap a job has that is being cancelled, or will be."""
+    busy = leaving(desired, live)
     for name, new in desired.jobs.items():
-        if name not in live.jobs and any(_share(new, old) for old in busy):
+        if name not in live.jobs and (
+            bitmap_of(new) in late or any(_share(new, old) for old in busy)
+        ):
             yield name
 
 
@@ -84,7 +123,7 @@ def is_another(old: JobOptions, new: JobOptions, state: JobState) -> bool:
 
 def _start(new: JobOptions) -> Operation:
     data = {key: value for key, value in job_to_wire(new).items() if key != "type"}
-    data |= {"sync": _sync(new), "auto-dismiss": False}
+    data |= {"sync": _sync(new), "auto-dismiss": False, "x-blkrun-of-file": True}
     text = f"{_words(new)} ({', '.join(_how(new))})"
     return Operation(f"blockdev-{_type(new)}", data, "+", text, f"jobs.{new.job_id}")
 
@@ -121,8 +160,8 @@ def _words(job: JobOptions) -> str:
 
 def _how(job: JobOptions) -> Iterator[str]:
     yield f"sync {_sync(job)}"
-    if isinstance(job, BackupOptions) and job.bitmap is not None:
-        yield f"bitmap {job.bitmap}"
+    if bitmap_of(job) is not None:
+        yield f"bitmap {bitmap_of(job)}"
     if isinstance(job, MirrorOptions):
         yield job.copy_mode
         if job.when_ready != "wait":

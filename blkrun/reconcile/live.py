@@ -11,6 +11,7 @@ from blkrun.job_options import JOBS, JobOptions
 from blkrun.model import GraphModel, JobState
 from blkrun.options import (
     DRIVERS,
+    BitmapOptions,
     BlockdevOptions,
     ExportOptions,
     ThrottleLimits,
@@ -33,7 +34,8 @@ def read_live(reply: Mapping[str, Any]) -> Live:
     """From ``x-blkrun-query-graph``.
 
     Inline children belong to their parents and a job's filter to its job, not to a file: an edge
-    that leads to a job's filter is read as leading to what is under it.
+    that leads to a job's filter is read as leading to what is under it.  Bitmaps and jobs that no
+    file has a table for belong to whoever made them, by QMP: they are left out.
     """
     under = _under_job_filters(reply)
     nodes = {
@@ -54,14 +56,16 @@ def read_live(reply: Mapping[str, Any]) -> Live:
     }
     clients = {export["id"]: len(export["clients"]) for export in reply["exports"]}
     spent = {options["node-name"]: _node(options) for options in reply.get("spent", ())}
-    jobs = {job["id"]: _job(job) for job in reply.get("jobs", ())}
+    # A server that was started by an older blkrun does not say which jobs are a file's.
+    jobs = [job for job in reply.get("jobs", ()) if job.get("of-file", True)]
     graph = GraphModel(
         nodes=nodes,
         groups=groups,
         exports=exports,
         spent=spent,
-        jobs=jobs,
-        states={job["id"]: _state(job) for job in reply.get("jobs", ())},
+        bitmaps=_bitmaps(reply),
+        jobs={job["id"]: _job(job) for job in jobs},
+        states={job["id"]: _state(job) for job in jobs},
     )
     return Live(graph=graph, clients=clients, pid=reply["pid"])
 
@@ -90,6 +94,15 @@ def _over(options: BlockdevOptions, under: Mapping[str, str]) -> BlockdevOptions
         if child in under:
             options = with_child(options, role, _through(child, under))
     return options
+
+
+def _bitmaps(reply: Mapping[str, Any]) -> dict[str, BitmapOptions]:
+    return {
+        bitmap["name"]: BitmapOptions(node=node["node-name"], granularity=bitmap["granularity"])
+        for node in reply["nodes"]
+        for bitmap in node.get("bitmaps", ())
+        if bitmap.get("of-file", False)
+    }
 
 
 def _job(job: Mapping[str, Any]) -> JobOptions:

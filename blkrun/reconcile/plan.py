@@ -3,12 +3,13 @@
 Pure.  Every operation is an action of a QMP transaction, so the list that ``blkrun plan`` prints
 is the transaction that is sent.  Order:
 
-1. jobs that go, since what they work on is busy, and throttle groups that are new or changed (what
-   adds needs them);
+1. jobs that go, since what they work on is busy, then bitmaps that go, and throttle groups that are
+   new or changed (what adds needs them);
 2. nodes and exports, children before parents.  A new node is added over its final children.  For
    a surviving parent each edge that differs is changed: filters that go are removed one by one
    (block-remove-node), new ones are inserted one by one (block-insert-node), anything else is
-   one x-blkrun-set-edge;
+   one x-blkrun-set-edge.  A node's new bitmaps come right after it, since a node above may go by
+   them;
 3. what nobody uses any more: nodes, parents before children, then groups;
 4. jobs that are new or changed.
 
@@ -36,6 +37,7 @@ from blkrun.options import (
     fields_of,
     to_wire,
 )
+from blkrun.reconcile.bitmaps import bitmap_changes
 from blkrun.reconcile.jobs import jobs_removed, jobs_started
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.pivots import with_pivots
@@ -49,10 +51,13 @@ def plan(desired: GraphModel, live: GraphModel) -> tuple[Operation, ...]:
     """What to do, in order; empty when there is nothing to do."""
     moved = with_pivots(desired, live)
     planner = _Planner(without_spent(moved, live), live)
+    bitmaps = bitmap_changes(planner.desired, live, planner.lost(), planner.stale())
+    planner.bitmaps = bitmaps.added
     return (
-        *jobs_removed(desired, live),
+        *jobs_removed(desired, live, bitmaps.late),
+        *bitmaps.removed,
         *planner.operations(),
-        *jobs_started(desired, live),
+        *jobs_started(desired, live, bitmaps.late),
         *_forgotten(desired, live),
     )
 
@@ -109,6 +114,8 @@ class _Planner:
     live: GraphModel
     edges: dict[tuple[str, str], str] = field(default_factory=dict)
     nodes: dict[str, BlockdevOptions] = field(default_factory=dict)
+    bitmaps: dict[str, list[Operation]] = field(default_factory=dict)
+    """To be made, by their nodes."""
 
     def operations(self) -> Iterator[Operation]:
         self.nodes.update(self.live.nodes)
@@ -119,9 +126,35 @@ class _Planner:
         yield from self._groups()
         for name in _children_first(self.desired):
             yield from self._node(name)
+            yield from self.bitmaps.get(name, ())
         for name, export in self.desired.exports.items():
             yield from self._export(name, export)
         yield from self._leftovers()
+
+    def lost(self) -> set[str]:
+        """Nodes with bitmaps that go or are replaced."""
+        return {
+            bitmap.node
+            for bitmap in self.live.bitmaps.values()
+            if bitmap.node not in self.desired.nodes or self._why_replaced(bitmap.node)
+        }
+
+    def stale(self) -> set[str]:
+        """Nodes with bitmaps that stay, and that get other data below."""
+        nodes = {bitmap.node for bitmap in self.live.bitmaps.values()} - self.lost()
+        return {name for name in nodes if self._has_other_data(name)}
+
+    def _has_other_data(self, name: str) -> bool:
+        old, new = _disk(self.live, name), _disk(self.desired, name)
+        return old != new or any(map(self._why_replaced, old))
+
+    def _why_replaced(self, name: str) -> str | None:
+        """What of a node that is in both graphs cannot be changed, or None if it stays."""
+        old, new = self.live.nodes[name], self.desired.nodes[name]
+        if type(old) is not type(new):
+            return "another driver"
+        changed = _changed_options(old, new) | self._changed_fixed_edges(old, new)
+        return ", ".join(sorted(changed)) if changed - type(new).reopenable else None
 
     def _groups(self) -> Iterator[Operation]:
         for name, limits in self.desired.groups.items():
@@ -150,9 +183,7 @@ class _Planner:
             for role, child in children.items():
                 self.edges[name, role] = child
             return
-        changed = _changed_options(old, new) | self._changed_fixed_edges(old, new)
-        if type(old) is not type(new) or changed - type(new).reopenable:
-            why = "another driver" if type(old) is not type(new) else ", ".join(sorted(changed))
+        if (why := self._why_replaced(name)) is not None:
             text = f"{name}: a new node in its place ({why})"
             yield Operation("x-blkrun-replace-node", to_wire(new), "~", text, table)
             for role in children_of(old):
@@ -162,7 +193,7 @@ class _Planner:
             return
         for role, child in children_of(new).items():
             yield from self._edge(name, role, child, table)
-        if changed:
+        if changed := _changed_options(old, new):
             words = ", ".join(
                 f"{option} {_get(old, option)} → {_get(new, option)}" for option in sorted(changed)
             )
@@ -312,7 +343,7 @@ def _children_first(graph: GraphModel) -> list[str]:
 
 def _changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
     """Wire names of the options that differ, edges apart."""
-    if type(old) is not type(new):
+    if type(old) is not type(new) or old == new:
         return set()
     roles = EDGES[type(new)]
     return {

@@ -25,6 +25,7 @@ from blkrun.reconcile.apply import RefusedError, apply, ask_live, taken_from_cli
 from blkrun.reconcile.control import stop_server, wait_until_ready
 from blkrun.reconcile.ended import EndedJobs, asks_for_a_plan
 from blkrun.reconcile.follow import follow
+from blkrun.reconcile.jobs import is_due, started_by, without_job
 from blkrun.reconcile.live import Live, changed_by_itself
 from blkrun.reconcile.plan import plan
 from blkrun.reconcile.reports import about, points_in_time, restart_notes, why_not_now
@@ -64,6 +65,7 @@ class Runner:
         self._ended = EndedJobs()
         self._plan_is_due = False
         self._was_refused = False
+        self._told: set[str] = set()
         self._file_is_due = False
         self._settler = Settler(seen)
         self._server = server
@@ -199,7 +201,12 @@ class Runner:
             self._settler.forget()  # what was pending for a client's sake may be due now
 
     async def _start_again(self) -> None:
-        """A new server with the last good graph, or none at all."""
+        """A new server with the last good graph, or none at all.
+
+        Its jobs apart: one that cannot be started now, such as a backup with a bitmap that the old
+        server has taken with it, must not keep clients from their disks.  It is left out and told
+        of, and tried again with the file's next save.
+        """
         if self._death is None:
             how = self._server.ended() if self._server is not None else None
             self._death = how or "it went away"
@@ -207,8 +214,7 @@ class Runner:
         try:
             await self._meet(server)
             good = self._last_good()
-            operations = plan(good, (await self._ask(good)).graph)
-            await apply(self.client, operations, self.config)
+            refusals = await self._bring_back(good)
         except BlkrunError:
             if self._listening is not None:
                 self._listening.cancel()
@@ -217,6 +223,24 @@ class Runner:
         self.started_server = True
         await self._report("restarted", {"why": self._death, "anew": points_in_time(good)})
         self._death = None
+        for message in refusals:
+            await self._report("failed", {"file": self.config.path.name, "message": message})
+        self._told = set(refusals)
+
+    async def _bring_back(self, good: GraphModel) -> list[str]:
+        """A graph, less the jobs that the server refuses to start: what it said of each."""
+        refusals: list[str] = []
+        while True:
+            operations = plan(good, (await self._ask(good)).graph)
+            try:
+                await apply(self.client, operations, self.config)
+            except RefusedError as error:
+                if error.operation is None or (job := started_by(error.operation)) is None:
+                    raise
+                refusals.append(str(error))
+                good = without_job(good, job)
+            else:
+                return refusals
 
     def _last_good(self) -> GraphModel:
         """What was in force; just after somebody's ``blkrun apply`` that is what the file says."""
@@ -240,14 +264,16 @@ class Runner:
             await self._follow(config)
 
     async def _follow(self, config: Config) -> None:
-        """Apply a good file, or say why not; the server goes on as it was."""
+        """Apply a good file, or say why not, but not twice; the server goes on as it was."""
         self._file_is_due = True  # it may be one that can follow a pivot
+        told, self._told = self._told, set()
         try:
             await self._converge(config)
             self._was_refused = False
         except RefusedError as error:
             self._was_refused = True
-            await self._report("failed", {"file": config.path.name, "message": str(error)})
+            if str(error) not in told:
+                await self._report("failed", {"file": config.path.name, "message": str(error)})
 
     async def _converge(self, config: Config) -> None:
         begin_ns = monotonic_ns()
@@ -285,15 +311,16 @@ class Runner:
     # Jobs
 
     async def _look_again(self) -> None:
-        """A job has ended or gone: one of the file may be due, or an edit it was in the way of.
+        """A job has ended or gone: one of the file, or a bitmap, may be due, or an edit that waits.
 
         Otherwise what somebody does by QMP beside the file is left until the next edit.
         """
         with contextlib.suppress(FileError):  # told when it was saved; what runs goes on
             config = parse(read(self._shown), self._shown)
             operations = plan(config.graph, (await self._ask(config.graph)).graph)
-            jobs = {f"jobs.{name}" for name in config.graph.jobs}
-            if operations and (self._was_refused or any(op.table in jobs for op in operations)):
+            if operations and (
+                self._was_refused or any(is_due(op, config.graph) for op in operations)
+            ):
                 await self._follow(config)
 
     async def _write_down(self) -> None:

@@ -27,7 +27,11 @@ def without_spent(desired: GraphModel, live: GraphModel) -> GraphModel:
         name: msgspec.structs.replace(export, node=_below(export.node, gone))
         for name, export in desired.exports.items()
     }
-    return msgspec.structs.replace(desired, nodes=nodes, exports=exports)
+    bitmaps = {
+        name: msgspec.structs.replace(bitmap, node=_below(bitmap.node, gone))
+        for name, bitmap in desired.bitmaps.items()
+    }
+    return msgspec.structs.replace(desired, nodes=nodes, exports=exports, bitmaps=bitmaps)
 
 
 def _is_same(new: BlockdevOptions, old: BlockdevOptions) -> bool:

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from blkrun.errors import CommandError
-from blkrun.server.dirty import DEFAULT_GRANULARITY_BYTES, DirtyBitmap
+from blkrun.options import DEFAULT_GRANULARITY_BYTES
+from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.node import Node
 from blkrun.server.staging import Staging
 

@@ -12,9 +12,6 @@ from typing import Any
 from blkrun.server.bitmap import Bitmap
 from blkrun.server.way import Late, Way
 
-DEFAULT_GRANULARITY_BYTES = 2**16
-"""QEMU's, where the image has no clusters of its own."""
-
 
 class DirtyBitmap:
     """A named bitmap of a node.  ``bits`` are what is marked; ``frozen`` is what a job works on.

@@ -7,7 +7,7 @@ import pytest
 
 from blkrun import config
 from blkrun.job_options import JOBS, JobOptions
-from blkrun.options import DRIVERS
+from blkrun.options import DRIVERS, BitmapOptions
 
 FILES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
 
@@ -43,6 +43,20 @@ def test_every_key_of_a_job_has_an_example(job: str) -> None:
     assert own <= {key for table in tables for key in table}
     assert {*JobOptions.__struct_encode_fields__, "type", "enabled"} - {"job-id"} <= shown
     assert any(table.get("enabled", True) for table in tables)
+
+
+def test_every_key_of_a_bitmap_has_an_example() -> None:
+    """And a job uses it."""
+    tables = {
+        name: (table, document)
+        for file in FILES
+        for document in [tomllib.loads(file.read_text())]
+        for name, table in document.get("bitmaps", {}).items()
+    }
+    for name, (table, document) in tables.items():
+        assert {*BitmapOptions.__struct_encode_fields__} == table.keys()
+        assert name in [job.get("bitmap") for job in document["jobs"].values()]
+    assert tables
 
 
 def _job_keys(file: Path) -> set[str]:

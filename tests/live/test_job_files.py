@@ -142,6 +142,75 @@ def test_a_server_that_dies(serve: Serve, speed: str) -> None:
     assert status(service) == ("running" if speed else "")
 
 
+ANY_BITMAP = 'sync = "full"\nbitmap = "b0"\nbitmap-mode = "always"\n'
+
+
+def test_a_job_whose_bitmap_has_died_with_the_server(serve: Serve) -> None:
+    """One that was made by QMP: clients get their disk back, and the job is told of."""
+    service = serve(DISKS)
+    with service.qmp() as qmp:
+        qmp.do("block-dirty-bitmap-add", node="disk", name="b0")
+    text = DISKS + BACKUP + ANY_BITMAP + SLOW
+    service.edit_and_wait(text)
+    assert status(service) == "running"
+    os.kill(service.server_pid(), signal.SIGKILL)
+    wait_for(lambda: "was restarted" in service.said(), "another server")
+    wait_for(lambda: "Bitmap 'b0' could not be found" in service.said(), "what is not as before")
+    assert service.live().exports.keys() == {"vda"}
+    assert status(service) == ""
+    with service.qmp() as qmp:
+        qmp.do("block-dirty-bitmap-add", node="disk", name="b0")
+    service.edit(text + "# again\n")
+    wait_for(lambda: status(service) == "running", "the job")
+
+
+CHANGES = '[bitmaps.changes]\nnode = "disk"\n'
+INCREMENTAL = BACKUP + 'sync = "incremental"\nbitmap = "changes"\n'
+
+
+def test_incremental_backups_by_a_bitmap_of_the_file(serve: Serve) -> None:
+    """The first copies everything, the next nothing; so it is again in another server."""
+    service = serve(DISKS + CHANGES + INCREMENTAL)
+
+    def copied(name: str) -> int:
+        wait_for(lambda: job(service, name).get("status") == "concluded", f"the end of {name}")
+        assert "error" not in job(service, name)
+        return int(job(service, name)["current-progress"])
+
+    assert copied("job") == 4 * 2**20
+    service.edit_and_wait(DISKS + CHANGES + INCREMENTAL.replace("jobs.job", "jobs.next"))
+    assert copied("next") == 0
+    os.kill(service.server_pid(), signal.SIGKILL)
+    wait_for(lambda: "was restarted" in service.said(), "another server")
+    assert service.live().bitmaps.keys() == {"changes"}
+    service.edit_and_wait(DISKS + CHANGES + INCREMENTAL.replace("jobs.job", "jobs.third"))
+    assert copied("third") == 4 * 2**20
+
+
+def test_a_bitmap_and_the_job_that_uses_it_go_in_one_edit(serve: Serve) -> None:
+    """The bitmap when the job has ended, without another save; alone it is refused."""
+    service = serve(DISKS + CHANGES + INCREMENTAL + SLOW)
+    report = service.edit_and_wait(DISKS + INCREMENTAL + SLOW)
+    assert report["event"] == "X_BLKRUN_CONFIG_FAILED"
+    assert "Bitmap 'changes' is currently in use" in report["data"]["message"]
+    service.edit_and_wait(DISKS)
+    wait_for(lambda: not service.live().bitmaps, "the bitmap's end")
+    assert is_as_the_file_says(service)
+
+
+def test_a_job_by_qmp_is_left_alone(serve: Serve) -> None:
+    """By edits of a file that has no table for it; a table of its name is refused."""
+    service = serve(DISKS)
+    with service.qmp() as qmp:
+        places = {"device": "disk", "target": "copy"}
+        qmp.do("blockdev-backup", **{"job-id": "job", "sync": "full", "speed": 2**18}, **places)
+    service.edit_and_wait(DISKS + '[exports.vdb]\nnode = "disk"\n')
+    assert status(service) == "running"
+    report = service.edit_and_wait(DISKS + BACKUP)
+    assert report["event"] == "X_BLKRUN_CONFIG_FAILED"
+    assert status(service) == "running"
+
+
 def follows(service: Service) -> Callable[[], bool]:
     """Whether the file says that the disk is the other one."""
     return lambda: 'node = "copy"' in service.file.read_text()

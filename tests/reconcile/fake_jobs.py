@@ -12,17 +12,22 @@ from blkrun.decode import Problem, decode
 from blkrun.errors import CommandError
 from blkrun.job_options import JOBS, JobOptions, job_to_wire
 from blkrun.model import EMPTY, GraphModel, JobState
+from blkrun.reconcile.jobs import bitmap_of
 from blkrun.reconcile.operation import Operation
 from tests.reconcile.live_graph import LiveGraph
 
 
 @dataclass
 class FakeJob:
-    """One that is listed; ``removed``: it is forgotten when it has ended."""
+    """One that is listed; ``removed``: it is forgotten when it has ended.
+
+    ``of_file``: by a runner.
+    """
 
     options: JobOptions
     state: JobState = field(default_factory=JobState)
     removed: bool = False
+    of_file: bool = True
 
 
 class LiveWithJobs:
@@ -39,9 +44,12 @@ class LiveWithJobs:
         """As the runner reads it."""
         return msgspec.structs.replace(
             self.server.model(),
-            jobs={name: job.options for name, job in self.jobs.items()},
-            states={name: job.state for name, job in self.jobs.items()},
+            jobs={name: job.options for name, job in self._of_file()},
+            states={name: job.state for name, job in self._of_file()},
         )
+
+    def _of_file(self) -> list[tuple[str, FakeJob]]:
+        return [(name, job) for name, job in self.jobs.items() if job.of_file]
 
     def perform(self, operations: Iterable[Operation]) -> None:
         """All of them, each of which must be possible; those on the real graph together."""
@@ -52,8 +60,18 @@ class LiveWithJobs:
                 self._perform(rest[0])
             else:
                 count = len(list(takewhile(lambda op: not op.table.startswith("jobs."), rest)))
+                self._check_bitmaps(rest[:count])
                 self.server.perform(rest[:count])
             del rest[:count]
+
+    def _check_bitmaps(self, operations: Iterable[Operation]) -> None:
+        for each in operations:
+            if each.type == "block-dirty-bitmap-remove":
+                used = {(job.options.device, bitmap_of(job.options)) for job in self._at_work()}
+                assert (each.data["node"], each.data["name"]) not in used, "it is in use"
+
+    def _at_work(self) -> list[FakeJob]:
+        return [job for job in self.jobs.values() if not job.state.ended]
 
     def _perform(self, operation: Operation) -> None:
         data = dict(operation.data)
@@ -74,16 +92,18 @@ class LiveWithJobs:
 
     def _start(self, kind: str, data: dict[str, Any]) -> None:
         assert data.pop("auto-dismiss") is False
+        assert data.pop("x-blkrun-of-file") is True
         assert "sync" in data
         problems: list[Problem] = []
         options = decode(JOBS[kind], data, problems)
         assert options is not None, problems
         assert options.job_id not in self.jobs
         assert {options.device, options.target} <= self.server.model().nodes.keys()
-        for other in self.jobs.values():
-            if not other.state.ended:
-                used = {other.options.device, other.options.target}
-                assert not used & {options.device, options.target}, "the node is busy"
+        for other in self._at_work():
+            used = {other.options.device, other.options.target}
+            assert not used & {options.device, options.target}, "the node is busy"
+        if (bitmap := bitmap_of(options)) is not None:
+            assert options.device == self.server.model().bitmaps[bitmap].node
         self.jobs[options.job_id] = FakeJob(options)
 
     def _remove(self, name: str) -> None:
@@ -116,6 +136,8 @@ class JobClient:
         self.live = LiveWithJobs(EMPTY)
         self.reports: list[tuple[str, dict[str, Any]]] = []
         self.refuse = False
+        self.refused_jobs: set[str] = set()
+        """Names of those that it does not start."""
         self._old = old
         self._events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
 
@@ -133,11 +155,17 @@ class JobClient:
             assert arguments is not None
             if self.refuse:
                 raise CommandError("Node 'new' is busy: block device is in use by block job")
+            self._check_jobs(arguments["actions"])
             self.live.perform(map(_operation, arguments["actions"]))
             return {}
         assert command == "x-blkrun-query-graph"
         reply = self.live.server.execute(command, {})
         return {**reply, "jobs": [_entry(job) for job in self.live.jobs.values()]}
+
+    def _check_jobs(self, actions: list[dict[str, Any]]) -> None:
+        for index, action in enumerate(actions):
+            if action["data"].get("job-id") in self.refused_jobs:
+                raise CommandError("Bitmap 'b0' could not be found", action=index)
 
     def pivot(self, name: str) -> None:
         """End a mirror as the server does: its device's exports get the target."""
@@ -176,6 +204,7 @@ def _operation(action: dict[str, Any]) -> Operation:
 def _entry(job: FakeJob) -> dict[str, Any]:
     wire = job_to_wire(job.options)
     state = {"cancelled": job.state.cancelled, "pivoted": job.state.pivoted}
+    state["of-file"] = job.of_file
     return {"id": job.options.job_id, "type": wire["type"], "options": wire, **state} | {
         "status": job.state.status
     }

@@ -207,6 +207,7 @@ def test_starting() -> None:
         "filter-node-name": "nightly-filter",
         "sync": "full",
         "auto-dismiss": False,
+        "x-blkrun-of-file": True,
     }
     assert backup.text == "backup nightly of disk to copy (sync full, speed 1MiB)"
     assert backup.table == "jobs.nightly"

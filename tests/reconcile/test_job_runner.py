@@ -10,6 +10,7 @@ import pytest
 from blkrun.config import load
 from blkrun.job_options import BackupOptions
 from blkrun.model import JobState
+from blkrun.reconcile.apply import RefusedError
 from blkrun.reconcile.runner import Runner
 from blkrun.reconcile.watch import look
 from tests.reconcile.fake_jobs import FakeJob, JobClient
@@ -34,13 +35,13 @@ FOLLOWED = FILE.replace('node = "old"', 'node = "new"') + "enabled = false\n"
 class Running:
     """A runner that is led step by step."""
 
-    def __init__(self, file: Path, clients: list[JobClient]) -> None:
+    def __init__(self, file: Path, clients: list[JobClient], server: Any = None) -> None:
         self.file = file
         self.clients = clients
         self.notes: list[str] = []
         self.runner = Runner(
             load(file),
-            None,
+            server,
             shown=file,
             seen=look(file),
             on_event=lambda _: None,
@@ -151,6 +152,45 @@ def test_an_edit_that_a_job_was_in_the_way_of(play: Play) -> None:
     play(story)
 
 
+def test_an_edit_leaves_alone_what_somebody_started(play: Play) -> None:
+    """A job by QMP: no save cancels it, however the file's own jobs change."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        text = FILE + '[backends.more]\ndriver = "memory"\nsize   = "1MiB"\n'
+        await running.save(text)
+        options = BackupOptions(job_id="theirs", device="more", target="elsewhere")
+        client.live.jobs["theirs"] = FakeJob(options, of_file=False)
+        running.kinds()
+        await running.save(text.replace("# there", "\nspeed = 4096"))
+        assert running.kinds() == ["applied"]
+        await running.save(text.partition("[jobs.move]")[0] + text.partition("# there\n")[2])
+        assert client.live.jobs["move"].state.leaving
+        assert client.live.jobs["theirs"].state == JobState()
+
+    play(story)
+
+
+def test_a_bitmap_that_a_job_was_in_the_way_of(play: Play) -> None:
+    """It goes when the job that the same edit cancels has ended."""
+    job = '[jobs.copy]\ntype = "backup"\ndevice = "old"\ntarget = "new"\n'
+    job += 'sync = "incremental"\nbitmap = "b0"\n'
+    alone = FILE.partition("[jobs.move]")[0]
+    text = alone + '[bitmaps.b0]\nnode = "old"\n' + job
+
+    async def story(running: Running, client: JobClient) -> None:
+        assert client.live.model().bitmaps.keys() == {"b0"}
+        await running.save(alone)
+        assert running.kinds() == ["adopted", "applied", "applied"]
+        assert client.live.model().bitmaps.keys() == {"b0"}
+        client.live.end()
+        client.emit("JOB_STATUS_CHANGE", id="copy", status="null")
+        await running.steps()
+        assert running.kinds() == ["applied"]
+        assert client.live.model().bitmaps == {}
+
+    play(story, text)
+
+
 def test_what_is_done_beside_the_file_is_no_business_of_a_jobs_end(play: Play) -> None:
     """Somebody's node and job, by QMP, are there until the next edit."""
 
@@ -159,7 +199,7 @@ def test_what_is_done_beside_the_file_is_no_business_of_a_jobs_end(play: Play) -
         add = {"driver": "null", "node-name": "mine"}
         client.live.server.execute("blockdev-add", add)
         options = BackupOptions(job_id="theirs", device="mine", target="new")
-        client.live.jobs["theirs"] = FakeJob(options)
+        client.live.jobs["theirs"] = FakeJob(options, of_file=False)
         client.live.jobs["move"].state = JobState(status="concluded")
         client.emit("JOB_STATUS_CHANGE", id="move", status="concluded")
         await running.steps()
@@ -274,6 +314,36 @@ def test_what_waits_for_a_yes_is_told_once(play: Play) -> None:
     play(story)
 
 
+class Server:
+    """nbdkit."""
+
+    pid = 1
+    was_ended = False
+
+    def ended(self) -> str | None:
+        """How."""
+        return None
+
+    def end(self) -> None:
+        """The runner has given up."""
+        self.was_ended = True
+
+
+def start_again(
+    running: Running, client: JobClient, fresh: JobClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server dies, and the next one is this."""
+    running.clients.append(fresh)
+
+    async def ready(*_: object) -> JobClient:
+        return fresh
+
+    monkeypatch.setattr("blkrun.reconcile.nbdkit.answers", lambda _: False)
+    monkeypatch.setattr("blkrun.reconcile.nbdkit.start", lambda _: Server())
+    monkeypatch.setattr("blkrun.reconcile.runner.wait_until_ready", ready)
+    client.die()
+
+
 @pytest.mark.parametrize("at_once", [False, True])
 @pytest.mark.parametrize("state", [JobState(), JobState(status="concluded")])
 def test_jobs_and_a_server_that_has_to_be_started_again(
@@ -285,30 +355,13 @@ def test_jobs_and_a_server_that_has_to_be_started_again(
     job.
     """
 
-    class Server:
-        """nbdkit."""
-
-        pid = 1
-
-        def ended(self) -> str | None:
-            """How."""
-            return None
-
     async def story(running: Running, client: JobClient) -> None:
         client.live.jobs["move"].state = state
         client.emit("JOB_STATUS_CHANGE", id="move", status=state.status)
         if not at_once:
             await running.steps()
         fresh = JobClient()
-        running.clients.append(fresh)
-
-        async def ready(*_: object) -> JobClient:
-            return fresh
-
-        monkeypatch.setattr("blkrun.reconcile.nbdkit.answers", lambda _: False)
-        monkeypatch.setattr("blkrun.reconcile.nbdkit.start", lambda _: Server())
-        monkeypatch.setattr("blkrun.reconcile.runner.wait_until_ready", ready)
-        client.die()
+        start_again(running, client, fresh, monkeypatch)
         await running.steps()
         assert "restarted" in running.kinds()
         assert fresh.live.model().exports["vda"].node == "old"
@@ -322,3 +375,77 @@ def test_jobs_and_a_server_that_has_to_be_started_again(
         assert "move" in fresh.live.jobs
 
     play(story)
+
+
+def test_a_job_that_a_new_server_does_not_start(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exports come back without it; that is told once, and again when it is tried again."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.kinds()
+        fresh = JobClient()
+        fresh.refused_jobs = {"move"}
+        start_again(running, client, fresh, monkeypatch)
+        await running.steps(10)
+        (message,) = [data["message"] for kind, data in fresh.reports if kind == "failed"]
+        assert message == "vm.toml:9: [jobs.move] Bitmap 'b0' could not be found"
+        assert running.kinds() == ["restarted", "failed"]
+        assert fresh.live.model().exports["vda"].node == "old"
+        assert fresh.live.jobs == {}
+        await running.save(FILE + "# again\n")
+        assert running.kinds() == ["failed"]
+        fresh.refused_jobs = set()
+        await running.save(FILE)
+        assert running.kinds() == ["applied"]
+        assert fresh.live.jobs.keys() == {"move"}
+
+    play(story)
+
+
+def test_only_the_jobs_that_are_refused_are_left_out(
+    play: Play, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two of three, told one by one."""
+    names = ("one", "two", "three")
+    text = FILE.partition("[jobs.move]")[0]
+    for name in names:
+        text += f'[backends.from-{name}]\ndriver = "memory"\nsize = "1MiB"\n'
+        text += f'[backends.to-{name}]\ndriver = "memory"\nsize = "1MiB"\n'
+        text += f'[jobs.{name}]\ntype = "backup"\ndevice = "from-{name}"\ntarget = "to-{name}"\n'
+
+    async def story(running: Running, client: JobClient) -> None:
+        running.kinds()
+        fresh = JobClient()
+        fresh.refused_jobs = {"one", "three"}
+        start_again(running, client, fresh, monkeypatch)
+        await running.steps(10)
+        assert running.kinds() == ["restarted", "failed", "failed"]
+        assert fresh.live.jobs.keys() == {"two"}
+
+    play(story, text)
+
+
+def test_the_first_start_is_refused_as_a_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs that did not run before, and the message names the table."""
+    file = tmp_path / "vm.toml"
+    file.write_text(FILE)
+    client, server = JobClient(), Server()
+    client.refused_jobs = {"move"}
+
+    async def ready(*_: object) -> JobClient:
+        return client
+
+    monkeypatch.setattr("blkrun.reconcile.runner.wait_until_ready", ready)
+
+    async def start() -> None:
+        running = Running(file, [client], server)
+        with pytest.raises(RefusedError, match=r"\[jobs.move\] Bitmap"):
+            await running.runner.start()
+        await running.runner.close()
+
+    asyncio.run(start())
+    assert server.was_ended
+    assert client.live.model().exports == {}

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from blkrun.model import EMPTY, GraphModel
 from blkrun.options import (
+    BitmapOptions,
     BlockdevOptions,
     ExportOptions,
     MemoryOptions,
@@ -69,7 +70,20 @@ def models(draw: st.DrawFn) -> GraphModel:
     names = draw(st.lists(st.sampled_from(["e0", "e1", "n0", "n1"]), unique=True, max_size=4))
     exports = {name: draw(exports_of(nodes)) for name in names}
     order = draw(st.permutations(list(nodes)))
-    return GraphModel(nodes={name: nodes[name] for name in order}, groups=groups, exports=exports)
+    return GraphModel(
+        nodes={name: nodes[name] for name in order},
+        groups=groups,
+        exports=exports,
+        bitmaps=draw(bitmaps_of(nodes)),
+    )
+
+
+def bitmaps_of(nodes: dict[str, BlockdevOptions]) -> st.SearchStrategy[dict[str, BitmapOptions]]:
+    """Of any nodes."""
+    bitmap = st.builds(
+        BitmapOptions, node=st.sampled_from(list(nodes)), granularity=st.sampled_from([512, 2**31])
+    )
+    return st.dictionaries(st.sampled_from(["m0", "m1"]), bitmap)
 
 
 @st.composite
@@ -153,6 +167,8 @@ def test_a_plan_leads_from_live_to_desired(live: GraphModel, desired: GraphModel
     for node in before.values():
         node.past = Tally()
         node.past.reads.bytes = 512
+        for each in node.bitmaps.values():
+            each.clear()
     server.perform(plan(desired, server.model()))
     assert server.model() == desired
     assert plan(desired, server.model()) == ()
@@ -160,6 +176,23 @@ def test_a_plan_leads_from_live_to_desired(live: GraphModel, desired: GraphModel
         if may_stay(live.nodes.get(name), options):
             assert server.graph.nodes[name] is before[name]
             assert server.graph.nodes[name].stats.reads.bytes == 512
+    for name, bitmap in desired.bitmaps.items():
+        node = server.graph.nodes[bitmap.node]
+        bits = node.bitmaps[name].bits
+        if bitmap_stays(live, desired, name):
+            assert not bits.count_bytes()
+        else:
+            assert bits.all(0, node.size_bytes)
+
+
+def bitmap_stays(live: GraphModel, desired: GraphModel, name: str) -> bool:
+    """Whether it is the same, of the same node, and the same bytes are there to be read."""
+    node = desired.bitmaps[name].node
+    return (
+        live.bitmaps.get(name) == desired.bitmaps[name]
+        and may_stay(live.nodes.get(node), desired.nodes[node])
+        and windows(live, node) == windows(desired, node)
+    )
 
 
 def may_stay(old: BlockdevOptions | None, new: BlockdevOptions) -> bool:

@@ -22,6 +22,8 @@ class Conduct(Struct, frozen=True, kw_only=True):
     on_target_error: OnError = "report"
     auto_finalize: bool = True
     auto_dismiss: bool = True
+    of_file: bool = False
+    """A file has a table for it, rather than somebody with a QMP client."""
 
     def on_error(self, operation: Operation) -> OnError:
         """Jobs read the source and write the target."""

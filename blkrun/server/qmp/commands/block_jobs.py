@@ -16,10 +16,11 @@ J = TypeVar("J", bound=JobOptions)
 
 
 class ConductArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
-    """What commands that start a job take besides its options."""
+    """What commands that start a job take besides its options; ours: a file has a table for it."""
 
     auto_finalize: bool = True
     auto_dismiss: bool = True
+    x_blkrun_of_file: bool = False
 
 
 class StartArguments(Struct, Generic[J], frozen=True):
@@ -67,6 +68,7 @@ def _conduct(options: JobOptions, arguments_: ConductArguments) -> Conduct:
         on_target_error=options.on_target_error,
         auto_finalize=arguments_.auto_finalize,
         auto_dismiss=arguments_.auto_dismiss,
+        of_file=arguments_.x_blkrun_of_file,
     )
 
 

@@ -270,6 +270,7 @@ def _job(job: Job) -> dict[str, Any]:
         "io-status": job.io_status,
         "cancelled": job.cancelled,
         "pivoted": job.pivoted,
+        "of-file": job.options.of_file,
         "running-ns": job.running_ns,
         **job.describe(),
         **({} if job.error is None else {"error": job.error}),
