@@ -71,17 +71,24 @@ def action(kind: str, **data: Any) -> dict[str, Any]:
     return {"type": kind, "data": data}
 
 
-def finished(qmp: Qmp, name: str = "j") -> list[dict[str, Any]]:
-    """Wait until a job is null: the BLOCK_JOB events it told of itself."""
+def all_finished(qmp: Qmp, names: set[str]) -> list[dict[str, Any]]:
+    """Wait until all these jobs are null: the BLOCK_JOB events that they told of themselves."""
     told: list[dict[str, Any]] = []
-    while True:
+    left = set(names)
+    while left:
         event = qmp.events.pop(0) if qmp.events else qmp.read()
         assert event, "the server went away"
         data = event["data"]
-        if event["event"] == "JOB_STATUS_CHANGE" and data == {"id": name, "status": "null"}:
-            return told
-        if event["event"].startswith("BLOCK_JOB_") and data.get("device") == name:
+        if event["event"] == "JOB_STATUS_CHANGE" and data["status"] == "null":
+            left.discard(data["id"])
+        if event["event"].startswith("BLOCK_JOB_") and data.get("device") in names:
             told.append(event)
+    return told
+
+
+def finished(qmp: Qmp, name: str = "j") -> list[dict[str, Any]]:
+    """Wait until a job is null: the BLOCK_JOB events it told of itself."""
+    return all_finished(qmp, {name})
 
 
 def succeeded(qmp: Qmp, name: str = "j") -> dict[str, Any]:

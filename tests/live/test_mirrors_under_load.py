@@ -14,6 +14,7 @@ from tests.live.copying import (
     WRITERS,
     Serve,
     action,
+    all_finished,
     check_disk,
     finished,
     image,
@@ -141,8 +142,8 @@ def test_two_disks_together(serve: Serve) -> None:
         ]
         grouped = {"completion-mode": "grouped"}
         qmp.do("transaction", actions=actions, properties=grouped)
-        told = [*finished(qmp, "j")]
-        told += [each for each in finished(qmp, "k") if each not in told]
+        told = all_finished(qmp, {"j", "k"})
+        assert [each["event"] for each in told].count("BLOCK_JOB_COMPLETED") == 2
         assert all("error" not in each["data"] for each in told)
         exports = {each["id"]: each["node-name"] for each in qmp.do("query-block-exports")}
         assert exports == {"vda": "copy", "vdb": "copy2"}
