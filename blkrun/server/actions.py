@@ -80,6 +80,7 @@ def blockdev_reopen(staging: Staging, options: BlockdevOptions) -> None:
     node = staging.node(options.node_name)
     if node is None:
         raise CommandError(f"Failed to find node with node-name='{options.node_name}'")
+    _check_no_jobs(node)
     old = node.options
     if type(old) is not type(options):
         raise CommandError("Cannot change the option 'driver'")
@@ -311,8 +312,7 @@ def _parent_edge(
 def _check_no_jobs(parent: Node[Any]) -> None:
     if parent.job_id is not None:
         raise CommandError(
-            f"Node '{parent.name}' belongs to job '{parent.job_id}', which needs its children "
-            "where they are"
+            f"Node '{parent.name}' belongs to job '{parent.job_id}', which needs it as it is"
         )
 
 

@@ -38,6 +38,7 @@ DRAIN_TIMEOUT_S = 30.0
 """How long requests below may take to end before an edit that must drain is given up."""
 
 _GRACE_IN_COMMAND_S = 0.2
+_END_TIMEOUT_S = 5.0
 _SHORTEST_POLL_S = 0.00005
 _LONGEST_POLL_S = 0.002
 
@@ -307,17 +308,30 @@ class Graph:
                 export.open_gate(self._traffic.route_of(export))
 
     def let_all_go(self) -> None:
-        """Before the server ends: no request waits in a throttle any more."""
-        with self.lock:
-            for node in self.nodes.values():
+        """Before the server ends: no request waits in a throttle any more.
+
+        Nor does this wait for long: an edit under way may be waiting for what hangs.
+        """
+        held = self.lock.acquire(timeout=_END_TIMEOUT_S)
+        try:
+            for node in list(self.nodes.values()):
                 node.drain_begin()
+        finally:
+            if held:
+                self.lock.release()
 
     def close(self) -> None:
-        """The server ends and no request will come: close every node, parents first."""
+        """The server ends and no request will come: close every node, parents first.
+
+        One that still copies to what hangs stays open; with the process it ends.
+        """
         self.later.stop()
         with self.lock:
-            for node in reversed(self.nodes.values()):
-                _close(node)
+            nodes = list(reversed(self.nodes.values()))
+            _wait_until(lambda: not any(node.is_busy() for node in nodes), _END_TIMEOUT_S)
+            for node in nodes:
+                if not node.is_busy():
+                    _close(node)
             self.nodes = {}
 
     def at_rest(self) -> bool:

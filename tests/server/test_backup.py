@@ -276,8 +276,9 @@ def busy(name: str) -> str:
 
 NOT_OWNED = "Node 'keeper' is not owned by the monitor"
 TAKEN = "Duplicate nodes with node-name='keeper'"
-ITS_OWN = "Node 'keeper' belongs to job 'j', which needs its children where they are"
+ITS_OWN = "Node 'keeper' belongs to job 'j', which needs it as it is"
 IN_USE = "Bitmap 'b' is currently in use by another operation and cannot be used"
+KEEPER = {"driver": "copy-before-write", "node-name": "keeper", "file": "disk", "target": "copy"}
 EDGE = {"parent": "limit", "child": "disk"}
 EDGE_TO_TARGET = {"parent": "keeper", "role": "target", "child": "spare"}
 OTHER = {"driver": "memory", "size": 4 * MIB}
@@ -294,6 +295,7 @@ OTHER = {"driver": "memory", "size": 4 * MIB}
         ("block-remove-node", EDGE | {"node": "keeper"}, NOT_OWNED),
         ("block-insert-node", EDGE | {"parent": "keeper", "node": "spare"}, ITS_OWN),
         ("x-blkrun-set-edge", EDGE_TO_TARGET, ITS_OWN),
+        ("blockdev-reopen", {"options": [KEEPER]}, ITS_OWN),
         ("blockdev-add", {"driver": "null", "node-name": "keeper"}, TAKEN),
         ("block-dirty-bitmap-remove", {"node": "disk", "name": "b"}, IN_USE),
     ],

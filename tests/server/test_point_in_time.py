@@ -21,6 +21,7 @@ from blkrun.options import (
     SnapshotAccessOptions,
 )
 from blkrun.server import bitmap_actions
+from blkrun.server import graph as graph_module
 from blkrun.server.actions import blockdev_add, blockdev_del, export_add, insert_node, set_edge
 from blkrun.server.bitmap import Bitmap
 from blkrun.server.bitmap_actions import Place
@@ -288,6 +289,22 @@ def test_a_copy_that_hangs_stops_no_edit() -> None:
         hangs = edit.is_alive()
         go_on.set()
     assert not hangs
+
+
+def test_a_copy_that_hangs_stops_no_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server ends all the same; and does not wait for an edit that waits for what hangs."""
+    monkeypatch.setattr(graph_module, "_END_TIMEOUT_S", 0.05)
+    setup = Setup(cbw_timeout=1)
+    go_on = threading.Event()
+    setup.target.before_write = lambda: None if go_on.wait(20) else fail()
+    with pytest.raises(OSError, match="timed out"):
+        write(setup.cbw, b"new", 0)
+    with setup.graph.lock, in_thread(setup.graph.let_all_go) as end:
+        end.join(10)
+        assert not end.is_alive()
+    setup.graph.close()
+    assert setup.cbw.is_busy()
+    go_on.set()
 
 
 def test_a_reader_hears_of_a_break_while_it_reads() -> None:

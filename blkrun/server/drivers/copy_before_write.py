@@ -153,13 +153,13 @@ class CopyBeforeWrite(Keeper[CopyBeforeWriteOptions]):
 
     def _copy_within(self, timeout_ns: int, first: int, past: int) -> None:
         """Copy, but wait only so long; a copy that takes longer goes on by itself."""
-        failure: list[OSError] = []
+        failure: list[BaseException] = []
         done = threading.Event()
 
         def work() -> None:
             try:
                 self.copy(first, past)
-            except OSError as error:
+            except BaseException as error:  # noqa: BLE001 - raised where it is waited for
                 failure.append(error)
             finally:
                 done.set()

@@ -74,6 +74,8 @@ class Backup(CopyJob):
             self.await_pace()  # without a claim: nobody is to wait for a job that stands still
             run = moment.claim(*ahead)
             if run is None:
+                if moment.broken:
+                    raise OSError(moment.broken, "the point in time could not be kept")
                 at = ahead[1]
                 continue
             at = run[1] if self._copy_run(run) else run[0]
