@@ -1,7 +1,7 @@
 """Events in words, for the headless log and for the dashboard: pure, one line an event."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -150,6 +150,20 @@ def _followed(data: dict[str, Any]) -> str:
         first = (str(data["message"]).splitlines() or [""])[0]
         return f"{pivots}; {file} does not say so and is left as it is: {first}"
     return f"{pivots}; {file} says so now: {'; '.join(data.get('changes', ()))}"
+
+
+def at_stake(clients: Mapping[str, int], jobs: Sequence[str]) -> str:
+    """What a stop would end: ``2 clients connected to vda, vdb; job nightly not done``, or ``""``.
+
+    ``clients``: export → how many; ``jobs``: the names of those that have not ended.
+    """
+    parts = []
+    if count := sum(clients.values()):
+        names = ", ".join(name for name, number in clients.items() if number)
+        parts.append(f"{count} client{'s' * (count != 1)} connected to {names}")
+    if jobs:
+        parts.append(f"job{'s' * (len(jobs) != 1)} {', '.join(jobs)} not done")
+    return "; ".join(parts)
 
 
 def job_progress(job: Mapping[str, Any]) -> str:

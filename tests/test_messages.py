@@ -6,6 +6,7 @@ import pytest
 
 from blkrun.messages import (
     Level,
+    at_stake,
     event_level,
     event_matters,
     event_text,
@@ -162,3 +163,19 @@ def test_time_left_is_not_guessed() -> None:
     assert seconds_left(job(0, 100, 0)) is None
     assert seconds_left(job(0, 100, 10, status="paused")) is None
     assert seconds_left(job(0, 100, 10)) == 10.0
+
+
+@pytest.mark.parametrize(
+    ("clients", "jobs", "words"),
+    [
+        ({}, [], ""),
+        ({"vda": 0}, [], ""),
+        ({"vda": 1, "vdb": 0}, [], "1 client connected to vda"),
+        ({"vda": 2, "vdb": 1}, [], "3 clients connected to vda, vdb"),
+        ({}, ["n"], "job n not done"),
+        ({"vda": 1}, ["n", "m"], "1 client connected to vda; jobs n, m not done"),
+    ],
+)
+def test_what_a_stop_would_end(clients: dict[str, int], jobs: list[str], words: str) -> None:
+    """Nothing at stake is no words, so nobody is asked."""
+    assert at_stake(clients, jobs) == words

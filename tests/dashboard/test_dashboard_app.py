@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from blkrun.dashboard.app import Dashboard, run
 from blkrun.dashboard.help_screen import HelpScreen
@@ -306,6 +307,22 @@ def test_owner_is_asked_when_clients_are_connected(key: str, result: str) -> Non
         await stage.pilot.press(key)
 
     assert perform(play) == result
+
+
+@pytest.mark.parametrize("status", ["running", "ready", "paused"])
+def test_owner_is_asked_when_a_job_is_not_done(status: str) -> None:
+    """Hours of copying are not lost by a key; the question names the job."""
+
+    async def play(stage: Stage) -> None:
+        jobs = [job("nightly", status), job("weekly", "concluded"), job("move", pivoted=True)]
+        await stage.see(lab(1, clients=0, jobs=jobs))
+        await stage.pilot.press("q")
+        assert isinstance(stage.app.screen, StopScreen)
+        title = stage.app.screen.query_one(".dialog-title", Static)
+        assert title.content == "job nightly not done"
+        await stage.pilot.press("s")
+
+    assert perform(play) == "stop"
 
 
 def test_escape_stays() -> None:
