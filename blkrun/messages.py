@@ -72,6 +72,11 @@ def event_text(event: dict[str, Any]) -> str:
     return words(data)
 
 
+def report_text(report: dict[str, Any]) -> str:
+    """What became of the last edit, as the log said it: ``x-blkrun-report``'s kind and data."""
+    return event_text({"event": f"X_BLKRUN_CONFIG_{report['kind'].upper()}", "data": report})
+
+
 def _applied(data: dict[str, Any]) -> str:
     changes = data.get("summary") or "nothing to change"
     took = f" in {data['milliseconds']} ms" if "milliseconds" in data else ""

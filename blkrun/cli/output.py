@@ -31,7 +31,8 @@ def print_plan(operations: tuple[Operation, ...], taken: dict[str, int], *, runn
         line.append(operation.text, style=_STYLES[operation.sign])
         line.append(f"  {operation.type}", style="dim")
         out.print(line)
-    out.print(f"{len(operations)} operations in one transaction: {summarise(operations)}")
+    noun = "operation" if len(operations) == 1 else "operations"
+    out.print(f"{len(operations)} {noun} in one transaction: {summarise(operations)}")
     for name, count in taken.items():
         out.print(Text(f"takes export {name} from {count} connected client(s)", style="bold red"))
     if taken:

@@ -92,14 +92,23 @@ async def _with_dashboard(runner: Runner, printer: "_Printer") -> Exit:
             owner=runner.started_server,
             closing=closing,
         )
-        if choice == "stop" and not running.done():
+        ended = running.done()
+        if choice == "stop" and not ended:
             await runner.stop_server()
         runner.stop()
         await running
+        printer.note(_farewell(ended=ended, stopped=choice == "stop", file=runner.config.path.name))
     finally:
         await runner.close()
         printer.release()
     return Exit.DONE
+
+
+def _farewell(*, ended: bool, stopped: bool, file: str) -> str:
+    """What has become of the server: the screen that showed it has gone."""
+    if ended:
+        return "the server has ended: somebody stopped it"
+    return "stopped" if stopped else f"the server goes on; end it with: blkrun stop {file}"
 
 
 def _ignore(event: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.client import Client
 from blkrun.config import locate
-from blkrun.messages import percent, seconds_left
+from blkrun.messages import percent, report_text, seconds_left
 from blkrun.model import ServerAddress
 from blkrun.units import format_about, format_bytes, format_seconds, format_short
 
@@ -68,7 +68,7 @@ def _print(name: str, address: ServerAddress, before: Graph, after: Graph) -> No
     for export in after["exports"]:
         out.print(address.uri(export["id"]))
     if report := after["reports"].get("config"):
-        out.print(Text(f"last edit: {report['kind']} {report.get('summary', '')}".rstrip()))
+        out.print(Text(f"last edit: {report_text(report)}"))
 
 
 def _exports(before: Graph, after: Graph, seconds: float) -> Table:
