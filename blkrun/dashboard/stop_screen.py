@@ -29,7 +29,7 @@ class StopScreen(ModalScreen[Answer]):
         with Vertical(classes="dialog"):
             yield Static(self._at_stake, classes="dialog-title", markup=False)
             yield Static(
-                "s    stop the server: clients lose their disks, jobs are cancelled\n"
+                "s    stop the server: disks go away, jobs are cancelled\n"
                 "d    detach: the server goes on\n"
                 "esc  cancel",
                 markup=False,

@@ -364,6 +364,26 @@ def test_closing_ends_the_app_with_detach() -> None:
     assert asyncio.run(act()) == "detach"
 
 
+@pytest.mark.parametrize("key", ["question_mark", "q"])
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+def test_no_dialog_is_cut(key: str, size: tuple[int, int]) -> None:
+    """Of what a dialog says every line is as wide as it needs, or goes on in the next."""
+
+    async def play(stage: Stage) -> None:
+        names = [f"disk-number-{n}" for n in range(12)]
+        jobs = [job(name) for name in names]
+        await stage.see(lab(1, jobs=jobs))
+        await stage.pilot.press(key)
+        box = stage.app.screen.query_one(".dialog").content_region
+        for text in stage.app.screen.query(Static):
+            lines = [line.rstrip() for line in str(text.content).splitlines()]
+            room = text.content_size.width * text.content_size.height
+            assert room >= sum(len(line) for line in lines)
+            assert text.region.right <= box.right
+
+    perform(play, size=size)
+
+
 def test_help_lists_every_key() -> None:
     """Made from the bindings, so that it cannot be behind."""
 
