@@ -117,7 +117,9 @@ def _groups(after: Graph) -> Table:
 
 
 def _jobs(after: Graph) -> Table:
-    table = _table("JOB", "TYPE", "COPIES", "STATUS", "DONE", "OF", "%", "RATE", "LEFT", "ERROR")
+    errors = any(job.get("error") for job in after["jobs"])
+    columns = ("JOB", "TYPE", "COPIES", "STATUS", "DONE", "OF", "%", "RATE", "LEFT")
+    table = _table(*columns, *(["ERROR"] if errors else []))
     for job in after["jobs"]:
         options = job["options"]
         running, left_s = job["status"] == "running", seconds_left(job)
@@ -131,7 +133,7 @@ def _jobs(after: Graph) -> Table:
             str(percent(job)),
             f"{format_about(job['rate'])}/s" if running and job["rate"] else "-",
             format_seconds(left_s) if left_s is not None else "-",
-            job.get("error", ""),
+            *([job.get("error", "")] if errors else []),
         )
     return table
 
