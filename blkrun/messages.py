@@ -1,7 +1,7 @@
 """Events in words, for the headless log and for the dashboard: pure, one line an event."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any
 
@@ -70,6 +70,11 @@ def event_text(event: dict[str, Any]) -> str:
         details = " ".join(f"{key}={value}" for key, value in data.items())
         return f"{name} {details}".rstrip()
     return words(data)
+
+
+def report_text(report: dict[str, Any]) -> str:
+    """What became of the last edit, as the log said it: ``x-blkrun-report``'s kind and data."""
+    return event_text({"event": f"X_BLKRUN_CONFIG_{report['kind'].upper()}", "data": report})
 
 
 def _applied(data: dict[str, Any]) -> str:
@@ -150,6 +155,20 @@ def _followed(data: dict[str, Any]) -> str:
         first = (str(data["message"]).splitlines() or [""])[0]
         return f"{pivots}; {file} does not say so and is left as it is: {first}"
     return f"{pivots}; {file} says so now: {'; '.join(data.get('changes', ()))}"
+
+
+def at_stake(clients: Mapping[str, int], jobs: Sequence[str]) -> str:
+    """What a stop would end: ``2 clients connected to vda, vdb; job nightly not done``, or ``""``.
+
+    ``clients``: export → how many; ``jobs``: the names of those that have not ended.
+    """
+    parts = []
+    if count := sum(clients.values()):
+        names = ", ".join(name for name, number in clients.items() if number)
+        parts.append(f"{count} client{'s' * (count != 1)} connected to {names}")
+    if jobs:
+        parts.append(f"job{'s' * (len(jobs) != 1)} {', '.join(jobs)} not done")
+    return "; ".join(parts)
 
 
 def job_progress(job: Mapping[str, Any]) -> str:

@@ -6,11 +6,13 @@ import pytest
 
 from blkrun.messages import (
     Level,
+    at_stake,
     event_level,
     event_matters,
     event_text,
     job_progress,
     percent,
+    report_text,
     seconds_left,
 )
 
@@ -162,3 +164,39 @@ def test_time_left_is_not_guessed() -> None:
     assert seconds_left(job(0, 100, 0)) is None
     assert seconds_left(job(0, 100, 10, status="paused")) is None
     assert seconds_left(job(0, 100, 10)) == 10.0
+
+
+@pytest.mark.parametrize(
+    ("clients", "jobs", "words"),
+    [
+        ({}, [], ""),
+        ({"vda": 0}, [], ""),
+        ({"vda": 1, "vdb": 0}, [], "1 client connected to vda"),
+        ({"vda": 2, "vdb": 1}, [], "3 clients connected to vda, vdb"),
+        ({}, ["n"], "job n not done"),
+        ({"vda": 1}, ["n", "m"], "1 client connected to vda; jobs n, m not done"),
+    ],
+)
+def test_what_a_stop_would_end(clients: dict[str, int], jobs: list[str], words: str) -> None:
+    """Nothing at stake is no words, so nobody is asked."""
+    assert at_stake(clients, jobs) == words
+
+
+@pytest.mark.parametrize(
+    ("report", "words"),
+    [
+        ({"kind": "applied", "file": "a.toml", "summary": "~1"}, "applied a.toml: ~1"),
+        ({"kind": "applied", "file": "a.toml", "summary": ""}, "applied a.toml: nothing to change"),
+        (
+            {"kind": "rejected", "message": "a.toml:9:1: error: no\n 9 | x", "problems": 1},
+            "rejected, nothing changed: a.toml:9:1: error: no",
+        ),
+        (
+            {"kind": "pending", "file": "a.toml", "why": "it takes a disk"},
+            "waits for a yes (it takes a disk): blkrun apply a.toml",
+        ),
+    ],
+)
+def test_the_last_edit(report: dict[str, Any], words: str) -> None:
+    """Whoever asks for the status reads the same as whoever reads the log."""
+    assert report_text(report) == words

@@ -1,5 +1,6 @@
 """How commands print: colours on a terminal, plain text into a pipe, NO_COLOR honoured."""
 
+import os
 import sys
 
 from rich.console import Console
@@ -8,13 +9,23 @@ from rich.text import Text
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.plan import summarise
 
+_PIPE_WIDTH = 1000
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
 
 def console(*, stderr: bool = False) -> Console:
-    """No markup, no highlighting: names are text, whatever is in them."""
+    """No markup, no highlighting: names are text, whatever is in them.
+
+    A terminal has a width; a pipe has none, so that one row stays one line for grep.
+    """
+    file = sys.stderr if stderr else sys.stdout
+    fixed = file.isatty() or "COLUMNS" in os.environ
     return Console(
-        file=sys.stderr if stderr else sys.stdout, markup=False, highlight=False, soft_wrap=True
+        file=file,
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+        width=None if fixed else _PIPE_WIDTH,
     )
 
 
@@ -31,7 +42,8 @@ def print_plan(operations: tuple[Operation, ...], taken: dict[str, int], *, runn
         line.append(operation.text, style=_STYLES[operation.sign])
         line.append(f"  {operation.type}", style="dim")
         out.print(line)
-    out.print(f"{len(operations)} operations in one transaction: {summarise(operations)}")
+    noun = "operation" if len(operations) == 1 else "operations"
+    out.print(f"{len(operations)} {noun} in one transaction: {summarise(operations)}")
     for name, count in taken.items():
         out.print(Text(f"takes export {name} from {count} connected client(s)", style="bold red"))
     if taken:

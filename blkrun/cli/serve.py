@@ -1,6 +1,7 @@
 """The second half of ``blkrun run``: the runner, with a dashboard or one line an event.
 
-Leaving ends the server if this command started it, after asking when clients are connected.
+Leaving ends the server if this command started it, after asking when clients are connected
+or jobs are not done.
 SIGHUP (a closed terminal) leaves it running; the next ``blkrun run`` adopts it.
 """
 
@@ -19,9 +20,11 @@ from rich.text import Text
 from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.cli.progress import JobProgress
+from blkrun.cli.stop import unfinished
 from blkrun.errors import BlkrunError, NoServerError
 from blkrun.messages import (
     Level,
+    at_stake,
     event_level,
     event_matters,
     event_text,
@@ -89,14 +92,23 @@ async def _with_dashboard(runner: Runner, printer: "_Printer") -> Exit:
             owner=runner.started_server,
             closing=closing,
         )
-        if choice == "stop" and not running.done():
+        ended = running.done()
+        if choice == "stop" and not ended:
             await runner.stop_server()
         runner.stop()
         await running
+        printer.note(_farewell(ended=ended, stopped=choice == "stop", file=runner.config.path.name))
     finally:
         await runner.close()
         printer.release()
     return Exit.DONE
+
+
+def _farewell(*, ended: bool, stopped: bool, file: str) -> str:
+    """What has become of the server: the screen that showed it has gone."""
+    if ended:
+        return "the server has ended: somebody stopped it"
+    return "stopped" if stopped else f"the server goes on; end it with: blkrun stop {file}"
 
 
 def _ignore(event: dict[str, Any]) -> None:
@@ -167,7 +179,7 @@ class _Leaving:
         self._runner.stop()
 
     def _interrupt(self) -> None:
-        """Ctrl-C: at once if nobody is connected, else the second one within five seconds."""
+        """Ctrl-C: at once if nothing is at stake, else the second one within five seconds."""
         self._task = asyncio.create_task(self._ask())
 
     async def _ask(self) -> None:
@@ -176,19 +188,20 @@ class _Leaving:
             self._stop()
             return
         self._asked_at = now
-        if not (clients := await self._clients()):
+        if not (stake := await self._at_stake()):
             self._stop()
             return
-        self._note(f"{clients} client(s) are connected; Ctrl-C again to stop anyway")
+        self._note(f"{stake}; Ctrl-C again to stop anyway")
 
-    async def _clients(self) -> int:
-        """How many would lose their disk; a server that hangs is asked no longer than a moment."""
+    async def _at_stake(self) -> str:
+        """What a stop would end; a server that hangs is asked no longer than a moment."""
         if not self._runner.started_server:
-            return 0
+            return ""
         with contextlib.suppress(BlkrunError, TimeoutError):
             async with asyncio.timeout(_ASK_TIMEOUT_S):
-                return sum((await ask_live(self._runner.client)).clients.values())
-        return 0
+                live = await ask_live(self._runner.client)
+                return at_stake(live.clients, unfinished(live))
+        return ""
 
     async def finish(self) -> None:
         """After ``run`` has returned."""

@@ -14,7 +14,7 @@ from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.client import Client
 from blkrun.config import locate
-from blkrun.messages import percent, seconds_left
+from blkrun.messages import percent, report_text, seconds_left
 from blkrun.model import ServerAddress
 from blkrun.units import format_about, format_bytes, format_seconds, format_short
 
@@ -68,7 +68,7 @@ def _print(name: str, address: ServerAddress, before: Graph, after: Graph) -> No
     for export in after["exports"]:
         out.print(address.uri(export["id"]))
     if report := after["reports"].get("config"):
-        out.print(Text(f"last edit: {report['kind']} {report.get('summary', '')}".rstrip()))
+        out.print(Text(f"last edit: {report_text(report)}"))
 
 
 def _exports(before: Graph, after: Graph, seconds: float) -> Table:
@@ -117,7 +117,9 @@ def _groups(after: Graph) -> Table:
 
 
 def _jobs(after: Graph) -> Table:
-    table = _table("JOB", "TYPE", "COPIES", "STATUS", "DONE", "OF", "%", "RATE", "LEFT", "ERROR")
+    errors = any(job.get("error") for job in after["jobs"])
+    columns = ("JOB", "TYPE", "COPIES", "STATUS", "DONE", "OF", "%", "RATE", "LEFT")
+    table = _table(*columns, *(["ERROR"] if errors else []))
     for job in after["jobs"]:
         options = job["options"]
         running, left_s = job["status"] == "running", seconds_left(job)
@@ -131,7 +133,7 @@ def _jobs(after: Graph) -> Table:
             str(percent(job)),
             f"{format_about(job['rate'])}/s" if running and job["rate"] else "-",
             format_seconds(left_s) if left_s is not None else "-",
-            job.get("error", ""),
+            *([job.get("error", "")] if errors else []),
         )
     return table
 

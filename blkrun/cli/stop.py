@@ -9,19 +9,23 @@ from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.client import Client
 from blkrun.config import locate
+from blkrun.messages import at_stake
 from blkrun.model import ServerAddress
 from blkrun.reconcile.apply import ask_live
 from blkrun.reconcile.control import stop_server
+from blkrun.reconcile.live import Live
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and --yes."""
     parser.add_argument("file", type=Path, help="the TOML file")
-    parser.add_argument("--yes", action="store_true", help="also with clients connected, unasked")
+    parser.add_argument(
+        "--yes", action="store_true", help="also with clients connected or jobs not done, unasked"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask if clients are connected and somebody can answer."""
+    """Ask if clients are connected or jobs run, and somebody can answer."""
     return asyncio.run(_stop(locate(args.file), yes=args.yes))
 
 
@@ -29,8 +33,8 @@ async def _stop(address: ServerAddress, *, yes: bool) -> Exit:
     client = await Client.connect(address.control)
     try:
         live = await ask_live(client)
-        connected = {name: count for name, count in live.clients.items() if count}
-        if connected and not yes and not _confirmed(connected):
+        stake = at_stake(live.clients, unfinished(live))
+        if stake and not yes and not _confirmed(stake):
             return Exit.PENDING
         await stop_server(client, live.pid, address)
     finally:
@@ -39,9 +43,13 @@ async def _stop(address: ServerAddress, *, yes: bool) -> Exit:
     return Exit.DONE
 
 
-def _confirmed(connected: dict[str, int]) -> bool:
-    who = ", ".join(f"{name}: {count} client(s)" for name, count in connected.items())
+def unfinished(live: Live) -> list[str]:
+    """Jobs whose work is not over."""
+    return [name for name, state in live.graph.states.items() if not state.ended]
+
+
+def _confirmed(stake: str) -> bool:
     if not sys.stdin.isatty():
-        console(stderr=True).print(f"blkrun: still in use ({who}); stop it anyway with --yes")
+        console(stderr=True).print(f"blkrun: still in use ({stake}); stop it anyway with --yes")
         return False
-    return console().input(f"{who}. Stop anyway? [y/N] ").strip().lower() == "y"
+    return console().input(f"{stake}. Stop anyway? [y/N] ").strip().lower() == "y"

@@ -38,6 +38,7 @@ from blkrun.dashboard.widgets.header import Header
 from blkrun.dashboard.widgets.jobs import JobsPanel
 from blkrun.dashboard.widgets.last_edit import EditPanel
 from blkrun.dashboard.widgets.panel import Panel
+from blkrun.messages import at_stake
 
 REFRESH_STEPS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _CLOCK_TICK_S = 1.0
@@ -322,14 +323,15 @@ class Dashboard(App[str]):
                 yield command
 
     async def action_quit(self) -> None:
-        """Leave; ask first when that would take disks from clients."""
-        clients = self._snapshot.clients if self._snapshot is not None else {}
+        """Leave; ask first when that would take disks from clients, or cancel jobs."""
+        seen = self._snapshot
+        stake = at_stake(seen.clients, seen.unfinished) if seen is not None else ""
         if not self._owner:
             self.exit("detach")
-        elif not clients or self._state() is State.OFFLINE:
+        elif not stake or self._state() is State.OFFLINE:
             self.exit("stop")
         elif not isinstance(self.screen, StopScreen):
-            self.push_screen(StopScreen(clients), self._answered)
+            self.push_screen(StopScreen(stake), self._answered)
 
     def _answered(self, answer: Answer | None) -> None:
         if answer in ("stop", "detach"):

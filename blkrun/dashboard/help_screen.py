@@ -13,11 +13,15 @@ from textual.widgets import Static
 from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
 
 _COLUMNS = """\
-R/s W/s    reads and writes per second        BW      bytes per second, decimal
-QD         requests in flight now             p99ms   99 of 100 requests took no longer
-HELD n     requests waiting in a throttle     ↳ name  a shared node, shown in full above
-▸ name     a job's filter, and how far it is  READY   a job that goes on when you tell it
-—          not known yet, or the counters began anew"""
+R/s W/s      reads and writes per second
+BW           bytes per second, decimal
+QD           requests in flight now
+p99ms        99 of 100 requests took no longer
+HELD n       requests waiting in a throttle
+↳ name       a shared node, shown in full above
+▸ name       a job's filter, and how far it is
+READY        a job that goes on when you tell it
+—            not known yet, or the counters began anew"""
 
 
 def help_text(bindings: Iterable[Binding]) -> str:

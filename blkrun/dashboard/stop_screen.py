@@ -1,4 +1,4 @@
-"""The question before a server is stopped that clients are connected to."""
+"""The question before a server is stopped that clients are connected to, or that has work."""
 
 from typing import ClassVar, Literal
 
@@ -11,13 +11,6 @@ from textual.widgets import Static
 Answer = Literal["stop", "detach", "stay"]
 
 
-def question(clients: dict[str, int]) -> str:
-    """``2 clients connected to vda, vdb``."""
-    count = sum(clients.values())
-    noun = "client" if count == 1 else "clients"
-    return f"{count} {noun} connected to {', '.join(clients)}"
-
-
 class StopScreen(ModalScreen[Answer]):
     """Gives the answer; escape is "stay"."""
 
@@ -27,16 +20,16 @@ class StopScreen(ModalScreen[Answer]):
         Binding("escape", "answer('stay')", "Cancel", id="stop.cancel", tooltip="stay here"),
     ]
 
-    def __init__(self, clients: dict[str, int]) -> None:
+    def __init__(self, at_stake: str) -> None:
         super().__init__()
-        self._clients = clients
+        self._at_stake = at_stake
 
     def compose(self) -> ComposeResult:
         """The question and the answers."""
         with Vertical(classes="dialog"):
-            yield Static(question(self._clients), classes="dialog-title", markup=False)
+            yield Static(self._at_stake, classes="dialog-title", markup=False)
             yield Static(
-                "s    stop the server: they lose their disk\n"
+                "s    stop the server: disks go away, jobs are cancelled\n"
                 "d    detach: the server goes on\n"
                 "esc  cancel",
                 markup=False,

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from blkrun.cli.output import console
 from blkrun.cli.status import _jobs
 
 
@@ -54,3 +55,18 @@ def test_how_a_job_is(values: dict[str, Any], expected: str) -> None:
     words = row(**values)
     assert any(expected in word for word in words)
     assert "50MiB/s" not in " ".join(words)
+
+
+def test_into_a_pipe_a_job_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever its length, for grep; in 80 columns a usual one is too."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    name = "nightly-of-the-database-" * 5
+    console().print(_jobs({"jobs": [job(id=name, error="No space left on device")]}))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if name in line]
+    assert "No space left on device" in line
+    out = Console(width=80, color_system=None)
+    with out.capture() as capture:
+        out.print(_jobs({"jobs": [job()]}))
+    assert len(capture.get().splitlines()) == 2

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from textual.pilot import Pilot
+from textual.widgets import Static
 
 from blkrun.dashboard.app import Dashboard, run
 from blkrun.dashboard.help_screen import HelpScreen
@@ -308,6 +309,22 @@ def test_owner_is_asked_when_clients_are_connected(key: str, result: str) -> Non
     assert perform(play) == result
 
 
+@pytest.mark.parametrize("status", ["running", "ready", "paused"])
+def test_owner_is_asked_when_a_job_is_not_done(status: str) -> None:
+    """Hours of copying are not lost by a key; the question names the job."""
+
+    async def play(stage: Stage) -> None:
+        jobs = [job("nightly", status), job("weekly", "concluded"), job("move", pivoted=True)]
+        await stage.see(lab(1, clients=0, jobs=jobs))
+        await stage.pilot.press("q")
+        assert isinstance(stage.app.screen, StopScreen)
+        title = stage.app.screen.query_one(".dialog-title", Static)
+        assert title.content == "job nightly not done"
+        await stage.pilot.press("s")
+
+    assert perform(play) == "stop"
+
+
 def test_escape_stays() -> None:
     """The question goes away and nothing else happens."""
 
@@ -345,6 +362,26 @@ def test_closing_ends_the_app_with_detach() -> None:
         return await run(app, closing, headless=True)
 
     assert asyncio.run(act()) == "detach"
+
+
+@pytest.mark.parametrize("key", ["question_mark", "q"])
+@pytest.mark.parametrize("size", [(80, 24), (160, 50)])
+def test_no_dialog_is_cut(key: str, size: tuple[int, int]) -> None:
+    """Of what a dialog says every line is as wide as it needs, or goes on in the next."""
+
+    async def play(stage: Stage) -> None:
+        names = [f"disk-number-{n}" for n in range(12)]
+        jobs = [job(name) for name in names]
+        await stage.see(lab(1, jobs=jobs))
+        await stage.pilot.press(key)
+        box = stage.app.screen.query_one(".dialog").content_region
+        for text in stage.app.screen.query(Static):
+            lines = [line.rstrip() for line in str(text.content).splitlines()]
+            room = text.content_size.width * text.content_size.height
+            assert room >= sum(len(line) for line in lines)
+            assert text.region.right <= box.right
+
+    perform(play, size=size)
 
 
 def test_help_lists_every_key() -> None:

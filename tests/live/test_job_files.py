@@ -254,3 +254,15 @@ def test_the_examples(serve: Serve, name: str) -> None:
     if name == "mirror":
         wait_for(lambda: 'node = "new"' in service.file.read_text(), "the file to follow")
     assert is_as_the_file_says(service)
+
+
+def test_a_stop_that_would_cancel_a_job_asks(serve: Serve) -> None:
+    """With nobody to answer it is refused and the job goes on; one that has ended is no matter."""
+    service = serve(DISKS + BACKUP + SLOW)
+    refused = service.blkrun("stop")
+    assert refused.returncode == 5
+    assert "still in use (job job not done); stop it anyway with --yes" in refused.stderr
+    assert status(service) == "running"
+    service.edit_and_wait(DISKS + BACKUP + "speed = 0\n")
+    wait_for(ended(service), "the end of the job")
+    assert service.blkrun("stop").returncode == 0

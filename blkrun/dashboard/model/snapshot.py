@@ -130,6 +130,11 @@ class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
         """Exports that are open → by how many clients."""
         return {export.id: len(export.clients) for export in self.exports if export.clients}
 
+    @property
+    def unfinished(self) -> tuple[str, ...]:
+        """Jobs whose work is not over; after a pivot it is, though they say so a moment later."""
+        return tuple(job.id for job in self.jobs if job.status != "concluded" and not job.pivoted)
+
 
 def read_snapshot(reply: Any) -> Snapshot:
     """Raises msgspec.ValidationError when the reply has another shape."""
