@@ -10,7 +10,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "blkrun"
-SHARED = {"decode", "errors", "job_options", "limits", "messages", "model", "options", "units"}
+SHARED = {
+    "decode",
+    "errors",
+    "job_options",
+    "limits",
+    "messages",
+    "model",
+    "options",
+    "pivot_record",
+    "units",
+}
 ROOMS = {
     # room: what it may import of blkrun, besides itself
     "server": SHARED - {"messages", "model"},

@@ -6,12 +6,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from blkrun.cli import Exit
 from blkrun.cli.output import console, print_plan
 from blkrun.client import Client
 from blkrun.config import load
 from blkrun.model import Config
 from blkrun.reconcile.apply import apply, ask_live, taken_from_clients
+from blkrun.reconcile.pivots import with_recorded
 from blkrun.reconcile.plan import plan, summarise
 
 
@@ -32,6 +35,8 @@ def run(args: argparse.Namespace) -> int:
 async def _apply(config: Config, *, yes: bool) -> Exit:
     async with await Client.connect(config.address.control) as client:
         live = await ask_live(client)
+        graph = with_recorded(live.graph, config.graph, config.address.control)
+        live = msgspec.structs.replace(live, graph=graph)
         operations = plan(config.graph, live.graph)
         taken = taken_from_clients(operations, config.graph, live)
         print_plan(operations, taken, running=True)

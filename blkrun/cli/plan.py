@@ -5,6 +5,8 @@ import asyncio
 import json
 from pathlib import Path
 
+import msgspec
+
 from blkrun.cli import Exit
 from blkrun.cli.output import print_plan
 from blkrun.client import Client
@@ -13,6 +15,7 @@ from blkrun.errors import NoServerError
 from blkrun.model import EMPTY, Config
 from blkrun.reconcile.apply import ask_live, taken_from_clients
 from blkrun.reconcile.live import Live
+from blkrun.reconcile.pivots import with_recorded
 from blkrun.reconcile.plan import plan
 
 
@@ -29,6 +32,8 @@ def run(args: argparse.Namespace) -> int:
     """Without a server the plan is what a start would do."""
     config = load(args.file)
     live = asyncio.run(_live(config))
+    graph = with_recorded(live.graph, config.graph, config.address.control)
+    live = msgspec.structs.replace(live, graph=graph)
     operations = plan(config.graph, live.graph)
     if args.json:
         actions = [operation.action() for operation in operations]

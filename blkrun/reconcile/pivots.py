@@ -6,12 +6,14 @@ no edit, and no runner that was away, leads clients back to the old disk.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import msgspec
 
 from blkrun.job_options import JobOptions
-from blkrun.model import GraphModel
+from blkrun.model import GraphModel, JobState
 from blkrun.options import children_of, with_child
+from blkrun.pivot_record import PivotRecord, read_records, remove_record
 
 
 def pivoted(desired: GraphModel, live: GraphModel) -> Iterator[JobOptions]:
@@ -21,6 +23,34 @@ def pivoted(desired: GraphModel, live: GraphModel) -> Iterator[JobOptions]:
         same = new is not None and (new.device, new.target) == (old.device, old.target)
         if same and live.states[name].pivoted:
             yield old
+
+
+def with_recorded(live: GraphModel, desired: GraphModel, control: Path) -> GraphModel:
+    """A live graph with the pivots that are written down beside a server's control socket.
+
+    Those of jobs that the file still has; a server that was started since does not list them.
+    """
+    jobs, states = dict(live.jobs), dict(live.states)
+    for record in read_records(control):
+        job = desired.jobs.get(record.job_id)
+        if job is not None and job.job_id not in jobs and _is_of(record, job):
+            jobs[record.job_id] = job
+            states[record.job_id] = JobState(status="concluded", pivoted=True)
+    if len(jobs) == len(live.jobs):
+        return live
+    return msgspec.structs.replace(live, jobs=jobs, states=states)
+
+
+def forget_recorded(desired: GraphModel, control: Path) -> None:
+    """Remove the records of jobs that the file has no more, or not so, or switched off."""
+    for record in read_records(control):
+        job = desired.jobs.get(record.job_id)
+        if job is None or not _is_of(record, job):
+            remove_record(control, record.job_id)
+
+
+def _is_of(record: PivotRecord, job: JobOptions) -> bool:
+    return (record.device, record.target) == (job.device, job.target)
 
 
 def with_pivots(desired: GraphModel, live: GraphModel) -> GraphModel:

@@ -27,6 +27,7 @@ from blkrun.reconcile.ended import EndedJobs, asks_for_a_plan
 from blkrun.reconcile.follow import follow
 from blkrun.reconcile.jobs import is_due, started_by, without_job
 from blkrun.reconcile.live import Live, changed_by_itself
+from blkrun.reconcile.pivots import forget_recorded, with_recorded
 from blkrun.reconcile.plan import plan
 from blkrun.reconcile.reports import about, points_in_time, restart_notes, why_not_now
 from blkrun.reconcile.watch import LOOK_INTERVAL_S, Look, Settler, look
@@ -66,7 +67,7 @@ class Runner:
         self._plan_is_due = False
         self._was_refused = False
         self._told: set[str] = set()
-        self._file_is_due = False
+        self._file_is_due = True  # a pivot from before this runner may not be in the file yet
         self._settler = Settler(seen)
         self._server = server
         self._client: Client | None = None
@@ -295,6 +296,7 @@ class Runner:
         notes = restart_notes(config, self.config)
         self.config, self._good = config, config.graph
         self._ended.applied(config.graph)
+        forget_recorded(config.graph, config.address.control)
         elapsed = round((monotonic_ns() - begin_ns) / 1e6, 1)
         done = about(config, operations) | {"milliseconds": elapsed, "notes": notes}
         await self._report("applied", done)
@@ -326,9 +328,7 @@ class Runner:
     async def _write_down(self) -> None:
         """Let the file say what a mirror's pivot has made of the graph."""
         live = await ask_live(self.client)
-        done = follow(
-            self._shown, self.config, lambda graph: self._ended.added_to(live.graph, graph)
-        )
+        done = follow(self._shown, self.config, lambda graph: self._with_ended(live.graph, graph))
         if done is None:
             return
         try:
@@ -339,4 +339,8 @@ class Runner:
     async def _ask(self, desired: GraphModel) -> Live:
         """The graph in force, and the jobs that have ended with a server before."""
         live = await ask_live(self.client)
-        return msgspec.structs.replace(live, graph=self._ended.added_to(live.graph, desired))
+        return msgspec.structs.replace(live, graph=self._with_ended(live.graph, desired))
+
+    def _with_ended(self, live: GraphModel, desired: GraphModel) -> GraphModel:
+        control = self.config.address.control
+        return with_recorded(self._ended.added_to(live, desired), desired, control)

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
 
@@ -59,6 +60,8 @@ class Graph:
         self.exports: dict[str, Export] = {}
         self.spent: dict[str, BlockdevOptions] = {}
         """Filters that had done their work and left by themselves, with the options they had."""
+        self.control: Path | None = None
+        """The control socket, beside which what must outlive the server is written down."""
         self.later = Later()
         self.jobs = Jobs()
         self._traffic = Traffic()

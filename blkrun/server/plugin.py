@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import traceback
+from pathlib import Path
 from typing import Any
 
 import nbdkit
@@ -107,6 +108,7 @@ def config_complete() -> None:
 def get_ready() -> None:
     """Bind the control socket, while failing can still be seen."""
     outlive_parent()
+    _graph.control = Path(_parameters["control"])
     _clients.append(Clients(_parameters["listen"]))
     _shutdowns.append(Shutdown(_graph, _parameters["listen"], nbdkit.shutdown))
     context = Context(
