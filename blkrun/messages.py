@@ -142,6 +142,8 @@ def _restarted(data: dict[str, Any]) -> str:
     text = f"the server died and was restarted with the last good configuration: {data.get('why')}"
     if anew := data.get("anew"):
         text += f"; points in time that begin anew, the old ones are lost: {', '.join(anew)}"
+    if jobs := data.get("jobs"):
+        text += f"; jobs that begin anew: {', '.join(jobs)}"
     return text
 
 

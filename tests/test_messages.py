@@ -132,9 +132,12 @@ def test_a_file_that_could_not_follow() -> None:
 
 def test_a_restart_says_what_is_lost() -> None:
     """A point in time lives with the server that keeps it."""
-    happened = event("X_BLKRUN_SERVER_RESTARTED", why="killed by SIGKILL", anew=["keep", "old"])
+    happened = event(
+        "X_BLKRUN_SERVER_RESTARTED", why="killed by SIGKILL", anew=["keep", "old"], jobs=["j"]
+    )
     assert event_text(happened).endswith(
-        "killed by SIGKILL; points in time that begin anew, the old ones are lost: keep, old"
+        "killed by SIGKILL; points in time that begin anew, the old ones are lost: keep, old; "
+        "jobs that begin anew: j"
     )
 
 

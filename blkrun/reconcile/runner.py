@@ -216,13 +216,15 @@ class Runner:
             await self._meet(server)
             good = self._last_good()
             refusals = await self._bring_back(good)
+            jobs = list((await ask_live(self.client)).graph.jobs)
         except BlkrunError:
             if self._listening is not None:
                 self._listening.cancel()
             server.end()
             raise
         self.started_server = True
-        await self._report("restarted", {"why": self._death, "anew": points_in_time(good)})
+        anew = {"anew": points_in_time(good), "jobs": jobs}
+        await self._report("restarted", {"why": self._death, **anew})
         self._death = None
         for message in refusals:
             await self._report("failed", {"file": self.config.path.name, "message": message})
