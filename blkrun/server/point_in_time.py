@@ -60,10 +60,11 @@ class PointInTime:
             self.to_copy.reset_clusters(first, past)
             self._changed.notify_all()
 
-    def claim(self, first: int, past: int) -> Run | None:
+    def claim(self, first: int, past: int, reach: int = 1) -> Run | None:
         """The next run in [``first``, ``past``) to copy, and only for the caller to; None: no more.
 
-        Waits while others copy there.  To be followed by ``copied``.
+        Around it, in a window of ``reach`` clusters, what is to be copied as well and by nobody
+        else.  Waits while others copy in the range itself.  To be followed by ``copied``.
         """
         with self._changed:
             while True:
@@ -73,9 +74,23 @@ class PointInTime:
                 clashes = [other[0] for other in self._copying if _overlap(run, other)]
                 free = run[0], min(clashes, default=run[1])  # up to where another copies
                 if free[0] < free[1]:
+                    free = self._widen(free, reach)
                     self._copying.append(free)
                     return free
                 self._changed.wait()
+
+    def _widen(self, run: Run, reach: int) -> Run:
+        first, past = run
+        low, high = first - first % reach, min(past + -past % reach, self.to_copy.clusters)
+        while first > low and self._is_free(first - 1):
+            first -= 1
+        while past < high and self._is_free(past):
+            past += 1
+        return first, past
+
+    def _is_free(self, cluster: int) -> bool:
+        one = cluster, cluster + 1
+        return self.to_copy.get(cluster) and not any(_overlap(one, run) for run in self._copying)
 
     def copied(self, run: Run, past: int) -> None:
         """Of a claimed run, what is before ``past`` is on the target; the rest is still to be."""

@@ -556,11 +556,12 @@ def test_target_fails_a_write(server: CopyServer) -> None:
     """§6.3: then it is the client's write that fails, not the job; a later one tries again."""
     job = server.backup(speed=1, on_target_error="stop")
     eventually(lambda: job.offset_bytes == MIB)
-    failures = [OSError(errno.ENOSPC, "full")]
+    full = threading.Event()
+    full.set()
 
     def fail(offset: int, count: int) -> None:
-        if failures:
-            raise failures.pop()
+        if full.is_set():
+            raise OSError(errno.ENOSPC, "full")
 
     server.copy.before_write = fail
     was = server.disk.content()
@@ -570,6 +571,7 @@ def test_target_fails_a_write(server: CopyServer) -> None:
     assert server.disk.content() == was
     assert server.data("BLOCK_JOB_ERROR") == []
     assert server.listed()["status"] == "running"
+    full.clear()
     server.fill(1, 2 * MIB, 100)
     server.execute("block-job-set-speed", {"device": "j", "speed": 0})
     ended(job)

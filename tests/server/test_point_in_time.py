@@ -465,3 +465,39 @@ def test_one_that_nobody_uses_stops_nobody() -> None:
     finally:
         route.in_flight -= 1
     setup.do(partial(insert_node, parent="vda", child="disk", name="cbw"))
+
+
+def test_a_wider_claim() -> None:
+    """What is to be copied around a run, in its window, and by nobody else; never past the end."""
+    everything = Bitmap(SIZE, CLUSTER_BYTES)
+    everything.set_clusters(0, CLUSTERS)
+    moment = PointInTime(everything)
+    assert moment.claim(1, 2, 4) == (0, 4)
+    assert moment.claim(5, 6, 4) == (4, 6)
+    moment.copied((0, 4), 1)
+    moment.copied((4, 6), 6)
+    assert moment.claim(2, 3) == (2, 3)
+    assert moment.claim(1, 2, 4) == (1, 2)
+    assert moment.claim(3, 4, 4) == (3, 4)
+    assert moment.remaining_bytes() == 3 * CLUSTER_BYTES
+
+
+def test_a_neighbour_that_cannot_be_copied_fails_nobody() -> None:
+    """A write has more copied than it needs to; where that fails, what it needs is enough."""
+    setup = Setup()
+    setup.cbw.reach = 4
+    failed: list[int] = []
+
+    def refuse() -> None:
+        if setup.cbw.moment._copying[-1] != (1, 2):
+            failed.append(1)
+            raise OSError(errno.EIO, "a bad sector")
+
+    setup.target.before_write = refuse
+    write(setup.cbw, b"new", CLUSTER_BYTES)
+    assert failed
+    setup.target.before_write = lambda: None
+    assert read(setup.snapshot) == setup.was
+    setup.target.before_write = fail
+    with pytest.raises(OSError, match="full"):
+        write(setup.cbw, b"new", 3 * CLUSTER_BYTES)

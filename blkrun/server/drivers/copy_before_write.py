@@ -40,6 +40,7 @@ class CopyBeforeWrite(Keeper[CopyBeforeWriteOptions]):
     def __init__(self, options: CopyBeforeWriteOptions) -> None:
         super().__init__(options)
         self.on_copied: Callable[[int], None] = _nobody
+        self.reach = 1  # clusters that a write has copied at once, where they are to be copied
         self._emit: Callable[[str, dict[str, Any]], None] = lambda *_: None
 
     # Control
@@ -135,9 +136,16 @@ class CopyBeforeWrite(Keeper[CopyBeforeWriteOptions]):
 
     def copy(self, first: int, past: int) -> None:
         """Have everything in [``first``, ``past``) on the target that is to be kept."""
-        while first < past and (run := self.moment.claim(first, past)) is not None:
-            self.copy_run(run)
-            first = run[1]
+        reach = self.reach
+        while first < past and (run := self.moment.claim(first, past, reach)) is not None:
+            try:
+                self.copy_run(run)
+            except OSError:
+                if reach == 1:
+                    raise
+                reach = 1  # what fails may be a neighbour: nobody asked for that
+            else:
+                first = run[1]
 
     def copy_run(self, run: Run) -> None:
         """Copy what has been claimed.  Raises OSError; then what is left is still to be copied."""
