@@ -75,7 +75,7 @@ def test_a_backup_from_its_table_to_its_end(serve: Serve) -> None:
 def test_a_job_and_its_target_go_in_one_edit(serve: Serve) -> None:
     """While it runs: it is cancelled, and nothing of it stays."""
     service = serve(DISKS + BACKUP + SLOW)
-    assert status(service) == "running"
+    wait_for(lambda: status(service) == "running", "the job to run")
     report = service.edit_and_wait(ALONE)
     assert report["data"]["operations"] == [
         "- backup job of disk to copy: cancelled",
@@ -91,7 +91,7 @@ def test_a_change_that_a_running_job_takes(serve: Serve) -> None:
     report = service.edit_and_wait(DISKS + BACKUP + 'speed = "512KiB"\n')
     assert report["data"]["operations"] == ["~ job job: speed 256KiB → 512KiB"]
     assert job(service)["options"]["speed"] == 2**19
-    assert status(service) == "running"
+    wait_for(lambda: status(service) == "running", "the job to run")
 
 
 def test_a_change_that_a_running_job_cannot_take(serve: Serve) -> None:
@@ -101,7 +101,7 @@ def test_a_change_that_a_running_job_cannot_take(serve: Serve) -> None:
     wait_for(
         lambda: job(service).get("options", {}).get("on-source-error") == "stop", "the new job"
     )
-    assert status(service) == "running"
+    wait_for(lambda: status(service) == "running", "the job to run")
     assert is_as_the_file_says(service)
 
 
@@ -152,7 +152,7 @@ def test_a_job_whose_bitmap_has_died_with_the_server(serve: Serve) -> None:
         qmp.do("block-dirty-bitmap-add", node="disk", name="b0")
     text = DISKS + BACKUP + ANY_BITMAP + SLOW
     service.edit_and_wait(text)
-    assert status(service) == "running"
+    wait_for(lambda: status(service) == "running", "the job to run")
     os.kill(service.server_pid(), signal.SIGKILL)
     wait_for(lambda: "was restarted" in service.said(), "another server")
     wait_for(lambda: "Bitmap 'b0' could not be found" in service.said(), "what is not as before")
@@ -205,10 +205,10 @@ def test_a_job_by_qmp_is_left_alone(serve: Serve) -> None:
         places = {"device": "disk", "target": "copy"}
         qmp.do("blockdev-backup", **{"job-id": "job", "sync": "full", "speed": 2**18}, **places)
     service.edit_and_wait(DISKS + '[exports.vdb]\nnode = "disk"\n')
-    assert status(service) == "running"
+    wait_for(lambda: status(service) == "running", "the job to run")
     report = service.edit_and_wait(DISKS + BACKUP)
     assert report["event"] == "X_BLKRUN_CONFIG_FAILED"
-    assert status(service) == "running"
+    wait_for(lambda: status(service) == "running", "the job to run")
 
 
 def follows(service: Service) -> Callable[[], bool]:
@@ -262,7 +262,7 @@ def test_a_stop_that_would_cancel_a_job_asks(serve: Serve) -> None:
     refused = service.blkrun("stop")
     assert refused.returncode == 5
     assert "still in use (job job not done); stop it anyway with --yes" in refused.stderr
-    assert status(service) == "running"
+    wait_for(lambda: status(service) == "running", "the job to run")
     service.edit_and_wait(DISKS + BACKUP + "speed = 0\n")
     wait_for(ended(service), "the end of the job")
     assert service.blkrun("stop").returncode == 0
