@@ -7,7 +7,7 @@ so the graph can be edited around a running job as if it were not there.
 
 import sys
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import msgspec
@@ -20,8 +20,12 @@ from blkrun.server.jobs.policy import Conduct
 from blkrun.server.keeper import unfiltered
 from blkrun.server.node import Node
 from blkrun.server.staging import Staging
+from blkrun.server.way import Extent
 
 _RETRY_S = 1.0
+
+_LOOK_BYTES = 2**30
+"""How much is looked through for holes at once."""
 
 
 class CopyJob(Job):
@@ -55,6 +59,21 @@ class CopyJob(Job):
             except CommandError as error:
                 print(f"job {self.id}: its filter stays: {error}", file=sys.stderr)  # noqa: T201
                 time.sleep(_RETRY_S)
+
+    def device_extents(self) -> Iterator[Extent]:
+        """What is known of the whole device, piece by piece, with the policy for errors."""
+        size_bytes, offset = self.filter.size_bytes, 0
+        while offset < size_bytes:
+            self.pause_point()
+            end = min(offset + _LOOK_BYTES, size_bytes)
+            try:
+                extents = self.filter.children["file"].extents(end - offset, offset)
+            except OSError as error:
+                self.on_error("read", error)
+                continue
+            for start, length, kind in extents:
+                offset = min(start + length, end)
+                yield start, offset - start, kind
 
     def flush_target(self) -> None:
         """What has been copied is durable.  By the end of ``run``, with its policy for errors."""

@@ -31,9 +31,6 @@ from blkrun.server.staging import Staging
 from blkrun.server.transfer import TargetError, transfer
 from blkrun.server.way import EXTENT_HOLE
 
-_LOOK_BYTES = 2**30
-"""How much is looked through for holes at once."""
-
 _IDLE_S = 0.1
 """Between two looks whether something is to be copied again; QEMU's slice time."""
 
@@ -198,20 +195,9 @@ class Mirror(CopyJob):
 
     def _mark_data(self) -> None:
         """``sync top``: what is no hole.  What is written meanwhile marks itself."""
-        size_bytes, offset = self.filter.size_bytes, 0
-        while offset < size_bytes:
-            self.pause_point()
-            count = min(_LOOK_BYTES, size_bytes - offset)
-            try:
-                extents = self.filter.file.extents(count, offset)
-            except OSError as error:
-                self.on_error("read", error)
-                continue
-            for start, length, kind in extents:
-                past = min(start + length, offset + count)
-                if not kind & EXTENT_HOLE:
-                    self._divergence.mark(start, past - start)
-            offset = past
+        for start, length, kind in self.device_extents():
+            if not kind & EXTENT_HOLE:
+                self._divergence.mark(start, length)
 
     def _note_length(self, *, now: bool = False) -> None:
         """What is left grows with what clients write.  Counting it is not free."""
