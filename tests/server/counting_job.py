@@ -84,4 +84,4 @@ class MirroringJob(CountingJob):
         super().run()
         self.ready()
         while not self.wait_completion():
-            self.progress(CHUNK_BYTES)  # it was woken: somebody has written
+            pass

@@ -19,16 +19,13 @@ from blkrun.server import point_in_time
 from blkrun.server.jobs import job as job_module
 from blkrun.server.jobs.job import Job
 from tests.server.copy_server import CLUSTER, KIB, MIB, CopyServer, arguments
-from tests.server.inprocess import PATIENCE_S, Worker, eventually, leave_thread_states_alone
+from tests.server.copying import SMALL, Stepped, client_does, finish, steps, unpaced
+from tests.server.inprocess import PATIENCE_S, Worker, eventually
 from tests.server.job_server import ended
 
+pytestmark = pytest.mark.usefixtures("plain_threads")
+
 FINISHED = ["running", "waiting", "pending", "BLOCK_JOB_COMPLETED", "concluded", "null"]
-
-
-@pytest.fixture(autouse=True)
-def plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients here are no nbdkit."""
-    leave_thread_states_alone(monkeypatch)
 
 
 @pytest.fixture
@@ -39,22 +36,6 @@ def server() -> Iterator[CopyServer]:
         server.fill(chunk + 1, chunk * 512 * KIB, 512 * KIB)
     yield server
     finish(server)
-
-
-def finish(server: CopyServer) -> None:
-    """Nothing may be left."""
-    server.context.jobs.cancel_all()
-    assert server.context.jobs.join(PATIENCE_S)
-    assert all(node.job_id is None for node in server.graph.nodes.values())
-
-
-def unpaced(sent: list[str]) -> list[str]:
-    """Without the pauses of drained sections, whose number is not contractual (§8.3)."""
-    return [
-        each
-        for number, each in enumerate(sent)
-        if each != "paused" and not (each == "running" and sent[number - 1] == "paused")
-    ]
 
 
 # The point in time
@@ -115,50 +96,6 @@ def test_none(server: CopyServer) -> None:
     assert server.end(job)[-4:] == ["aborting", "BLOCK_JOB_CANCELLED", "concluded", "null"]
 
 
-SMALL = 16 * CLUSTER
-steps = st.lists(
-    st.tuples(
-        st.sampled_from(["write", "zero", "trim", "chunk", "chunk", "fail", "filter"]),
-        st.integers(0, SMALL - 1),
-        st.integers(1, 5 * CLUSTER),
-    ),
-    max_size=14,
-)
-
-
-class Stepped:
-    """A backup that goes on by one chunk when it is told to, whose next chunk may fail."""
-
-    def __init__(self) -> None:
-        self.turns = threading.Semaphore(0)
-        self.waiting = threading.Event()
-        self.fails = False
-
-    def await_pace(self, job: Job) -> None:
-        """In the job's place: without a claim."""
-        self.waiting.set()
-        assert self.turns.acquire(timeout=PATIENCE_S)
-        job.pause_point()
-
-    def before_write(self, offset: int, count: int) -> None:
-        """The target's: only the job's own copying fails."""
-        if self.fails and threading.current_thread().name.startswith("blkrun-job"):
-            self.fails = False
-            raise OSError(errno.EIO, "as told")
-
-    def chunk(self, job: Job) -> None:
-        """One, or the end of the job."""
-        self.waiting.clear()
-        self.turns.release()
-        eventually(lambda: self.waiting.is_set() or not job.in_run)
-
-    def finish(self, job: Job) -> None:
-        """All that are left."""
-        for _ in range(40):
-            self.turns.release()
-        ended(job)
-
-
 @settings(deadline=None, max_examples=150)
 @given(steps, st.sampled_from(["full", "top", "bitmap"]))
 def test_any_interleaving(sequence: list[tuple[str, int, int]], sync: str) -> None:
@@ -194,20 +131,6 @@ def prepare_bitmap(server: CopyServer) -> dict[str, str]:
     server.fill(8, 400 * KIB, 5)
     server.fill(7, 100 * KIB, 300 * KIB)
     return {"bitmap": "b", "bitmap_mode": "on-success"}
-
-
-def client_does(server: CopyServer, number: int, what: str, offset: int, count: int) -> None:
-    """A write of whatever kind; or an edit above the job's filter."""
-    if what == "write":
-        server.fill(number, offset, count)
-    elif what == "zero":
-        server.client.zero(count, offset, 0)
-    elif what == "trim":
-        server.client.trim(count, offset, 0)
-    else:
-        inserted = server.graph.exports["vda"].root.name == "limit"
-        command = "block-remove-node" if inserted else "block-insert-node"
-        server.execute(command, {"parent": "vda", "child": "disk", "node": "limit"})
 
 
 # The filter, and edits around it

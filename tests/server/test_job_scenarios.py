@@ -3,7 +3,6 @@
 The disk has 4 MiB, and a job with speed 1 stands still after its first chunk.
 """
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,18 +10,15 @@ import pytest
 
 from blkrun.server.jobs.job import Job
 from tests.server.copy_server import CLUSTER, MIB, CopyServer
-from tests.server.inprocess import PATIENCE_S, eventually, leave_thread_states_alone
+from tests.server.copying import finish, unpaced
+from tests.server.inprocess import PATIENCE_S, eventually
 from tests.server.job_server import ended
-from tests.server.test_backup import finish, unpaced
 
 COMMANDS = ["blockdev-backup", "blockdev-mirror"]
 FAMILIES = [("job-pause", "job-resume", "id"), ("block-job-pause", "block-job-resume", "device")]
 
 
-@pytest.fixture(autouse=True)
-def plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients here are no nbdkit."""
-    leave_thread_states_alone(monkeypatch)
+pytestmark = pytest.mark.usefixtures("plain_threads")
 
 
 @pytest.fixture
@@ -55,9 +51,8 @@ def test_pause(server: CopyServer, command: str, pause: str, resume: str, key: s
     server.execute(pause, {key: "j"})
     eventually(lambda: server.listed()["status"] == "paused")
     server.execute("block-job-set-speed", {"device": "j", "speed": 0})
+    eventually(job.at_rest)
     offset = server.listed()["offset"]
-    time.sleep(0.05)  # it would be through by then
-    assert server.listed()["offset"] == offset
     assert offset % CLUSTER == 0
     server.execute(resume, {key: "j"})
     eventually(lambda: job.is_ready or not job.in_run)

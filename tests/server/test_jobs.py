@@ -9,14 +9,12 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import pytest
 
 from blkrun.errors import CommandError
 from blkrun.server.graph import Graph
-from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.policy import Conduct
 from blkrun.server.jobs.state import Status
 from blkrun.server.jobs.transaction import JobTransaction
@@ -544,20 +542,6 @@ def test_complete_after_cancel(server: JobServer) -> None:
     job.drain_end()
     ended(job)
     assert not job.pivots
-
-
-def has_done(job: Job, done_bytes: int) -> bool:
-    """Whether a job has come so far."""
-    return job.offset_bytes == done_bytes
-
-
-def test_wake(server: JobServer) -> None:
-    """A ready job sleeps until it is woken, each time, without being completed."""
-    job = ready(server)
-    for done_bytes in (LENGTH_BYTES + CHUNK_BYTES, LENGTH_BYTES + 2 * CHUNK_BYTES):
-        job.wake()
-        eventually(partial(has_done, job, done_bytes))
-    assert job.status is Status.READY
 
 
 # Groups, §6.5 and test-blockjob-txn

@@ -23,9 +23,9 @@ from blkrun.server.jobs import job as job_module
 from blkrun.server.jobs import mirror
 from blkrun.server.jobs.job import Job
 from tests.server.copy_server import CLUSTER, MIB, CopyServer, arguments
-from tests.server.inprocess import PATIENCE_S, Worker, eventually, leave_thread_states_alone
+from tests.server.copying import SMALL, Stepped, client_does, finish, steps, unpaced
+from tests.server.inprocess import PATIENCE_S, Worker, eventually
 from tests.server.job_server import ended
-from tests.server.test_backup import SMALL, Stepped, client_does, finish, steps, unpaced
 
 READY = ["created", "running", "ready", "BLOCK_JOB_READY"]
 DONE = ["waiting", "pending", "BLOCK_JOB_COMPLETED", "concluded", "null"]
@@ -33,10 +33,7 @@ RANGE = "Parameter 'granularity' expects a value in range [512B, 64MB]"
 MODES = ["background", "write-blocking"]
 
 
-@pytest.fixture(autouse=True)
-def plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients here are no nbdkit."""
-    leave_thread_states_alone(monkeypatch)
+pytestmark = pytest.mark.usefixtures("plain_threads")
 
 
 @pytest.fixture

@@ -10,15 +10,11 @@ import pytest
 from blkrun.pivot_record import PivotRecord, read_records
 from blkrun.server.jobs.job import Job
 from tests.server.copy_server import MIB, CopyServer
-from tests.server.inprocess import eventually, leave_thread_states_alone
+from tests.server.copying import finish
+from tests.server.inprocess import eventually
 from tests.server.job_server import ended
-from tests.server.test_backup import finish
 
-
-@pytest.fixture(autouse=True)
-def plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Clients here are no nbdkit."""
-    leave_thread_states_alone(monkeypatch)
+pytestmark = pytest.mark.usefixtures("plain_threads")
 
 
 @pytest.fixture

@@ -78,7 +78,6 @@ class JobControl:
         self._forget: Callable[[JobControl], None] = _nobody
         self._parked = False
         self._idle = False
-        self._woken = False
 
     # What a user asks for.  Each raises CommandError in QEMU's words.
 

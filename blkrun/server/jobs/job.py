@@ -127,32 +127,25 @@ class Job(JobControl, ABC):
             self._tell("BLOCK_JOB_READY")
 
     def wait_completion(self, timeout_s: float | None = None) -> bool:
-        """Wait, at most so long, for ``completing`` or ``wake``.  Whether it is ``completing``.
+        """Wait, at most so long, for ``completing``.  Whether it came.
 
         A pause point too: a job told to complete while it is paused goes on when it is resumed.
         """
         until_ns = monotonic_ns() + (_ns(_LONGEST_WAIT_S if timeout_s is None else timeout_s))
         with self._lock:
             self._park()
-            while not (self.completing or self._woken):
+            while not self.completing:
                 left_ns = until_ns - monotonic_ns()
                 if left_ns <= 0:
                     break
                 self._sleep(left_ns)
                 self._park()
-            self._woken = False
             return self.completing
 
     def idle(self, seconds: float) -> None:
         """Wait for others.  A pause point too."""
         with self._lock:
             self._nap(_ns(seconds))
-
-    def wake(self) -> None:
-        """End ``wait_completion``, this or the next one.  From any thread."""
-        with self._lock:
-            self._woken = True
-            self._changed.notify_all()
 
     # What the registry and an edit that starts it ask for
 
