@@ -40,7 +40,12 @@ class Kind(Enum):
     VALUE = "value"
     REFERENCE = "reference"
     SYNTAX = "syntax"
+    RENAMED = "renamed"
     OTHER = "other"
+
+
+WARNINGS = frozenset({Kind.RENAMED})
+"""What is told, and does not keep a file from being used."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

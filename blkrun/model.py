@@ -3,10 +3,12 @@
 ``desired == live`` is the whole question of reconciliation; see ``blkrun.reconcile.plan``.
 """
 
+import os
 from pathlib import Path
 
 from msgspec import Struct
 
+from blkrun.diagnostic import Diagnostic, Place
 from blkrun.job_options import JobOptions
 from blkrun.options import (
     BitmapOptions,
@@ -90,7 +92,7 @@ class ServerAddress(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
-    """A whole file, checked and with its paths made absolute."""
+    """A whole file and what it includes, checked and with its paths made absolute."""
 
     path: Path
     address: ServerAddress
@@ -98,10 +100,18 @@ class Config(Struct, frozen=True, kw_only=True):
     runner: RunnerOptions
     dashboard: DashboardOptions
     graph: GraphModel
-    lines: dict[str, int]
-    """``"nodes.limit"`` → the line its table starts on: lets a refused action name its place."""
+    places: dict[str, Place]
+    """``"nodes.limit"`` → where its table starts: lets a refused action name its place."""
     made_by: dict[str, str]
     """``"nodes.vda-throttle"`` → ``"exports.vda"``: whose limits make what has no table itself.
 
     Also where there are no limits just now: what they made may still have to go.
     """
+    digest: str
+    """Of everything that was read (``Sources.digest``): tells one edit from another."""
+    warnings: tuple[Diagnostic, ...] = ()
+    """What should be written otherwise, and can be used as it is."""
+
+    def shown(self, file: Path) -> str:
+        """One of its files as messages have it: ``vm.toml``, ``tenants/a.toml``."""
+        return os.path.relpath(file, self.path.parent)

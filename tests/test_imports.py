@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "blkrun"
 SHARED = {
     "decode",
+    "diagnostic",
     "errors",
     "job_options",
     "limits",
@@ -23,11 +24,11 @@ SHARED = {
 }
 ROOMS = {
     # room: what it may import of blkrun, besides itself
-    "server": SHARED - {"messages", "model"},
+    "server": SHARED - {"diagnostic", "messages", "model"},
     "config": SHARED - {"messages"},
     "reconcile": SHARED | {"client", "config"},
     "cli": SHARED | {"client", "config", "reconcile", "dashboard"},
-    "dashboard": SHARED - {"model", "limits"} | {"client"},
+    "dashboard": SHARED - {"diagnostic", "model", "limits"} | {"client"},
     "client": {"errors"},
 }
 ROOMS |= dict.fromkeys(SHARED, SHARED)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from blkrun import config
+from blkrun.config import Diagnostic, Sources
 from blkrun.config.diagnostics import place
 from blkrun.errors import FileError
 from blkrun.model import GraphModel
@@ -16,33 +17,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and --json."""
     parser.add_argument("file", metavar="FILE", type=Path, help="the TOML file")
     parser.add_argument(
-        "--json", action="store_true", help="one JSON object per problem, on standard output"
+        "--json",
+        action="store_true",
+        help="one JSON object per problem, warnings too, on standard output",
     )
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if the file can be used, 2 if not."""
+    """0 if the file can be used, also with warnings; 2 if not."""
     file: Path = args.file
-    text = b""
+    sources = Sources(main=file, texts={})
     try:
-        text = config.read(file)
-        graph = config.parse(text, file).graph
+        sources = config.read(file)
+        graph = config.parse(sources).graph
     except FileError as error:
         # A file that could not be read has problems, and no text to place them in.
-        diagnostics = config.check(text, file) if text else [place(file, p) for p in error.problems]
-        _report(diagnostics, text, as_json=args.json)
+        unread = [place(file, problem) for problem in error.problems]
+        _report(config.check(sources) if sources.texts else unread, sources, as_json=args.json)
         return 2
+    _report(config.check(sources), sources, as_json=args.json)
     if not args.json:
         sys.stdout.write(f"{file}: ok, {_summary(graph)}\n")
     return 0
 
 
-def _report(diagnostics: list[config.Diagnostic], text: bytes, *, as_json: bool) -> None:
+def _report(found: list[Diagnostic], sources: Sources, *, as_json: bool) -> None:
     if as_json:
-        sys.stdout.writelines(json.dumps(each.row()) + "\n" for each in diagnostics)
-        return
-    colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
-    sys.stderr.write(config.render(diagnostics, text, colour=colour) + "\n")
+        sys.stdout.writelines(json.dumps(each.row()) + "\n" for each in found)
+    elif found:
+        colour = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
+        sys.stderr.write(config.render(found, sources.texts, colour=colour) + "\n")
 
 
 def _summary(graph: GraphModel) -> str:

@@ -1,18 +1,22 @@
-"""The TOML file: from text to a checked Config, or to everything that is wrong with it."""
+"""The TOML file and what it includes: from texts to a checked Config, or to all that is wrong."""
 
-from blkrun.config.diagnostics import Diagnostic, Related, render
+from blkrun.config.diagnostics import render
 from blkrun.config.load import EmptyFileError, check, load, parse
 from blkrun.config.locate import locate
-from blkrun.config.source import read
+from blkrun.config.sources import Sources, patterns, read
+from blkrun.diagnostic import Diagnostic, Place, Related
 
 __all__ = [
     "Diagnostic",
     "EmptyFileError",
+    "Place",
     "Related",
+    "Sources",
     "check",
     "load",
     "locate",
     "parse",
+    "patterns",
     "read",
     "render",
 ]

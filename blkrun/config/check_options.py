@@ -48,7 +48,7 @@ def files_used_twice(draft: Draft) -> Iterator[Problem]:
         written = node.text("path") if node.driver is FileOptions else None
         if written is None:
             continue
-        path = str(absolute(draft.directory, written))
+        path = str(absolute(draft.directories[node.path], written))
         other = first.setdefault(path, node)
         if other is not node and not (read_only(node) and read_only(other)):
             yield Problem(

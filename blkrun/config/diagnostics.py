@@ -6,69 +6,22 @@
        41 | iops-totl = 12000
           | ^^^^^^^^^
     lab.toml:3:11: note: backends.disk is here
-
-A :class:`~blkrun.decode.Problem` leads to a key; a :class:`Diagnostic` to a place in a text.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
-from blkrun.config.positions import Positions, Span
+from blkrun.config.positions import Span
 from blkrun.config.source import text_of
-from blkrun.decode import Kind, Problem
+from blkrun.decode import WARNINGS, Problem
 from blkrun.decode import Path as KeyPath
+from blkrun.diagnostic import Diagnostic, Related
 
-# A wrong value is shown at the value, a missing key at its table's header, all else at the name.
-_AT_THE_VALUE = frozenset({Kind.TYPE, Kind.VALUE, Kind.REFERENCE, Kind.MISSING})
-
-_RED, _CYAN, _BOLD, _PLAIN = "\x1b[1;31m", "\x1b[1;36m", "\x1b[1m", "\x1b[0m"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Related:
-    """Another place that explains a diagnostic: where the thing referred to is written."""
-
-    line: int
-    column: int
-    length: int
-    message: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Diagnostic:
-    """A problem and its place.  ``line`` is 0 when it is about the file as a whole."""
-
-    file: Path
-    line: int
-    column: int
-    length: int
-    message: str
-    suggestion: str | None
-    related: Related | None
-    problem: Problem
-
-    def row(self) -> dict[str, Any]:
-        """For ``--json``."""
-        related = self.related
-        return {
-            "file": str(self.file),
-            "line": self.line,
-            "column": self.column,
-            "length": self.length,
-            "message": self.message,
-            "suggestion": self.suggestion,
-            "related": related
-            and {
-                "line": related.line,
-                "column": related.column,
-                "length": related.length,
-                "message": related.message,
-            },
-        }
+_RED, _YELLOW, _CYAN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;36m"
+_BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"
+_COLOURS = {"error": _RED, "warning": _YELLOW}
 
 
 def place(
@@ -81,6 +34,7 @@ def place(
         line=line,
         column=column,
         length=length,
+        severity="warning" if problem.kind in WARNINGS else "error",
         message=problem.message,
         suggestion=problem.suggestion,
         related=related,
@@ -88,22 +42,11 @@ def place(
     )
 
 
-def diagnose(file: Path, problems: Iterable[Problem], at: Positions) -> list[Diagnostic]:
-    """Every problem with the place of its key, in the order of the text."""
-    found = []
-    for problem in problems:
-        look_up = at.value if problem.kind in _AT_THE_VALUE else at.name
-        span, related = look_up(problem.path), _related(problem.related, at)
-        found.append(place(file, problem, span, related))
-    return sorted(found, key=lambda diagnostic: (diagnostic.line, diagnostic.column))
-
-
-def _related(path: KeyPath | None, at: Positions) -> Related | None:
-    span = at.name(path) if path is not None else None
-    if path is None or span is None:
-        return None
-    message = f"{dotted(path)} is here"
-    return Related(line=span.line, column=span.column, length=span.length, message=message)
+def relate(file: Path, span: Span, message: str) -> Related:
+    """A place that explains another."""
+    return Related(
+        file=file, line=span.line, column=span.column, length=span.length, message=message
+    )
 
 
 def dotted(path: KeyPath) -> str:
@@ -117,31 +60,37 @@ def dotted(path: KeyPath) -> str:
     return text.removeprefix(".")
 
 
-def render(diagnostics: Iterable[Diagnostic], text: bytes | str, *, colour: bool = False) -> str:
+def render(
+    diagnostics: Iterable[Diagnostic], texts: Mapping[Path, bytes], *, colour: bool = False
+) -> str:
     """All of them, each with its line and a caret.  No newline at the end."""
-    lines = text_of(text).split("\n")
+    lines = {file: text_of(text).split("\n") for file, text in texts.items()}
     shown = "\n".join(part for each in diagnostics for part in _lines_of(each, lines))
     return shown if colour else re.sub(r"\x1b\[[0-9;]*m", "", shown)
 
 
-def _lines_of(diagnostic: Diagnostic, lines: list[str]) -> Iterator[str]:
-    file = _printable(str(diagnostic.file))
-    where = f"{file}:{diagnostic.line}:{diagnostic.column}" if diagnostic.line else file
-    message = _printable(diagnostic.message)
+def _lines_of(diagnostic: Diagnostic, lines: Mapping[Path, list[str]]) -> Iterator[str]:
+    message, colour = _printable(diagnostic.message), _COLOURS[diagnostic.severity]
     if diagnostic.suggestion is not None:
         message += f' — did you mean "{diagnostic.suggestion}"?'
-    yield f"{_BOLD}{where}:{_PLAIN} {_RED}error:{_PLAIN} {message}"
-    yield from _excerpt(diagnostic, lines, _RED)
+    yield f"{_where(diagnostic)} {colour}{diagnostic.severity}:{_PLAIN} {message}"
+    yield from _excerpt(diagnostic, lines, colour)
     if (related := diagnostic.related) is not None:
-        where = f"{file}:{related.line}:{related.column}"
-        yield f"{_BOLD}{where}:{_PLAIN} {_CYAN}note:{_PLAIN} {_printable(related.message)}"
+        yield f"{_where(related)} {_CYAN}note:{_PLAIN} {_printable(related.message)}"
         yield from _excerpt(related, lines, _CYAN)
 
 
-def _excerpt(at: Diagnostic | Related, lines: list[str], colour: str) -> Iterator[str]:
-    if not 1 <= at.line <= len(lines):
+def _where(at: Diagnostic | Related) -> str:
+    file = _printable(str(at.file))
+    return f"{_BOLD}{file}:{at.line}:{at.column}:{_PLAIN}" if at.line else f"{_BOLD}{file}:{_PLAIN}"
+
+
+def _excerpt(
+    at: Diagnostic | Related, lines: Mapping[Path, list[str]], colour: str
+) -> Iterator[str]:
+    if not 1 <= at.line <= len(lines.get(at.file, ())):
         return
-    line = lines[at.line - 1]
+    line = lines[at.file][at.line - 1]
     start, end = at.column - 1, at.column - 1 + at.length
     indent = "".join("\t" if each == "\t" else " " * _width(each) for each in line[:start])
     carets = "^" * max(1, sum(map(_width, line[start:end])))

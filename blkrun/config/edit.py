@@ -1,7 +1,8 @@
-"""Edits of a file by tool: values are changed in its text; comments, order and layout stay."""
+"""Edits of files by tool: values are changed in their text; comments, order and layout stay."""
 
 import tomllib
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import tomlkit
@@ -9,10 +10,32 @@ from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import InlineTable, Table
 
 from blkrun.config.diagnostics import dotted
+from blkrun.config.sections import members
+from blkrun.config.source import document_of
+from blkrun.config.sources import Sources
 from blkrun.errors import FileError
 
 Key = tuple[str, str, str]
 """Section, table, key: ``("exports", "vda", "node")``."""
+
+
+def edit_sources(sources: Sources, changes: Mapping[Key, str | bool]) -> Sources:
+    """The same with these values, each in the file that has its table.  Raises FileError."""
+    files: dict[Path, dict[Key, str | bool]] = {}
+    for key, value in changes.items():
+        files.setdefault(file_of(sources, key[:2]), {})[key] = value
+    texts = {file: edit(sources.texts[file].decode(), own) for file, own in files.items()}
+    return sources.with_texts({file: text.encode() for file, text in texts.items()})
+
+
+def file_of(sources: Sources, table: tuple[str, str]) -> Path:
+    """The file with a table, ``("exports", "vda")``.  Raises FileError if none has it."""
+    for file, text in sources.texts.items():
+        if table in dict(members(document_of(text) or {})):
+            return file
+    raise FileError(
+        f"there is no [{dotted(table)}] in {sources.main.name}, nor in what it includes"
+    )
 
 
 def edit(text: str, changes: Mapping[Key, str | bool]) -> str:

@@ -1,29 +1,31 @@
-"""TOML file → checked Config, in passes.
+"""TOML files → checked Config, in passes.
 
 ::
 
     read ─▶ parse ─▶ locate ─▶ decode ─▶ refer ─▶ resolve
     bytes   mapping  places    Structs   problems  Config
 
-All but ``read`` are pure.  ``decode`` and ``refer`` collect every problem there is; if there is
-none, ``resolve`` cannot fail.
+All but ``read`` are pure.  ``parse`` to ``decode`` look at each file by itself, the others at all
+of them together.  ``decode`` and ``refer`` collect every problem there is; if there is none,
+``resolve`` cannot fail.
 """
 
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from blkrun.config.address import decode_address
 from blkrun.config.check import refer
-from blkrun.config.diagnostics import Diagnostic, diagnose, place, render
-from blkrun.config.positions import Positions
+from blkrun.config.diagnostics import place, render
+from blkrun.config.parts import Part, Parts
 from blkrun.config.resolve import resolve
-from blkrun.config.sections import COLLECTIONS, decode_document
-from blkrun.config.source import absolute, read
+from blkrun.config.sections import decode_document, decode_included, merge
+from blkrun.config.sources import Sources, Unread, read
 from blkrun.config.syntax import parse_toml
-from blkrun.config.tables import Draft, Raw
+from blkrun.config.tables import Draft
 from blkrun.decode import Kind, Problem
-from blkrun.decode import Path as KeyPath
+from blkrun.diagnostic import Diagnostic, Place
 from blkrun.errors import FileError
-from blkrun.model import Config
+from blkrun.model import Config, ServerAddress
 from blkrun.options import DashboardOptions, RunnerOptions, ServerOptions
 
 EMPTY = Problem(path=(), kind=Kind.OTHER, message="the file describes nothing")
@@ -34,64 +36,115 @@ class EmptyFileError(FileError):
 
 
 def load(path: Path) -> Config:
-    """Read and parse one file; FileError with every problem if there is any."""
-    return parse(read(path), path)
+    """Read and parse a file and what it includes; FileError with every problem if there is any."""
+    return parse(read(path))
 
 
-def parse(text: bytes | str, path: Path) -> Config:
-    """The same for a text that has been read; ``path`` is what its relative paths start from."""
-    outcome = _examine(text, path)
-    if isinstance(outcome, Config):
-        return outcome
-    problems = [diagnostic.problem for diagnostic in outcome]
-    raise (EmptyFileError if EMPTY in problems else FileError)(render(outcome, text), problems)
+def parse(sources: Sources | bytes | str, path: Path | None = None) -> Config:
+    """The same for what has been read.
+
+    A text by itself is one file, whose relative paths start from ``path``.
+    """
+    sources = _sources(sources, path)
+    config, found = _examine(sources)
+    if config is not None:
+        return config
+    errors = [each for each in found if each.severity == "error"]
+    problems = [each.problem for each in errors]
+    raise (EmptyFileError if EMPTY in problems else FileError)(
+        render(errors, sources.texts), problems
+    )
 
 
-def check(text: bytes | str, path: Path) -> list[Diagnostic]:
-    """Everything that is wrong with a text, in its order; empty if it can be used."""
-    outcome = _examine(text, path)
-    return [] if isinstance(outcome, Config) else outcome
+def check(sources: Sources | bytes | str, path: Path | None = None) -> list[Diagnostic]:
+    """Everything that is wrong, by file and place, warnings among it."""
+    return _examine(_sources(sources, path))[1]
 
 
-def _examine(source: bytes | str, path: Path) -> Config | list[Diagnostic]:
-    parsed = parse_toml(source, path)
-    if isinstance(parsed, Diagnostic):
-        return [parsed]
-    document, at = parsed
-    if not document:
-        return [place(path, EMPTY)]
-    file = absolute(Path.cwd(), str(path))
-    problems: list[Problem] = []
-    draft = decode_document(document, file.parent, problems)
-    address = decode_address(draft.server, file, problems)
-    # A reference that is no proper name at all is wrong once, not twice.
-    badly_written = {each.path for each in problems if each.kind in (Kind.TYPE, Kind.VALUE)}
-    problems.extend(each for each in refer(draft) if each.path not in badly_written)
-    if problems or address is None:
-        return diagnose(path, problems, at)
-    lines = _header_lines(document, at)
+def _sources(given: Sources | bytes | str, path: Path | None) -> Sources:
+    if isinstance(given, Sources):
+        return given
+    if path is None:
+        raise TypeError("a text needs the path that it is for")
+    text = given.encode("utf-8", "surrogatepass") if isinstance(given, str) else given
+    return Sources(main=path, texts={path: text})
+
+
+def _examine(sources: Sources) -> tuple[Config | None, list[Diagnostic]]:
+    """The Config if there is no error, and everything found."""
+    parsed = [parse_toml(text, file) for file, text in sources.texts.items()]
+    found = [each for each in parsed if isinstance(each, Diagnostic)]
+    parts = [each for each in parsed if isinstance(each, Part)]
+    config = None
+    if parts and parts[0].file == sources.main:
+        if parts[0].document:
+            config = _check(sources, Parts(parts), found)
+        else:
+            found.append(place(sources.main, EMPTY))
+    return config, _in_order(found, sources)
+
+
+def _check(sources: Sources, parts: Parts, found: list[Diagnostic]) -> Config | None:
+    """Decode, refer and resolve; adds to ``found``."""
+    found += [_unread(each, parts.main) for each in sources.unread]
+    whole = len(parts) == len(sources.texts) and not sources.unread
+    draft, address = _decode(parts, found)
+    if whole:  # else names would be missing that are in the rest
+        found += _refer(parts, draft, found)
+    if address is None or any(each.severity == "error" for each in found):
+        return None
+    places = parts.places()
     return Config(
-        path=file,
+        path=parts.main.absolute,
         address=address,
         server=draft.server.options or ServerOptions(),
         runner=draft.runner.options or RunnerOptions(),
         dashboard=draft.dashboard.options or DashboardOptions(),
         graph=resolve(draft),
-        lines=lines,
-        made_by=_made_by(draft, lines),
+        places=places,
+        made_by=_made_by(draft, places),
+        digest=sources.digest,
+        warnings=tuple(_in_order(found, sources)),
     )
 
 
-def _header_lines(document: Raw, at: Positions) -> dict[str, int]:
-    paths: list[KeyPath] = [(section,) for section in document]
-    paths += [(section, name) for section in COLLECTIONS for name in document.get(section, ())]
-    places = {".".join(map(str, path)): at.value(path) for path in paths}
-    return {name: span.line for name, span in places.items() if span is not None}
+def _unread(unread: Unread, main: Part) -> Diagnostic:
+    message = f"cannot read {unread.file}: {unread.reason}"
+    return main.place(Problem(path=("include", unread.index), kind=Kind.VALUE, message=message))
 
 
-def _made_by(draft: Draft, lines: dict[str, int]) -> dict[str, str]:
+def _decode(parts: Parts, found: list[Diagnostic]) -> tuple[Draft, ServerAddress | None]:
+    main, *others = parts
+    problems: list[Problem] = []
+    drafts = [decode_document(main.document, main.absolute.parent, problems)]
+    address = decode_address(drafts[0].server, main.absolute, problems)
+    found += [parts.diagnose(problem, main) for problem in problems]
+    for part in others:
+        own: list[Problem] = []
+        drafts.append(decode_included(part.document, part.absolute.parent, main.file, own))
+        found += [parts.diagnose(problem, part) for problem in own]
+    return merge(drafts), address
+
+
+def _refer(parts: Parts, draft: Draft, found: list[Diagnostic]) -> Iterator[Diagnostic]:
+    # A reference that is no proper name at all is wrong once, not twice.
+    kinds = (Kind.TYPE, Kind.VALUE)
+    badly_written = {each.problem.path for each in found if each.problem.kind in kinds}
+    yield from parts.written_twice()
+    for problem in refer(draft):
+        if problem.path not in badly_written:
+            yield parts.diagnose(problem)
+
+
+def _in_order(found: Iterable[Diagnostic], sources: Sources) -> list[Diagnostic]:
+    """By file, and then by place."""
+    order = {file: index for index, file in enumerate(sources.texts)}
+    return sorted(found, key=lambda each: (order[each.file], each.line, each.column))
+
+
+def _made_by(draft: Draft, places: Mapping[str, Place]) -> dict[str, str]:
     makers: dict[str, str] = {}
     for export in draft.exports:
         made = (f"throttle-groups.{export.throttle_group}", f"nodes.{export.throttle_node}")
-        makers |= {table: f"exports.{export.name}" for table in made if table not in lines}
+        makers |= {table: f"exports.{export.name}" for table in made if table not in places}
     return makers

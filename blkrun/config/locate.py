@@ -8,8 +8,9 @@ mistake is in that very line.
 from pathlib import Path
 
 from blkrun.config.address import decode_address
+from blkrun.config.parts import Part
 from blkrun.config.sections import decode_document
-from blkrun.config.source import absolute, read
+from blkrun.config.source import absolute, read_bytes
 from blkrun.config.syntax import parse_toml
 from blkrun.config.tables import Raw
 from blkrun.errors import FileError
@@ -24,10 +25,10 @@ def locate(path: Path) -> ServerAddress:
 
 def _document(path: Path) -> Raw:
     try:
-        parsed = parse_toml(read(path), path)
+        parsed = parse_toml(read_bytes(path), path)
     except FileError:
         return {}
-    return parsed[0] if isinstance(parsed, tuple) else {}
+    return parsed.document if isinstance(parsed, Part) else {}
 
 
 def _address(document: Raw, file: Path) -> ServerAddress | None:

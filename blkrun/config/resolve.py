@@ -29,7 +29,7 @@ def resolve(draft: Draft) -> GraphModel:
     """The graph that the file asks for."""
     tables = by_name(draft)
     nodes = {
-        table.name: _node(table.options, tables, draft.directory)
+        table.name: _node(table.options, tables, draft.directories[table.path])
         for table in draft.nodes
         if table.enabled and table.options is not None
     }

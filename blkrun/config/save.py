@@ -5,7 +5,28 @@ import os
 import tempfile
 from pathlib import Path
 
+from blkrun.config.sources import Sources
 from blkrun.errors import FileError
+
+
+def save_sources(before: Sources, after: Sources) -> bool:
+    """Put every file that differs in its place; False if one says something else by now.
+
+    Each is replaced at once, all of them are not: if one cannot be, those before it are put back.
+    Raises FileError when one cannot be written.
+    """
+    changed = [file for file, text in after.texts.items() if before.texts[file] != text]
+    saved: list[Path] = []
+    try:
+        for file in changed:
+            if not save(file, before.texts[file], after.texts[file]):
+                return False
+            saved.append(file)
+        return True
+    finally:
+        if len(saved) < len(changed):
+            for file in saved:
+                save(file, after.texts[file], before.texts[file])
 
 
 def save(path: Path, before: bytes, after: bytes) -> bool:

@@ -1,7 +1,9 @@
-"""The file's bytes and the text in them: the ``read`` pass and the first half of ``parse``."""
+"""One file's bytes and the text in them: the ``read`` pass and the first half of ``parse``."""
 
 import os
+import tomllib
 from pathlib import Path
+from typing import Any
 
 from blkrun.decode import Kind, Problem
 from blkrun.errors import FileError
@@ -9,28 +11,38 @@ from blkrun.errors import FileError
 BOM = "\ufeff"
 
 
-def read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
     """The file's bytes, or FileError with one clear message."""
     try:
         return path.read_bytes()
     except OSError as error:
-        reason = error.strerror or str(error)
-        problem = Problem(path=(), kind=Kind.OTHER, message=f"cannot read the file: {reason}")
-        raise FileError(f"{path}: error: {problem.message}", [problem]) from error
+        message = f"cannot read the file: {reason_of(error)}"
+        problem = Problem(path=(), kind=Kind.OTHER, message=message)
+        raise FileError(f"{path}: error: {message}", [problem]) from error
 
 
-def text_of(source: bytes | str) -> str:
+def reason_of(error: OSError) -> str:
+    """The system's own words, without number and path."""
+    return error.strerror or str(error)
+
+
+def text_of(source: bytes) -> str:
     """The text as shown in messages: whatever cannot be decoded is replaced, not refused."""
-    text = source if isinstance(source, str) else source.decode("utf-8", "replace")
-    return text.replace("\r\n", "\n")  # as TOML reads it
+    return source.decode("utf-8", "replace").replace("\r\n", "\n")  # as TOML reads it
 
 
-def encoding_fault(source: bytes | str) -> tuple[int, str] | None:
+def document_of(source: bytes) -> dict[str, Any] | None:
+    """What the text says, if it is TOML."""
+    try:
+        return tomllib.loads(text_of(source))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return None
+
+
+def encoding_fault(source: bytes) -> tuple[int, str] | None:
     """Why this is not TOML's plain UTF-8, and the offset in :func:`text_of` of the fault."""
     if text_of(source).startswith(BOM):
         return 0, "the file begins with a byte order mark (BOM); save it as UTF-8 without one"
-    if isinstance(source, str):
-        return None
     try:
         source.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -2,26 +2,26 @@
 
 import re
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from blkrun.config.diagnostics import Diagnostic, Related, dotted, place
-from blkrun.config.positions import Positions, Span, locate
+from blkrun.config.diagnostics import dotted, place, relate
+from blkrun.config.parts import Part
+from blkrun.config.positions import Span, locate
 from blkrun.config.source import encoding_fault, text_of
 from blkrun.decode import Kind, Problem
+from blkrun.diagnostic import Diagnostic
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
 
-def parse_toml(source: bytes | str, file: Path) -> tuple[Mapping[str, Any], Positions] | Diagnostic:
+def parse_toml(source: bytes, file: Path) -> Part | Diagnostic:
     """What the text says and where; a Diagnostic if it is not TOML."""
     text = text_of(source)
     if (fault := encoding_fault(source)) is not None:
         offset, message = fault
         return place(file, _problem(message), _span(text, offset))
     try:
-        return tomllib.loads(text), locate(text)
+        return Part(file, tomllib.loads(text), locate(text))
     except tomllib.TOMLDecodeError as error:
         return _syntax_error(file, text, str(error))
     except RecursionError:
@@ -54,16 +54,9 @@ def _written_twice(file: Path, text: str, offset: int) -> Diagnostic | None:
         first = at.names.get(path)
         header = text.startswith("[", start) and start < offset < end
         if (end == offset or header) and first is not None and first[1] <= start:
-            before = at.at(*first)
-            related = Related(
-                line=before.line,
-                column=before.column,
-                length=before.length,
-                message=f"{dotted(path)} is first written here",
-            )
-            return place(
-                file, _problem(f"{dotted(path)} is written twice"), at.at(start, end), related
-            )
+            related = relate(file, at.at(*first), f"{dotted(path)} is first written here")
+            problem = _problem(f"{dotted(path)} is written twice")
+            return place(file, problem, at.at(start, end), related)
     return None
 
 

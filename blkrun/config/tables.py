@@ -106,10 +106,10 @@ class JobTable(Table[JobOptions]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """The whole file, decoded and not yet checked against itself."""
+    """All files, decoded and not yet checked against each other."""
 
-    directory: FilePath
-    """What relative paths start from."""
+    directories: Mapping[Path, FilePath]
+    """Table → what its relative paths start from: the directory of its file."""
     server: Table[ServerOptions]
     runner: Table[RunnerOptions]
     dashboard: Table[DashboardOptions]

@@ -60,6 +60,6 @@ def _explain(error: CommandError, operation: Operation | None, config: Config) -
     if operation is None:
         return f"{config.path.name}: {error}"
     table = config.made_by.get(operation.table, operation.table)
-    line = config.lines.get(table)
-    place = f"{config.path.name}:{line}" if line else config.path.name
-    return f"{place}: [{table}] {error}"
+    place = config.places.get(table)
+    where = config.path.name if place is None else f"{config.shown(place.file)}:{place.line}"
+    return f"{where}: [{table}] {error}"

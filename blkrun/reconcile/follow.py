@@ -4,15 +4,15 @@ Comments, order and layout stay.  The mirror's own table gets ``enabled = false`
 work, and says where the disk came from.  A plan made of the edited file is empty.
 """
 
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from blkrun.config import parse, read
-from blkrun.config.edit import Key, edit
-from blkrun.config.save import save
-from blkrun.config.source import text_of
+from blkrun.config import Sources, parse, read
+from blkrun.config.edit import Key, edit_sources
+from blkrun.config.save import save_sources
+from blkrun.config.sections import members
+from blkrun.config.source import document_of
 from blkrun.errors import FileError
 from blkrun.job_options import JobOptions
 from blkrun.model import Config, GraphModel
@@ -20,6 +20,8 @@ from blkrun.options import DRIVERS, EDGES
 from blkrun.reconcile.pivots import pivoted
 
 _TRIES = 5
+
+Changes = Mapping[Key, str | bool]
 
 
 def follow(
@@ -34,21 +36,52 @@ def follow(
     """
     try:
         for _ in range(_TRIES):
-            source = read(path)
-            config = parse(source, path)
+            sources = read(path)
+            config = parse(sources)
             live = live_for(config.graph)
             if not (jobs := list(pivoted(config.graph, live))):
                 return None
-            text = source.decode()
-            changes = changes_for(tomllib.loads(text_of(text)), config, live)
-            edited = edit(text, changes).encode()
-            parse(edited, path)
-            if save(path, source, edited):
-                return _report(path, jobs) | {"changes": [_words(each) for each in changes.items()]}
+            changes = changes_for(_tables(sources), config, live)
+            if _write(sources, changes):
+                words = [_words(key, value, config) for key, value in changes.items()]
+                return _report(path, jobs) | {"changes": words}
     except FileError as error:
         jobs = list(pivoted(last.graph, live_for(last.graph)))
         return _report(path, jobs) | {"message": str(error)} if jobs else None
     return _report(path, jobs) | {"message": f"{path.name} was changed again and again meanwhile"}
+
+
+def _write(before: Sources, changes: Changes) -> bool:
+    """Edit and save; False if somebody else saved meanwhile.
+
+    In several files the edges come first, so that nothing that could be read in between leads
+    anybody back to the device: it is refused, because the job is still on.
+    """
+    ends = {key: value for key, value in changes.items() if key[0] == "jobs"}
+    after = edit_sources(before, changes)
+    parse(after)
+    if sum(before.texts[file] != text for file, text in after.texts.items()) == 1:
+        return save_sources(before, after)
+    edges = {key: value for key, value in changes.items() if key not in ends}
+    moved = edit_sources(before, edges)
+    return save_sources(before, moved) and _end(before.main, ends)
+
+
+def _end(path: Path, ends: Changes) -> bool:
+    for _ in range(_TRIES):
+        sources = read(path)
+        if save_sources(sources, edit_sources(sources, ends)):
+            return True
+    return False
+
+
+def _tables(sources: Sources) -> dict[str, dict[str, Any]]:
+    """Section → name → table, from all files."""
+    found: dict[str, dict[str, Any]] = {}
+    for text in sources.texts.values():
+        for (section, name), table in members(document_of(text) or {}):
+            found.setdefault(str(section), {})[str(name)] = table
+    return found
 
 
 def changes_for(
@@ -95,7 +128,9 @@ def _report(path: Path, jobs: list[JobOptions]) -> dict[str, Any]:
     return {"file": path.name, "jobs": moved}
 
 
-def _words(change: tuple[Key, str | bool]) -> str:
-    (section, name, key), value = change
+def _words(key: Key, value: str | bool, config: Config) -> str:  # noqa: FBT001 - a value
+    section, name, option = key
     shown = str(value).lower() if isinstance(value, bool) else f'"{value}"'
-    return f"[{section}.{name}] {key} = {shown}"
+    file = config.shown(config.places[f"{section}.{name}"].file)
+    other = "" if file == config.path.name else f" in {file}"
+    return f"[{section}.{name}] {option} = {shown}{other}"

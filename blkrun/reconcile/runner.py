@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from blkrun.client import Client
-from blkrun.config import EmptyFileError, parse, read
+from blkrun.config import EmptyFileError, load
 from blkrun.errors import BlkrunError, CommandError, FileError, NoServerError, WaitError
 from blkrun.messages import event_text
 from blkrun.model import Config, GraphModel
@@ -249,7 +249,7 @@ class Runner:
         """What was in force; just after somebody's ``blkrun apply`` that is what the file says."""
         if self._good_is_stale:
             with contextlib.suppress(FileError):
-                return parse(read(self._shown), self._shown).graph
+                return load(self._shown).graph
         return self._good
 
     # The file
@@ -258,7 +258,7 @@ class Runner:
         """The file was saved."""
         path = self._shown
         try:
-            config = parse(read(path), path)
+            config = load(path)
         except EmptyFileError:
             await self._reject(f"{path.name}: the file describes nothing; what runs goes on", 1)
         except FileError as error:
@@ -320,7 +320,7 @@ class Runner:
         Otherwise what somebody does by QMP beside the file is left until the next edit.
         """
         with contextlib.suppress(FileError):  # told when it was saved; what runs goes on
-            config = parse(read(self._shown), self._shown)
+            config = load(self._shown)
             operations = plan(config.graph, (await self._ask(config.graph)).graph)
             if operations and (
                 self._was_refused or any(is_due(op, config.graph) for op in operations)

@@ -21,7 +21,7 @@ def test_a_bitmap() -> None:
     """The table's name is the bitmap's; its line is known."""
     parsed = config.parse(BITMAP, FILE)
     assert parsed.graph.bitmaps == {"changes": BitmapOptions(node="disk", granularity=65536)}
-    assert parsed.lines["bitmaps.changes"] == 15
+    assert parsed.places["bitmaps.changes"].line == 15
     with_unit = bitmaps(BITMAP + 'granularity = "1MiB"\n')
     assert with_unit == {"changes": BitmapOptions(node="disk", granularity=2**20)}
 

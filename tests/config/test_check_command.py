@@ -75,6 +75,7 @@ def test_bad_in_json(bad: str, capsys: pytest.CaptureFixture[str]) -> None:
         "line": 1,
         "column": 2,
         "length": 5,
+        "severity": "error",
         "message": 'unknown table "sever"',
         "suggestion": "server",
         "related": None,

@@ -1,12 +1,14 @@
 """Edits by tool: the values asked for change, and not a character besides."""
 
 import tomllib
+from pathlib import Path
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from blkrun.config.edit import Key, edit
+from blkrun.config import Sources
+from blkrun.config.edit import Key, edit, edit_sources, file_of
 from blkrun.errors import FileError
 
 TEXT = """\
@@ -103,3 +105,23 @@ def test_a_table_that_is_not_there() -> None:
     """It is said which key could not be changed."""
     with pytest.raises(FileError, match=r"exports\.vdb\.node"):
         edit(TEXT, {("exports", "vdb", "node"): "new"})
+
+
+MAIN, OTHER = Path("vm.toml"), Path("tenants/a.toml")
+AT = TEXT.index("# What clients see")
+SOURCES = Sources(main=MAIN, texts={MAIN: TEXT[:AT].encode(), OTHER: TEXT[AT:].encode()})
+
+
+def test_each_key_is_changed_in_the_file_that_has_its_table() -> None:
+    """Together they say what one file would."""
+    edited = edit_sources(SOURCES, CHANGES)
+    assert b"".join(edited.texts.values()).decode() == edit(TEXT, CHANGES)
+    assert edited.texts[OTHER] != SOURCES.texts[OTHER]
+
+
+def test_which_file_has_a_table() -> None:
+    """Also beside a file that cannot be read just now; a table that none has is named."""
+    broken = SOURCES.with_texts({MAIN: b"[jobs.move"})
+    assert file_of(broken, ("exports", "vda")) == OTHER
+    with pytest.raises(FileError, match=r"no \[exports\.vdb\] in vm\.toml"):
+        file_of(SOURCES, ("exports", "vdb"))

@@ -263,7 +263,7 @@ def test_made_by() -> None:
         loaded = config.parse(text.replace(EXPORT, EXPORT + limits), FILE)
         assert made.items() <= loaded.made_by.items()
         assert loaded.made_by["nodes.my disk-throttle"] == "exports.my disk"
-        assert set(loaded.made_by.values()) <= loaded.lines.keys()
+        assert set(loaded.made_by.values()) <= loaded.places.keys()
 
 
 def test_a_table_of_the_file_speaks_for_itself() -> None:

@@ -58,7 +58,7 @@ def test_a_backup() -> None:
     graph = config.parse(GOOD, FILE)
     assert graph.graph.jobs == {"nightly": NIGHTLY}
     assert graph.graph.resting == frozenset()
-    assert graph.lines["jobs.nightly"] == 11
+    assert graph.places["jobs.nightly"].line == 11
 
 
 def test_a_mirror_with_everything() -> None:

@@ -75,7 +75,9 @@ def test_a_whole_config() -> None:
 
 def test_header_lines() -> None:
     """A table's dotted name, unquoted, leads to the line of its header."""
-    assert config.parse(TEXT, FILE).lines == {
+    places = config.parse(TEXT, FILE).places
+    assert {at.file for at in places.values()} == {FILE}
+    assert {name: at.line for name, at in places.items()} == {
         "server": 1,
         "throttle-groups": 4,
         "throttle-groups.gold": 4,
@@ -93,8 +95,8 @@ def test_header_lines() -> None:
 def test_lines_without_headers() -> None:
     """Tables written as dotted keys or in braces have the line of their first key."""
     text = '[backends]\na.driver = "null"\na.size = 4\nb = { driver = "null" }\n'
-    lines = config.parse(text, FILE).lines
-    assert (lines["backends.a"], lines["backends.b"]) == (2, 4)
+    places = config.parse(text, FILE).places
+    assert (places["backends.a"].line, places["backends.b"].line) == (2, 4)
 
 
 def test_a_filter_that_is_off_is_not_there() -> None:

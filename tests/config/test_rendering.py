@@ -12,7 +12,8 @@ FILE = Path("lab.toml")
 
 def rendered(text: str | bytes) -> str:
     """Every diagnostic of a text, without colours."""
-    return config.render(config.check(text, FILE), text)
+    source = text.encode() if isinstance(text, str) else text
+    return config.render(config.check(source, FILE), {FILE: source})
 
 
 def test_the_line_and_the_caret() -> None:
@@ -64,11 +65,11 @@ def test_colour() -> None:
     """The same text, when the colours are taken out again."""
     text = "[sever]\n"
     diagnostics = config.check(text, FILE)
-    coloured = config.render(diagnostics, text, colour=True)
+    coloured = config.render(diagnostics, {FILE: text.encode()}, colour=True)
     assert "\x1b[1;31merror:\x1b[0m" in coloured
     for code in ("\x1b[0m", "\x1b[1m", "\x1b[1;31m"):
         coloured = coloured.replace(code, "")
-    assert coloured == config.render(diagnostics, text)
+    assert coloured == config.render(diagnostics, {FILE: text.encode()})
 
 
 def test_the_error_is_the_whole_rendering() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from blkrun.config.save import save
+from blkrun.config import Sources
+from blkrun.config.save import save, save_sources
 from blkrun.errors import FileError
 
 
@@ -76,3 +77,50 @@ def test_a_failure_in_the_middle_leaves_the_old_one(
         save(file, b"before\n", b"after\n")
     assert file.read_bytes() == b"before\n"
     assert list(file.parent.iterdir()) == [file]
+
+
+@pytest.fixture
+def sources(tmp_path: Path) -> Sources:
+    """Three files as they were read."""
+    texts = {tmp_path / name: b"before\n" for name in "abc"}
+    for path, text in texts.items():
+        path.write_bytes(text)
+    return Sources(main=tmp_path / "a", texts=texts)
+
+
+def edited(sources: Sources) -> Sources:
+    """Two of them changed."""
+    a, _, c = sources.texts
+    return sources.with_texts({a: b"after\n", c: b"after\n"})
+
+
+def written(sources: Sources) -> list[bytes]:
+    """What the files say now."""
+    return [path.read_bytes() for path in sources.texts]
+
+
+def test_several(sources: Sources) -> None:
+    """Those that differ are replaced, the other is not touched."""
+    inodes = [path.stat().st_ino for path in sources.texts]
+    assert save_sources(sources, edited(sources))
+    assert written(sources) == [b"after\n", b"before\n", b"after\n"]
+    assert [path.stat().st_ino for path in sources.texts][1] == inodes[1]
+
+
+def test_one_of_several_says_something_else_by_now(sources: Sources) -> None:
+    """Those before it are put back."""
+    list(sources.texts)[2].write_bytes(b"theirs\n")
+    assert not save_sources(sources, edited(sources))
+    assert written(sources) == [b"before\n", b"before\n", b"theirs\n"]
+
+
+def test_one_of_several_cannot_be_written(sources: Sources) -> None:
+    """It is said which, and those before it are put back."""
+    last = list(sources.texts)[2]
+    last.unlink()
+    with pytest.raises(FileError, match="cannot write c"):
+        save_sources(sources, edited(sources))
+    assert written(Sources(main=sources.main, texts=dict(list(sources.texts.items())[:2]))) == [
+        b"before\n",
+        b"before\n",
+    ]

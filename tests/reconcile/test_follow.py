@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from blkrun.config import parse
+from blkrun.config import load, parse
 from blkrun.config.save import save
+from blkrun.errors import FileError
 from blkrun.job_options import MirrorOptions
 from blkrun.model import EMPTY, GraphModel, JobState
 from blkrun.options import ExportOptions, children_of, with_child
@@ -197,18 +198,86 @@ def test_a_file_that_is_saved_meanwhile(file: Path, monkeypatch: pytest.MonkeyPa
             path.write_text(theirs)
         return real(path, before, after)
 
-    monkeypatch.setattr("blkrun.reconcile.follow.save", race)
+    monkeypatch.setattr("blkrun.config.save.save", race)
     followed(file)
     assert file.read_text() == FOLLOWED + "# theirs\n"
 
 
 def test_a_file_that_is_saved_again_and_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """After some tries it is said, and the file is not written."""
-    monkeypatch.setattr("blkrun.reconcile.follow.save", lambda *_: False)
+    monkeypatch.setattr("blkrun.config.save.save", lambda *_: False)
     report = followed(file)
     assert report is not None
     assert report["message"] == "vm.toml was changed again and again meanwhile"
     assert file.read_text() == FILE
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """The job in the main file, the exports in another."""
+    at = FILE.index("[exports.vda]")
+    (tmp_path / "tenants").mkdir()
+    (tmp_path / "tenants/a.toml").write_text(FILE[at:])
+    path = tmp_path / "vm.toml"
+    path.write_text('include = ["tenants/*.toml"]\n' + FILE[:at])
+    return path
+
+
+def test_each_edge_is_written_where_it_stands(files: Path) -> None:
+    """Both files are edited, and the report says which words are in the other one."""
+    config = load(files)
+    live = moved(config.graph)
+    report = follow(files, config, lambda _: live)
+    text = files.read_text() + (files.parent / "tenants/a.toml").read_text()
+    assert text == 'include = ["tenants/*.toml"]\n' + FOLLOWED
+    assert report is not None
+    assert '[nodes.off] file = "new"' in report["changes"]
+    assert '[exports.vdd] node = "new" in tenants/a.toml' in report["changes"]
+    assert plan(load(files).graph, live) == ()
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_one_of_several_that_is_saved_meanwhile(
+    files: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Whichever save of ours is late: in the end everything is written, theirs too."""
+    config, real, count = load(files), save, iter(range(1, 100))
+    live = moved(config.graph)
+
+    def race(path: Path, before: bytes, after: bytes) -> bool:
+        if next(count) == number:
+            path.write_bytes(path.read_bytes() + b"# theirs\n")
+        return real(path, before, after)
+
+    monkeypatch.setattr("blkrun.config.save.save", race)
+    report = follow(files, config, lambda _: live)
+    assert report is not None
+    assert "message" not in report
+    text = files.read_text() + (files.parent / "tenants/a.toml").read_text()
+    assert text.replace("# theirs\n", "") == 'include = ["tenants/*.toml"]\n' + FOLLOWED
+    assert text.count("# theirs") == 1
+
+
+def test_what_can_be_read_in_between_leads_nobody_back(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After each save the files are refused, or ask for nothing."""
+    config, real, seen = load(files), save, []
+    live = moved(config.graph)
+
+    def watched(path: Path, before: bytes, after: bytes) -> bool:
+        done = real(path, before, after)
+        try:
+            seen.append(plan(load(files).graph, live))
+        except FileError as error:
+            assert "set enabled = false here if the mirror has ended" in str(error)  # noqa: PT017 - either
+            seen.append(())
+        return done
+
+    monkeypatch.setattr("blkrun.config.save.save", watched)
+    follow(files, config, lambda _: live)
+    assert len(seen) == 3
+    assert set(seen) == {()}
 
 
 # What a runner remembers of jobs that have ended

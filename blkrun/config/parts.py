@@ -1,0 +1,99 @@
+"""The files of a configuration as parsed, and which of them a key path leads to.
+
+A problem's path says nothing of a file: a table is in one of them only, and all else is the main
+file's.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path as FilePath
+
+from blkrun.config.diagnostics import dotted, place, relate
+from blkrun.config.positions import Positions
+from blkrun.config.sections import members
+from blkrun.config.source import absolute
+from blkrun.config.tables import Raw
+from blkrun.decode import Kind, Path, Problem
+from blkrun.diagnostic import Diagnostic, Place, Related
+
+# A wrong value is shown at the value, a missing key at its table's header, all else at the name.
+_AT_THE_VALUE = frozenset({Kind.TYPE, Kind.VALUE, Kind.REFERENCE, Kind.MISSING})
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file that is TOML."""
+
+    file: FilePath
+    document: Raw
+    at: Positions
+
+    @property
+    def absolute(self) -> FilePath:
+        """Its whole path."""
+        return absolute(FilePath.cwd(), str(self.file))
+
+    def place(self, problem: Problem, related: Related | None = None) -> Diagnostic:
+        """A problem with a key of this file."""
+        look_up = self.at.value if problem.kind in _AT_THE_VALUE else self.at.name
+        return place(self.file, problem, look_up(problem.path), related)
+
+    def relate(self, path: Path, words: str) -> Related | None:
+        """``words`` about a key of this file, if the file has it or a table around it."""
+        span = self.at.name(path)
+        return relate(self.file, span, f"{dotted(path)} {words}") if span is not None else None
+
+
+class Parts:
+    """All of them, the main one first; it may be the only one."""
+
+    def __init__(self, parts: Iterable[Part]) -> None:
+        self._parts = tuple(parts)
+        self._owners: dict[Path, Part] = {}
+        for part in self._parts:
+            for path, _ in members(part.document):
+                self._owners.setdefault(path, part)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def __iter__(self) -> Iterator[Part]:
+        return iter(self._parts)
+
+    @property
+    def main(self) -> Part:
+        """The file that includes the others."""
+        return self._parts[0]
+
+    def of(self, path: Path) -> Part:
+        """The file that a key is in."""
+        return self._owners.get(path[:2], self.main)
+
+    def diagnose(self, problem: Problem, part: Part | None = None) -> Diagnostic:
+        """A problem with its place; ``part`` where the path alone does not say which file."""
+        related = None
+        if problem.related is not None:
+            related = self.of(problem.related).relate(problem.related, "is here")
+        return (part or self.of(problem.path)).place(problem, related)
+
+    def written_twice(self) -> Iterator[Diagnostic]:
+        """Tables that are in two files: one may not be spread."""
+        for part in self._parts:
+            for path, _ in members(part.document):
+                first = self._owners[path]
+                if first is not part:
+                    message = f"{dotted(path)} is written twice"
+                    problem = Problem(path=path, kind=Kind.OTHER, message=message)
+                    yield part.place(problem, first.relate(path, "is first written here"))
+
+    def places(self) -> dict[str, Place]:
+        """Dotted names of sections and tables → where each is first written."""
+        places: dict[str, Place] = {}
+        for part in self._parts:
+            paths: list[Path] = [(section,) for section in part.document]
+            paths += [path for path, _ in members(part.document)]
+            for path in paths:
+                if (span := part.at.value(path)) is not None:
+                    name = ".".join(map(str, path))
+                    places.setdefault(name, Place(part.file, span.line))
+        return places
