@@ -73,7 +73,7 @@ def _sources(given: Sources | bytes | str, path: Path | None) -> Sources:
 def _examine(sources: Sources) -> tuple[Config | None, list[Diagnostic]]:
     """The Config if there is no error, and everything found."""
     parsed = [parse_toml(text, file) for file, text in sources.texts.items()]
-    found = [each for each in parsed if isinstance(each, Diagnostic)]
+    found = [one for each in parsed if not isinstance(each, Part) for one in each]
     parts = [each for each in parsed if isinstance(each, Part)]
     config = None
     if parts and parts[0].file == sources.main:

@@ -1,7 +1,13 @@
-"""The ``parse`` and ``locate`` passes: text → mapping and places, or the one syntax error."""
+"""The ``parse`` and ``locate`` passes: text → mapping and places, or the syntax errors.
+
+tomllib stops at the first error.  If that is in a statement of one line, the line is taken out and
+the rest looked at too; behind a bracket or a text that is not closed nobody can say where the next
+statement begins, and one mistake must not look like ten.
+"""
 
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from blkrun.config.diagnostics import dotted, place, relate
@@ -11,21 +17,88 @@ from blkrun.config.source import encoding_fault, text_of
 from blkrun.decode import Kind, Problem
 from blkrun.diagnostic import Diagnostic
 
+MAX_ERRORS = 20
+
+_BUDGET_CHARACTERS = 2_000_000
+"""To parse for the sake of further errors: a second or two, which only a large file needs."""
+
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
 
+_NO_QUOTE = """Expected "'\""""
 
-def parse_toml(source: bytes, file: Path) -> Part | Diagnostic:
-    """What the text says and where; a Diagnostic if it is not TOML."""
+_TOKEN = re.compile(
+    r'"{3}.*?"{3}'  # a text that may have several lines, on one
+    r"|'{3}.*?'{3}"
+    r"""|(?P<open>"{3}|'{3})"""  # ... that goes on
+    r'|"(?:[^"\\]|\\.)*"'
+    r"|'[^']*'"
+    r"""|["'#].*"""  # a comment, or a text that must end with the line and does not
+    r"|(?P<bracket>[][{}])"
+)
+
+
+def parse_toml(source: bytes, file: Path) -> Part | list[Diagnostic]:
+    """What the text says and where; Diagnostics if it is not TOML."""
     text = text_of(source)
     if (fault := encoding_fault(source)) is not None:
         offset, message = fault
-        return place(file, _problem(message), _span(text, offset))
+        return [place(file, _problem(message), _span(text, offset))]
     try:
         return Part(file, tomllib.loads(text), locate(text))
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return list(_syntax_errors(file, text))
+
+
+def _syntax_errors(file: Path, text: str) -> Iterator[Diagnostic]:
+    rounds = max(1, min(MAX_ERRORS, _BUDGET_CHARACTERS // (2 * len(text) + 1)))
+    rest: str | None = text
+    for _ in range(rounds):
+        if rest is None or (error := _error(file, rest)) is None:
+            return
+        yield error
+        rest = _without(rest, error.line)
+
+
+def _error(file: Path, text: str) -> Diagnostic | None:
+    try:
+        tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return _syntax_error(file, text, str(error))
     except RecursionError:
         return place(file, _problem("arrays or tables are nested too deeply"))
+    return None
+
+
+def _without(text: str, line: int) -> str | None:
+    """The text without the statement that a line is, if it is one; lines keep their numbers."""
+    if not line:
+        return None
+    start = _offset(text, line, 1)
+    statement, newline, rest = text[start:].partition("\n")
+    header = statement.lstrip().startswith("[")
+    if not (header or _is_closed(statement)) or not _is_toml(text[:start]):
+        return None
+    # The keys below a header must not become those of the table before it.
+    return text[:start] + (f'["\\u0000{line}"]' if header else "") + newline + rest
+
+
+def _is_closed(statement: str) -> bool:
+    """Whether the next line does not belong to this one."""
+    depth = 0
+    for token in _TOKEN.finditer(statement):
+        if token["open"]:
+            return False
+        if (bracket := token["bracket"]) is not None:
+            depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
+    return depth == 0
+
+
+def _is_toml(text: str) -> bool:
+    try:
+        tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return False
+    return True
 
 
 def _problem(message: str) -> Problem:
@@ -34,12 +107,13 @@ def _problem(message: str) -> Problem:
 
 def _syntax_error(file: Path, text: str, error: str) -> Diagnostic:
     """From tomllib's message, which ends with the place."""
-    found = _PLACE.search(error)
-    if found is None or found[1] is None:
-        offset = len(text.rstrip())
-    else:
+    found, message = _PLACE.search(error), _PLACE.sub("", error)
+    if found is not None and found[1] is not None:
         offset = _offset(text, int(found[1]), int(found[2]))
-    message = _PLACE.sub("", error)
+    elif message == _NO_QUOTE:  # tomllib looks for one beyond the line, to the very end
+        offset = _end_of_line(text, text.rfind("'"))
+    else:
+        offset = len(text.rstrip())
     if message.startswith("Cannot "):
         twice = _written_twice(file, text, offset)
         if twice is not None:
@@ -49,7 +123,7 @@ def _syntax_error(file: Path, text: str, error: str) -> Diagnostic:
 
 def _written_twice(file: Path, text: str, offset: int) -> Diagnostic | None:
     """Which key it is whose second writing ends where tomllib stopped, and where the first is."""
-    at = locate(text)
+    at = locate(text[: _end_of_line(text, offset)])
     for path, (start, end) in at.values.items():
         first = at.names.get(path)
         header = text.startswith("[", start) and start < offset < end
@@ -58,6 +132,11 @@ def _written_twice(file: Path, text: str, offset: int) -> Diagnostic | None:
             problem = _problem(f"{dotted(path)} is written twice")
             return place(file, problem, at.at(start, end), related)
     return None
+
+
+def _end_of_line(text: str, offset: int) -> int:
+    end = text.find("\n", offset)
+    return len(text) if end < 0 else end
 
 
 def _offset(text: str, line: int, column: int) -> int:
