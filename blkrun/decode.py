@@ -53,8 +53,9 @@ class Problem:
     """One thing that is wrong, and where.
 
     ``expected`` names the JSON type for Kind.TYPE (``integer``, ``string``, …); ``value`` is
-    what was written, for Kind.VALUE; ``suggestion`` is the nearest name that would have been
-    right; ``related`` leads to where a thing that is referred to is defined.
+    what was written, for Kind.VALUE, and the name of now, for Kind.RENAMED; ``suggestion`` is
+    the nearest name that would have been right; ``related`` leads to where a thing that is
+    referred to is defined.
     """
 
     path: Path
@@ -90,6 +91,35 @@ def decode(
                 Problem(path=path, kind=Kind.MISSING, message=f'"{key}" is missing', expected=key)
             )
     return struct(**values) if len(problems) == found_before else None
+
+
+def with_current_names(
+    struct: type[Struct], raw: Mapping[str, Any], problems: list[Problem], path: Path = ()
+) -> Mapping[str, Any]:
+    """The table with the names of now for keys that have another one since, each of them told.
+
+    The problem, a warning, has the name of now as its ``value``.  A key that is written under both
+    names is an error, and keeps the newer one's value.
+    """
+    renamed: Mapping[str, str] = getattr(struct, "renamed", {})
+    if renamed.keys().isdisjoint(raw):
+        return raw
+    current: dict[str, Any] = {}
+    for key, value in raw.items():
+        new = renamed.get(key, key)
+        if new == key or new not in raw:
+            current[new] = value
+        if new != key:
+            problems.append(_renamed(path, key, new, twice=new in raw))
+    return current
+
+
+def _renamed(path: Path, old: str, new: str, *, twice: bool) -> Problem:
+    words, where = f'"{old}" is an older name of "{new}"', (*path, old)
+    if twice:
+        message, related = f"{words}, which is written too: remove one of them", (*path, new)
+        return Problem(path=where, kind=Kind.OTHER, message=message, related=related)
+    return Problem(path=where, kind=Kind.RENAMED, message=f"{words}: write {new}", value=new)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ comparison of desired with live (``==``).  Field metadata says what types cannot
 
 Names on the wire and in TOML are kebab-case; here they are snake_case.  ``rename="kebab"``
 is the one place where that is converted.
+
+A Struct's ``renamed`` has its keys' older names → the names of now.  A file may still have one: it
+is read, with a warning.  QMP does not take them.
 """
 
 from functools import cache
@@ -216,11 +219,32 @@ _OpsBytes = Annotated[_Limit, Meta(extra={"unit": "bytes"})]
 _Length = Annotated[int, Meta(ge=0, le=2**63 - 1, extra={"unit": "seconds"})]
 
 
+_OLDER_LIMITS = {
+    "bps": "bps-total",
+    "bps_rd": "bps-read",
+    "bps_wr": "bps-write",
+    "iops": "iops-total",
+    "iops_rd": "iops-read",
+    "iops_wr": "iops-write",
+}
+_OLDER_SUFFIXES = {"": "", "_max": "-max", "_max_length": "-max-length"}
+
+
 class ThrottleLimits(Struct, frozen=True, kw_only=True, rename="kebab"):
     """QEMU's ``limits`` of a throttle-group object: averages, bursts, burst lengths.
 
     0 is "no limit" for averages and "no burst" for ``-max``; lengths are whole seconds.
     """
+
+    renamed: ClassVar[dict[str, str]] = {
+        "iops_size": "iops-size",
+        **{
+            f"{old}{old_suffix}": f"{new}{suffix}"
+            for old, new in _OLDER_LIMITS.items()
+            for old_suffix, suffix in _OLDER_SUFFIXES.items()
+        },
+    }
+    """QEMU's names in ``-drive`` and ``block_set_io_throttle`` (qemu-semantics §3.2)."""
 
     bps_total: Annotated[_OpsBytes, Meta(description="bytes per second, reads and writes")] = 0
     bps_total_max: Annotated[_OpsBytes, Meta(description="burst of bps-total")] = 0

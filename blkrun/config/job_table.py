@@ -6,7 +6,7 @@ from typing import Any
 from msgspec import structs
 
 from blkrun.config.diagnostics import dotted
-from blkrun.config.node_table import guess_again, with_context
+from blkrun.config.node_table import current, guess_again, with_context
 from blkrun.config.tables import JobTable, Raw
 from blkrun.decode import Kind, Path, Problem, decode, nearest
 from blkrun.job_options import JOBS, JobOptions
@@ -21,6 +21,7 @@ def decode_job(path: Path, raw: Raw, problems: list[Problem]) -> JobTable:
     found = [*_type_problems(path, raw), *_id_problems(path, raw), *_enabled_problems(path, raw)]
     options = None
     if kind is not None:
+        raw = current(kind, raw, problems, path)
         own = {key: value for key, value in raw.items() if key not in _WRITTEN_ELSEWHERE}
         decoded: list[Problem] = []
         options = decode(kind, {**own, "job-id": path[-1]}, decoded, path)

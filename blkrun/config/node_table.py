@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from msgspec import Struct
+
 from blkrun.config.diagnostics import dotted
 from blkrun.config.tables import NodeTable, Raw
-from blkrun.decode import Kind, Path, Problem, decode, nearest
+from blkrun.decode import Kind, Path, Problem, decode, nearest, with_current_names
 from blkrun.options import DRIVERS, BlockdevOptions
 
 _WRITTEN_ELSEWHERE = ("driver", "enabled", "node-name")
@@ -19,6 +21,7 @@ def decode_node(path: Path, raw: Raw, problems: list[Problem]) -> NodeTable:
     found = [*_driver_problems(path, raw), *_name_problems(path, raw)]
     options = None
     if driver is not None:
+        raw = current(driver, raw, problems, path)
         own = {key: value for key, value in raw.items() if key not in _WRITTEN_ELSEWHERE}
         decoded: list[Problem] = []
         options = decode(driver, {**own, "node-name": path[-1]}, decoded, path)
@@ -81,6 +84,14 @@ def _keys(driver: type[BlockdevOptions]) -> set[str]:
     """What a node may have in TOML, which are not quite its options."""
     keys = {*driver.__struct_encode_fields__, "driver"} - {"node-name"}
     return {*keys, "enabled"} if driver.is_filter else keys
+
+
+def current(struct: type[Struct], raw: Raw, problems: list[Problem], path: Path) -> Raw:
+    """The table with the names of now, as ``decode`` wants them; older ones are told."""
+    found: list[Problem] = []
+    raw = with_current_names(struct, raw, found, path)
+    problems.extend(map(with_context, found))
+    return raw
 
 
 def guess_again(problem: Problem, keys: Iterable[str]) -> Problem:

@@ -71,10 +71,13 @@ class Parts:
 
     def diagnose(self, problem: Problem, part: Part | None = None) -> Diagnostic:
         """A problem with its place; ``part`` where the path alone does not say which file."""
+        part = part or self.of(problem.path)
+        if problem.kind is Kind.RENAMED:  # all else that is told of the key has the name of now
+            part.at.also(problem.path, problem.value)
         related = None
         if problem.related is not None:
             related = self.of(problem.related).relate(problem.related, "is here")
-        return (part or self.of(problem.path)).place(problem, related)
+        return part.place(problem, related)
 
     def written_twice(self) -> Iterator[Diagnostic]:
         """Tables that are in two files: one may not be spread."""

@@ -63,6 +63,12 @@ class Positions:
         """The key's value or table header, or the nearest table around it."""
         return self._first(path, self.values, self.names)
 
+    def also(self, path: Path, name: str) -> None:
+        """Find a key under another name too."""
+        for places in (self.names, self.values):
+            if path in places:
+                places[(*path[:-1], name)] = places[path]
+
     def at(self, start: int, end: int) -> Span:
         """Offsets → line, column and length, cut at the end of the first line."""
         line = bisect_right(self.line_starts, start)

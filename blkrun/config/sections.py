@@ -9,7 +9,7 @@ from msgspec import Struct
 from blkrun.config.diagnostics import dotted
 from blkrun.config.export_table import decode_export
 from blkrun.config.job_table import decode_job
-from blkrun.config.node_table import decode_node, with_context
+from blkrun.config.node_table import current, decode_node, with_context
 from blkrun.config.sources import include_problems
 from blkrun.config.tables import Draft, Raw, Table
 from blkrun.decode import Kind, Path, Problem, decode, nearest
@@ -154,6 +154,7 @@ def _not_a_table(path: Path, header: str) -> Problem:
 
 def _table(struct: type[S], path: Path, raw: Raw, problems: list[Problem]) -> Table[S]:
     found: list[Problem] = []
+    raw = current(struct, raw, problems, path)
     options = decode(struct, raw, found, path)
     problems.extend(with_context(problem) for problem in found)
     return Table(path=path, raw=raw, options=options)

@@ -42,3 +42,12 @@ def restart_notes(new: Config, old: Config) -> list[str]:
     if new.address == old.address and new.server == old.server:
         return []
     return ["a change of [server] takes effect when the server is started again"]
+
+
+def warning_notes(config: Config) -> list[str]:
+    """The first of what should be written otherwise, and how many more there are."""
+    if not config.warnings:
+        return []
+    first, *more = config.warnings
+    rest = f" (and {len(more)} more: blkrun check {config.path.name})" if more else ""
+    return [f"{config.shown(first.file)}:{first.line}: {first.message}{rest}"]

@@ -29,7 +29,13 @@ from blkrun.reconcile.jobs import is_due, started_by, without_job
 from blkrun.reconcile.live import Live, changed_by_itself
 from blkrun.reconcile.pivots import forget_recorded, with_recorded
 from blkrun.reconcile.plan import plan
-from blkrun.reconcile.reports import about, points_in_time, restart_notes, why_not_now
+from blkrun.reconcile.reports import (
+    about,
+    points_in_time,
+    restart_notes,
+    warning_notes,
+    why_not_now,
+)
 from blkrun.reconcile.watch import LOOK_INTERVAL_S, Look, Settler, look
 
 _FIRST_RETRY_S = 0.1
@@ -295,7 +301,7 @@ class Runner:
                     raise
                 await self._converge(config)  # what the plan was made for was so no more
                 return
-        notes = restart_notes(config, self.config)
+        notes = restart_notes(config, self.config) + warning_notes(config)
         self.config, self._good = config, config.graph
         self._ended.applied(config.graph)
         forget_recorded(config.graph, config.address.control)
