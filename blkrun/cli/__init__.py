@@ -6,21 +6,35 @@ quick commands stay quick.  This is the edge where an error becomes an exit code
 
 import argparse
 import sys
+from difflib import get_close_matches
 from enum import IntEnum
 from importlib import import_module
 
 from blkrun import __version__
+from blkrun.cli.usage import HelpFormatter, examples, overview
 from blkrun.errors import BlkrunError, FileError, NoServerError, WaitError
 
-COMMANDS = {
-    "run": "serve what a file describes, and follow its edits",
-    "check": "say whether a file is right, and everything that is wrong with it",
-    "plan": "show what applying a file would do",
-    "apply": "apply a file now, also what waits for a yes",
-    "status": "show what is served, to whom and how fast",
-    "stop": "end the server of a file",
+GROUPS = {
+    "serve": "serve and watch",
+    "look": "look",
+    "change": "change",
+    "help": "help with the file and the shell",
 }
-"""Name → one line of help.  The code is in ``blkrun.cli.NAME``."""
+"""A command's group → its heading in ``blkrun --help``."""
+
+COMMANDS = {
+    "run": ("serve", "serve what a file describes, and follow its edits"),
+    "stop": ("serve", "end the server of a file"),
+    "status": ("look", "show what is served, to whom and how fast"),
+    "check": ("look", "say whether a file is right, and everything that is wrong with it"),
+    "plan": ("look", "show what applying a file would do"),
+    "apply": ("change", "apply a file now, also what waits for a yes"),
+}
+"""Name → its group and one line of help.
+
+The code is in ``blkrun.cli.NAME``: ``add_arguments``, ``run``, and ``EXAMPLES``, a line each: the
+words to type, two spaces or more, and what they are for.
+"""
 
 
 class Exit(IntEnum):
@@ -33,6 +47,18 @@ class Exit(IntEnum):
     TIMEOUT = 4
     PENDING = 5
     INTERRUPTED = 130
+
+
+EXIT_CODES = {
+    Exit.DONE: "done",
+    Exit.FAILED: "failed",
+    Exit.USAGE: "wrong usage, or a mistake in the file",
+    Exit.NO_SERVER: "no server runs for this file",
+    Exit.TIMEOUT: "waited for too long",
+    Exit.PENDING: "changes wait, or a question that nobody was there to answer",
+    Exit.INTERRUPTED: "interrupted (Ctrl-C)",
+}
+"""What each means, as ``blkrun --help`` says it."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -72,13 +98,35 @@ def _message(error: BlkrunError) -> str:
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
     """Only the command that is called has its module imported and its arguments declared."""
+    called = next((word for word in words if not word.startswith("-")), "")
     parser = argparse.ArgumentParser(
-        prog="blkrun", description="Block devices as a text file, served over NBD, edited live."
+        prog="blkrun",
+        usage="blkrun COMMAND ...",
+        description="Block devices as a text file, served over NBD, edited live.",
+        formatter_class=HelpFormatter,
+        epilog=overview(COMMANDS, GROUPS, _exit_rows()),
     )
     parser.add_argument("--version", action="version", version=f"blkrun {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for name, text in COMMANDS.items():
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        if name in words:
-            import_module(f"blkrun.cli.{name}").add_arguments(command)
+    if called and called not in COMMANDS:
+        parser.error(_unknown(called))
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", prog="blkrun", help=argparse.SUPPRESS
+    )
+    for name, (_, text) in COMMANDS.items():
+        command = commands.add_parser(
+            name, description=text[0].upper() + text[1:] + ".", formatter_class=HelpFormatter
+        )
+        if name == called:
+            module = import_module(f"blkrun.cli.{name}")
+            command.epilog = examples(module.EXAMPLES)
+            module.add_arguments(command)
     return parser
+
+
+def _exit_rows() -> list[tuple[str, str]]:
+    return [(str(code.value), text) for code, text in EXIT_CODES.items()]
+
+
+def _unknown(command: str) -> str:
+    meant = get_close_matches(command, COMMANDS, n=1)
+    return f'unknown command "{command}"' + (f', did you mean "{meant[0]}"?' if meant else "")

@@ -17,6 +17,11 @@ from blkrun.reconcile.apply import apply, ask_live, taken_from_clients
 from blkrun.reconcile.pivots import with_recorded
 from blkrun.reconcile.plan import plan, summarise
 
+EXAMPLES = """
+blkrun apply vm.toml        shows the plan, and asks where it hurts
+blkrun apply vm.toml --yes  takes disks from connected clients unasked
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and --yes."""

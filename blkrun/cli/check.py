@@ -12,6 +12,11 @@ from blkrun.config.diagnostics import place
 from blkrun.errors import FileError
 from blkrun.model import GraphModel
 
+EXAMPLES = """
+blkrun check vm.toml         all mistakes at once, with line and caret
+blkrun check vm.toml --json  the same, one object a line, for an editor
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and --json."""

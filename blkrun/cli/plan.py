@@ -18,6 +18,12 @@ from blkrun.reconcile.live import Live
 from blkrun.reconcile.pivots import with_recorded
 from blkrun.reconcile.plan import plan
 
+EXAMPLES = """
+blkrun plan vm.toml              what saving this file would do
+blkrun plan vm.toml --exit-code  for a script: 5 if there is anything to do
+blkrun plan vm.toml --json       the transaction itself, as QMP has it
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE, --json and --exit-code."""

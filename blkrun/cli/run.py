@@ -11,6 +11,11 @@ from blkrun.reconcile import nbdkit
 from blkrun.reconcile.lease import Lease
 from blkrun.reconcile.watch import look
 
+EXAMPLES = """
+blkrun run vm.toml             serve, with the dashboard in this terminal
+blkrun run vm.toml --headless  one line an event, as in a service
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and --headless."""

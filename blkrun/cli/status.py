@@ -26,6 +26,12 @@ _NUMBERS = frozenset(
 Graph = Mapping[str, Any]
 
 
+EXAMPLES = """
+blkrun status vm.toml         tables, and the address of each disk
+blkrun status vm.toml --json  every number there is, for a script
+"""
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and --json."""
     parser.add_argument("file", type=Path, help="the TOML file")

@@ -15,6 +15,11 @@ from blkrun.reconcile.apply import ask_live
 from blkrun.reconcile.control import stop_server
 from blkrun.reconcile.live import Live
 
+EXAMPLES = """
+blkrun stop vm.toml        asks first while clients are connected
+blkrun stop vm.toml --yes  does not
+"""
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """FILE and --yes."""
