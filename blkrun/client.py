@@ -101,5 +101,11 @@ class Client:
 def _command_error(error: ExecuteError) -> CommandError:
     body = error.received.get("error")
     data = body.get("data") if isinstance(body, dict) else None
-    action = data.get("action") if isinstance(data, dict) else None
-    return _CLASSES.get(error.error_class, CommandError)(str(error), action=action)
+    return command_error(str(error), error.error_class, data if isinstance(data, dict) else {})
+
+
+def command_error(text: str, kind: str, data: Mapping[str, Any]) -> CommandError:
+    """A refusal as it came over the wire: in an error, or in the answer of a dry run."""
+    error = _CLASSES.get(kind, CommandError)(text, action=data.get("action"))
+    error.subject = {key: data[key] for key in ("node-name", "export") if key in data}
+    return error

@@ -46,7 +46,9 @@ class WaitError(BlkrunError):
 class CommandError(BlkrunError):
     """A QMP command was refused: QEMU's GenericError, or one of the classes below.
 
-    ``action`` is the index of the action that was refused, when it came in a transaction.
+    ``action`` is the index of the action that was refused, when it came in a transaction.  Where
+    it was the graph as it would be that was refused, ``subject`` says at which place:
+    ``{"node-name": NAME}`` or ``{"export": NAME}``.
     """
 
     qmp_class: ClassVar[str] = "GenericError"
@@ -54,6 +56,7 @@ class CommandError(BlkrunError):
     def __init__(self, message: str, *, action: int | None = None) -> None:
         super().__init__(message)
         self.action = action
+        self.subject: dict[str, str] = {}
 
 
 class CommandNotFound(CommandError):  # noqa: N818 - QEMU's name for the class, on the wire

@@ -50,6 +50,8 @@ _STATUS_WORDS = {"running": "runs", "paused": "is paused", "standby": "is paused
 
 def event_matters(event: dict[str, Any]) -> bool:
     """Whether a log should have a line about it: most steps of a job are told by a better event."""
+    if event["event"] == "X_BLKRUN_GRAPH_CHANGED":
+        return False  # it is told by whoever changed it, and why
     if event["event"] != "JOB_STATUS_CHANGE":
         return True
     return event.get("data", {}).get("status") in _STATUS_WORDS
@@ -136,6 +138,13 @@ def _job_error(data: dict[str, Any]) -> str:
     what = failed.get(data.get("operation", ""), "an operation")
     action = _ERROR_ACTIONS.get(data.get("action", ""), str(data.get("action")))
     return f"job {data.get('device')}: {what} fails, {action}"
+
+
+_ASKED = {
+    "reload": "read the file again",
+    "apply": "apply what waits for a yes",
+    "revert": "bring the graph back to what the file says",
+}
 
 
 def _restarted(data: dict[str, Any]) -> str:
@@ -230,6 +239,9 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "BLOCK_JOB_PENDING": lambda data: f"job {data.get('id')} waits for job-finalize",
     "X_BLKRUN_JOB_PIVOTED": lambda data: (
         f"job {data.get('id')}: whoever used {data.get('device')} uses {data.get('target')} now"
+    ),
+    "X_BLKRUN_RUNNER_ASKED": lambda data: (
+        f"somebody asks to {_ASKED.get(data['kind'], data['kind'])}"
     ),
     "X_BLKRUN_NODE_REMOVED": lambda data: (
         f"{data.get('node-name')} left the graph by itself ({data.get('reason')})"

@@ -96,6 +96,13 @@ def test_steps_that_another_event_tells_better_are_no_news(status: str) -> None:
     assert not event_matters(event("JOB_STATUS_CHANGE", id="nightly", status=status))
 
 
+def test_an_edit_is_told_by_who_made_it() -> None:
+    """Every edit has a bare event, for programs; and what was asked for is told in words."""
+    assert not event_matters(event("X_BLKRUN_GRAPH_CHANGED", revision=1))
+    asked = event("X_BLKRUN_RUNNER_ASKED", kind="apply", digest="d")
+    assert event_text(asked) == "somebody asks to apply what waits for a yes"
+
+
 def test_news_is_whatever_is_not_known_to_be_none() -> None:
     """An event of a newer server is shown."""
     assert event_matters(event("NOVELTY"))

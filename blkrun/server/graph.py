@@ -15,11 +15,11 @@ All of it is done by one thread at a time, under ``lock``; requests never take i
 
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
-from typing import Any
+from typing import Any, NamedTuple
 
 from blkrun.errors import CommandError
 from blkrun.options import BlockdevOptions
@@ -44,6 +44,20 @@ _SHORTEST_POLL_S = 0.00005
 _LONGEST_POLL_S = 0.002
 
 
+Actions = Iterable[Callable[[Staging], None]]
+
+Drains = dict[str, int]
+"""Exports whose requests are held while an edit becomes true → how many clients wait meanwhile."""
+
+
+class Disturbance(NamedTuple):
+    """What an edit changes that more than one store makes up, and who comes to rest for that."""
+
+    changing: Collection[object]
+    exports: list[Export]
+    jobs: set[Job]
+
+
 class Graph:
     """``lock`` serialises edits, and may be held for as long as opening and draining take.
 
@@ -58,6 +72,8 @@ class Graph:
         self.groups: dict[str, ThrottleGroup] = {}
         self.memberships: dict[Node[Any], ThrottleGroup] = {}
         self.exports: dict[str, Export] = {}
+        self.revision = 0
+        """How many edits have become true, also those that nobody asked for."""
         self.spent: dict[str, BlockdevOptions] = {}
         """Filters that had done their work and left by themselves, with the options they had."""
         self.control: Path | None = None
@@ -110,60 +126,86 @@ class Graph:
 
     def transaction(
         self,
-        actions: Iterable[Callable[[Staging], None]],
+        actions: Actions,
         departing: Collection[str] = (),
         *,
         grouped: bool = False,
-    ) -> None:
+        operations: Sequence[str] = (),
+        of_file: bool = False,
+    ) -> Drains:
         """All actions hold, or none.  Raises CommandError with the index of the one refused.
 
-        ``grouped``: so do the jobs that they start, at their end.
+        ``grouped``: so do the jobs that they start, at their end.  ``operations`` and ``of_file``
+        are for the event: the actions' names, none if the server did this by itself; and whether
+        a file asked for it.
         """
         with self.lock:
             staging = Staging(self, departing, grouped=grouped)
-            index: int | None = None
             try:
-                for index, action in enumerate(actions):  # noqa: B007 - used when one is refused
-                    action(staging)
-                index = None
-                staging.check()
-                self._commit(staging)
-            except BaseException as error:
+                _stage(staging, actions)
+                drains = self._commit(staging, {"of-file": of_file, "operations": [*operations]})
+            except BaseException:
                 if not staging.committed:
                     staging.abort()
-                if isinstance(error, CommandError) and error.action is None:
-                    error.action = index
                 raise
+            return drains
 
-    def _commit(self, staging: Staging) -> None:
+    def rehearse(
+        self, actions: Actions, departing: Collection[str] = (), *, grouped: bool = False
+    ) -> Drains:
+        """What ``transaction`` would drain; raises what it would, as far as can be known.
+
+        Nodes are opened for it, and closed again; nothing stays, and no event tells of it.
+        """
+        with self.lock:
+            staging = Staging(self, departing, grouped=grouped, rehearsal=True)
+            try:
+                _stage(staging, actions)
+                return self._clients_held(self._disturbance(staging))
+            finally:
+                staging.abort()
+
+    def _commit(self, staging: Staging, about: dict[str, Any]) -> Drains:
         """Make the staged graph live.  Draining may fail, before anything is changed."""
-        staging.disturbed |= self._starting(staging)
-        swaps = {edge for edge, node in staging.edges.items() if self._is_swap(edge, node)}
         staged = set(staging.nodes.values())
         kept_exports = set(staging.exports.values())
         gone_exports = [export for export in self.exports.values() if export not in kept_exports]
         gone_nodes = [node for node in self.nodes.values() if node not in staged]
         gone_nodes += staging.leftovers()
         sizes = {node: staging.size(node) for node in staging.nodes.values()}
-        changing = staging.disturbed.union(parent for parent, _ in swaps if chooses(parent))
-        self._await_strays(changing)
-        jobs = staging.stopped.union(self._jobs_over(changing))
-        with self._drained(self._exports_over(changing, staging), jobs):
+        disturbance = self._disturbance(staging)
+        self._await_strays(disturbance.changing)
+        with self._drained(disturbance.exports, disturbance.jobs):
+            drains = self._clients_held(disturbance)
             for settle in staging.settles:
                 settle()
             with self.swapping:
                 self._become(staging, sizes, gone_exports)
+        self.events.emit("X_BLKRUN_GRAPH_CHANGED", {"revision": self.revision, **about})
         for start in staging.starts:
             start()
         self._close_after_grace(gone_nodes)
         for export in gone_exports:
             self.events.emit("BLOCK_EXPORT_DELETED", {"id": export.name})
+        return drains
+
+    def _disturbance(self, staging: Staging) -> Disturbance:
+        """Who must be at rest while the staged graph becomes the live one."""
+        disturbed = staging.disturbed | self._starting(staging)
+        swaps = {edge for edge, node in staging.edges.items() if self._is_swap(edge, node)}
+        changing = disturbed.union(parent for parent, _ in swaps if chooses(parent))
+        jobs = staging.stopped.union(self._jobs_over(changing))
+        return Disturbance(changing, self._exports_over(changing, staging), jobs)
+
+    def _clients_held(self, disturbance: Disturbance) -> Drains:
+        return {export.name: len(self.clients_of(export)) for export in disturbance.exports}
 
     def _become(
         self, staging: Staging, sizes: dict[Node[Any], int], gone_exports: Iterable[Export]
     ) -> None:
         """The staged graph is the live one.  From here on nothing can fail."""
         old_nodes = set(self.nodes.values())
+        self.revision += 1
         self._swap(staging, sizes)
         for export in gone_exports:
             export.shut_down()
@@ -365,6 +407,20 @@ class Graph:
             close()
         else:
             threading.Thread(target=close, name="blkrun-grace", daemon=True).start()
+
+
+def _stage(staging: Staging, actions: Actions) -> None:
+    """Try all actions.  Raises CommandError with the index of the one that is refused."""
+    index: int | None = None
+    try:
+        for index, action in enumerate(actions):  # noqa: B007 - used when one is refused
+            action(staging)
+        index = None
+        staging.check()
+    except CommandError as error:
+        if error.action is None:
+            error.action = index
+        raise
 
 
 def _close(node: Node[Any]) -> None:

@@ -31,9 +31,16 @@ class Staging:
     """Copies of the live tables, a journal of edges, and what commit and abort will have to do."""
 
     def __init__(
-        self, graph: "Graph", departing: Collection[str] = (), *, grouped: bool = False
+        self,
+        graph: "Graph",
+        departing: Collection[str] = (),
+        *,
+        grouped: bool = False,
+        rehearsal: bool = False,
     ) -> None:
         self.graph = graph
+        self.rehearsal = rehearsal
+        """It will be aborted, whatever comes of it: nobody is to see or hear anything."""
         self.nodes: dict[str, Node[Any]] = dict(graph.nodes)
         self.exports: dict[str, Export] = dict(graph.exports)
         self.groups: dict[str, ThrottleGroup] = dict(graph.groups)
@@ -52,6 +59,7 @@ class Staging:
         self.committed = False
         self.job_transaction = JobTransaction() if grouped else None
         self._departing = departing
+        self._jobs: dict[str, Job] = {}
         self._parents: dict[Node[Any], set[Edge]] = {}
         self._opened: list[Node[Any]] = []
         self._sizes: dict[Node[Any], int] = {}
@@ -91,8 +99,12 @@ class Staging:
         """The job that copies a node, or to it."""
         for parent, _ in self.parents(node):
             if isinstance(parent, Node) and parent.job_id is not None:
-                return self.graph.jobs.find(parent.job_id)
+                return self.find_job(parent.job_id)
         return None
+
+    def find_job(self, job_id: str) -> Job:
+        """By id, also one that starts with this edit.  Raises CommandError."""
+        return self._jobs.get(job_id) or self.graph.jobs.find(job_id)
 
     def departing(self) -> Iterable[Node[Any]]:
         """Live nodes that this transaction is going to remove or replace."""
@@ -185,11 +197,16 @@ class Staging:
         """A job that starts when the edit has become true, or is rolled back with it.
 
         It is made with ``job_transaction``, which is None unless completion is grouped.  Raises
-        CommandError where ``Jobs.add`` does.
+        CommandError where ``Jobs.add`` does.  A rehearsal's never comes into being: a job that is
+        created and rolled back tells everybody of it.
         """
-        self.graph.jobs.add(job)
-        self.starts.append(job.start)
-        self.aborts.append(job.roll_back)
+        if self.rehearsal:
+            self.graph.jobs.check_new(job.id, self._jobs)
+        else:
+            self.graph.jobs.add(job)
+            self.starts.append(job.start)
+            self.aborts.append(job.roll_back)
+        self._jobs[job.id] = job
 
     # Deciding
 
@@ -211,14 +228,21 @@ class Staging:
         return [node for node in self._opened if node not in kept]
 
     def check(self) -> None:
-        """Whether the graph as it will be may be.  Raises CommandError."""
+        """Whether the graph as it will be may be.  Raises CommandError with its ``subject``."""
         self._drop_orphans()
         self._check_cycles()
-        for node in self.nodes.values():
-            self.size(node)
-            node.check(self)
-        for export in self.exports.values():
-            self._check_export(export)
+        subject: dict[str, str] = {}
+        try:
+            for node in self.nodes.values():
+                subject = {"node-name": node.name}
+                self.size(node)
+                node.check(self)
+            for export in self.exports.values():
+                subject = {"export": export.name}
+                self._check_export(export)
+        except CommandError as error:
+            error.subject = subject
+            raise
 
     def abort(self) -> None:
         """Undo what was done for nothing, and close what was opened, last first."""

@@ -78,9 +78,9 @@ class InProcess:
         return found
 
     def picture(self) -> bytes:
-        """x-blkrun-query-graph, byte for byte, but for the time."""
+        """x-blkrun-query-graph, byte for byte, but for the time and how many edits it took."""
         reply = self.execute("x-blkrun-query-graph")
-        for key in ("now-ns", "uptime-ns"):
+        for key in ("now-ns", "uptime-ns", "revision"):
             del reply[key]
         for export in reply["exports"]:
             for client in export["clients"]:

@@ -886,7 +886,7 @@ def test_query_graph(server: InProcess) -> None:
     reply = server.execute("x-blkrun-query-graph")
     assert set(reply) == {
         "pid", "now-ns", "uptime-ns", "threads", "nodes", "throttle-groups", "exports", "jobs",
-        "spent", "reports",
+        "spent", "reports", "revision",
     }  # fmt: skip
     assert set(reply["nodes"][0]) == {
         "node-name", "options", "children", "is-filter", "monitor-owned", "job", "attached", "size",

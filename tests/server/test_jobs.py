@@ -722,7 +722,8 @@ def test_completion_mode(
     """§6.5: the jobs of a transaction are grouped when completion-mode says so."""
     groups: list[JobTransaction | None] = []
 
-    def transaction(graph: Graph, *args: Any, grouped: bool) -> None:
+    def transaction(graph: Graph, *args: Any, grouped: bool, **about: Any) -> None:
+        del args, about
         groups.append(Staging(graph, grouped=grouped).job_transaction)
 
     monkeypatch.setattr(Graph, "transaction", transaction)

@@ -127,7 +127,7 @@ def remove(staging: Staging, job_id: str) -> None:
     The job comes to rest for that, in the middle of its work.  One that cannot be cancelled any
     more ends as it would have, and is forgotten then.
     """
-    job = staging.graph.jobs.find(job_id)
+    job = staging.find_job(job_id)
     if isinstance(job, CopyJob):
         job.take_out(staging)
     staging.stopped.add(job)
@@ -136,7 +136,7 @@ def remove(staging: Staging, job_id: str) -> None:
 
 def change(staging: Staging, job_id: str, changes: dict[str, Any]) -> None:
     """As an action: other values for options that may change while a job runs."""
-    staging.commits.append(staging.graph.jobs.find(job_id).change(changes))
+    staging.commits.append(staging.find_job(job_id).change(changes))
 
 
 def _device_name(staging: Staging, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import threading
+from collections.abc import Container
 from time import monotonic
 
 from blkrun.errors import CommandError, DeviceNotActive
@@ -42,6 +43,11 @@ class Jobs:
                 raise CommandError(text) from error
             raise
 
+    def check_new(self, job_id: str, others: Container[str] = ()) -> None:
+        """Whether ``add`` would take a job of this id, after ``others``.  Raises CommandError."""
+        with self._lock:
+            self._check_new(job_id, others)
+
     def find(self, job_id: str) -> Job:
         """For job-*."""
         job = self._jobs.get(job_id)
@@ -79,12 +85,12 @@ class Jobs:
         ended = [job.join(max(0.0, deadline - monotonic())) for job in jobs]
         return all(ended)
 
-    def _check_new(self, job_id: str) -> None:
+    def _check_new(self, job_id: str, others: Container[str] = ()) -> None:
         if self._ended_at is not None:
             raise CommandError(f"Job '{job_id}' cannot start: the server is ending")
         if not _ID.fullmatch(job_id):
             raise CommandError(f"Invalid job ID '{job_id}'")
-        if job_id in self._jobs:
+        if job_id in self._jobs or job_id in others:
             raise CommandError(f"Job ID '{job_id}' already in use")
 
     def _forget(self, job: JobControl) -> None:

@@ -113,7 +113,9 @@ def _run(command: Command[Any], context: Context, arguments: Any) -> Any:
         return command.run(context, arguments)
     stage = command.stage
     departing = {command.departing(arguments)} if command.departing else ()
-    context.graph.transaction([lambda staging: stage(staging, arguments)], departing)
+    context.graph.transaction(
+        [lambda staging: stage(staging, arguments)], departing, operations=[command.name]
+    )
     return None
 
 
@@ -135,8 +137,9 @@ def _parse(request: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _error(error: CommandError, identity: dict[str, Any] | None) -> dict[str, Any]:
-    """``data`` is ours: the index of the action that was refused."""
+    """``data`` is ours: the index of the action that was refused, or the place in the graph."""
     body: dict[str, Any] = {"class": error.qmp_class, "desc": str(error)}
-    if error.action is not None:
-        body["data"] = {"action": error.action}
+    index = {} if error.action is None else {"action": error.action}
+    if data := index | error.subject:
+        body["data"] = data
     return {"error": body, **(identity or {})}

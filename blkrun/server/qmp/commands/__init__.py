@@ -13,6 +13,7 @@ from blkrun.server.qmp.commands import (
     runner,
     stats,
     threshold,
+    transactions,
 )
 from blkrun.server.qmp.dispatch import Command
 
@@ -20,6 +21,7 @@ COMMANDS: dict[str, Command[Any]] = {
     command.name: command
     for subject in (
         protocol,
+        transactions,
         queries,
         stats,
         edits,

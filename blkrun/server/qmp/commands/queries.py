@@ -219,6 +219,7 @@ def _query_graph(context: Context, args: NoArguments) -> dict[str, Any]:
             "now-ns": monotonic_ns(),
             "uptime-ns": monotonic_ns() - context.started_ns,
             "threads": context.threads,
+            "revision": graph.revision,
             "nodes": [_node(node) for node in graph.nodes.values()],
             "throttle-groups": [_group(group) for group in graph.groups.values()],
             "exports": [_export(context, export) for export in graph.exports.values()],

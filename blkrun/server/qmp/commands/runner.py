@@ -1,4 +1,8 @@
-"""What the runner tells every watcher, through the server: one stream of events for all."""
+"""What the runner tells every watcher, and what they ask it for: by events, through the server.
+
+It is nobody's server: whoever keeps the file and this server equal listens to the same events as
+all others.
+"""
 
 from typing import Any, Literal
 
@@ -25,11 +29,26 @@ class ReportArguments(Struct, frozen=True):
     data: dict[str, Any]
 
 
+class AskArguments(Struct, frozen=True):
+    """What the runner is asked for.  ``data`` goes into the event as it is.
+
+    ``reload``: read the file again now.  ``apply``: do what waits for a yes, ``{"digest": D}``, if
+    that is still what waits.  ``revert``: bring the graph back to what the file says.
+    """
+
+    kind: Literal["reload", "apply", "revert"]
+    data: dict[str, Any] = {}
+
+
 def _report(context: Context, args: ReportArguments) -> None:
     if args.kind != "followed":  # the edit that it is about is still the last one
         group = "config" if "CONFIG" in REPORTS[args.kind] else "server"
         context.reports[group] = {"kind": args.kind, **args.data}
     context.events.emit(REPORTS[args.kind], args.data)
+
+
+def _ask(context: Context, args: AskArguments) -> None:
+    context.events.emit("X_BLKRUN_RUNNER_ASKED", {**args.data, "kind": args.kind})
 
 
 COMMANDS: tuple[Command[Any], ...] = (
@@ -38,5 +57,11 @@ COMMANDS: tuple[Command[Any], ...] = (
         doc="Tell all watchers what the runner did with the file.",
         parse=arguments(ReportArguments),
         run=_report,
+    ),
+    Command(
+        name="x-blkrun-ask-runner",
+        doc="Ask the runner to read its file again, apply what waits for a yes, or undo a drift.",
+        parse=arguments(AskArguments),
+        run=_ask,
     ),
 )
