@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from blkrun.client import Client
-from blkrun.config import EmptyFileError, load
+from blkrun.config import EmptyFileError, load, parse, read
 from blkrun.errors import BlkrunError, CommandError, FileError, NoServerError, WaitError
 from blkrun.messages import event_text
 from blkrun.model import Config, GraphModel
@@ -27,6 +27,7 @@ from blkrun.reconcile.ended import EndedJobs, asks_for_a_plan
 from blkrun.reconcile.follow import follow
 from blkrun.reconcile.jobs import is_due, started_by, without_job
 from blkrun.reconcile.live import Live, changed_by_itself
+from blkrun.reconcile.outcome import OUTCOMES
 from blkrun.reconcile.pivots import forget_recorded, with_recorded
 from blkrun.reconcile.plan import plan
 from blkrun.reconcile.reports import (
@@ -73,6 +74,8 @@ class Runner:
         self._plan_is_due = False
         self._was_refused = False
         self._told: set[str] = set()
+        self._digest = ""
+        """Of the text that is being, or was last, applied or rejected."""
         self._file_is_due = True  # a pivot from before this runner may not be in the file yet
         self._settler = Settler(seen)
         self._server = server
@@ -263,8 +266,11 @@ class Runner:
     async def _edit(self) -> None:
         """The file was saved."""
         path = self._shown
+        self._digest = ""
         try:
-            config = load(path)
+            sources = read(path)
+            self._digest = sources.digest
+            config = parse(sources)
         except EmptyFileError:
             await self._reject(f"{path.name}: the file describes nothing; what runs goes on", 1)
         except FileError as error:
@@ -315,6 +321,8 @@ class Runner:
 
     async def _report(self, kind: str, data: dict[str, Any]) -> None:
         """Tell every watcher; a server that goes away meanwhile is noticed by the loop."""
+        if kind in OUTCOMES:
+            data = data | {"digest": self._digest}
         with contextlib.suppress(NoServerError):
             await self.client.execute("x-blkrun-report", {"kind": kind, "data": data})
 
