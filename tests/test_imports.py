@@ -26,10 +26,11 @@ ROOMS = {
     # room: what it may import of blkrun, besides itself
     "server": SHARED - {"diagnostic", "messages", "model"},
     "config": SHARED - {"messages"},
-    "reconcile": SHARED | {"client", "config"},
-    "cli": SHARED | {"client", "config", "reconcile", "dashboard"},
+    "reconcile": SHARED | {"client", "config", "history"},
+    "cli": SHARED | {"client", "config", "history", "reconcile", "dashboard"},
     "dashboard": SHARED - {"diagnostic", "model", "limits"} | {"client"},
     "client": {"errors"},
+    "history": {"errors"},
 }
 ROOMS |= dict.fromkeys(SHARED, SHARED)
 HEAVY = ("textual", "rich", "qemu", "asyncio")
