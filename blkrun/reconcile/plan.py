@@ -28,21 +28,14 @@ from typing import Any
 import msgspec
 
 from blkrun.model import GraphModel
-from blkrun.options import (
-    EDGES,
-    BlockdevOptions,
-    ExportOptions,
-    ThrottleLimits,
-    children_of,
-    fields_of,
-    to_wire,
-)
+from blkrun.options import BlockdevOptions, ExportOptions, children_of
+from blkrun.reconcile import nodes
 from blkrun.reconcile.bitmaps import bitmap_changes
+from blkrun.reconcile.groups import groups_gone, groups_needed
 from blkrun.reconcile.jobs import jobs_removed, jobs_started
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.pivots import with_pivots
 from blkrun.reconcile.spent import without_spent
-from blkrun.units import format_bytes
 
 _EXPORT = "export "
 
@@ -123,13 +116,14 @@ class _Planner:
             for role, child in children_of(options).items():
                 self.edges[name, role] = child
         yield from self._withdraw_exports()
-        yield from self._groups()
+        yield from groups_needed(self.desired, self.live)
         for name in _children_first(self.desired):
             yield from self._node(name)
             yield from self.bitmaps.get(name, ())
         for name, export in self.desired.exports.items():
             yield from self._export(name, export)
         yield from self._leftovers()
+        yield from groups_gone(self.desired, self.live)
 
     def lost(self) -> set[str]:
         """Nodes with bitmaps that go or are replaced."""
@@ -148,70 +142,29 @@ class _Planner:
         old, new = _disk(self.live, name), _disk(self.desired, name)
         return old != new or any(map(self._why_replaced, old))
 
-    def _why_replaced(self, name: str) -> str | None:
-        """What of a node that is in both graphs cannot be changed, or None if it stays."""
-        old, new = self.live.nodes[name], self.desired.nodes[name]
-        if type(old) is not type(new):
-            return "another driver"
-        changed = _changed_options(old, new) | self._changed_fixed_edges(old, new)
-        return ", ".join(sorted(changed)) if changed - type(new).reopenable else None
-
-    def _groups(self) -> Iterator[Operation]:
-        for name, limits in self.desired.groups.items():
-            table = f"throttle-groups.{name}"
-            old = self.live.groups.get(name)
-            if old is None:
-                data = {"qom-type": "throttle-group", "id": name, "limits": _set_limits(limits)}
-                words = _limits_text(_set_limits(limits))
-                text = f"throttle group {name}{words}"
-                yield Operation("object-add", data, "+", text, table)
-            elif old != limits:
-                changed = _changed_limits(old, limits)
-                data = {"path": name, "property": "limits", "value": changed}
-                words = ", ".join(_limit_change(old, key, value) for key, value in changed.items())
-                yield Operation("qom-set", data, "~", f"throttle group {name}: {words}", table)
-
     def _node(self, name: str) -> Iterator[Operation]:
         new, old = self.desired.nodes[name], self.live.nodes.get(name)
         self.nodes[name] = new
-        table = _table(new)
         if old is None:
-            children = children_of(new)
-            over = f" over {', '.join(children.values())}" if children else ""
-            text = f"{_kind(new)} {name} ({_driver(new)}){over}"
-            yield Operation("blockdev-add", to_wire(new), "+", text, table)
-            for role, child in children.items():
-                self.edges[name, role] = child
-            return
-        if (why := self._why_replaced(name)) is not None:
-            text = f"{name}: a new node in its place ({why})"
-            yield Operation("x-blkrun-replace-node", to_wire(new), "~", text, table)
+            yield nodes.add(new)
+            self._open(new)
+        elif (why := self._why_replaced(name)) is not None:
+            yield nodes.replace(new, why)
             for role in children_of(old):
                 del self.edges[name, role]
+            self._open(new)
+        else:
             for role, child in children_of(new).items():
-                self.edges[name, role] = child
-            return
+                yield from self._edge(name, role, child, nodes.table_of(new))
+            if changed := nodes.changed_options(old, new):
+                yield nodes.reopen(old, new, changed)
+
+    def _open(self, new: BlockdevOptions) -> None:
         for role, child in children_of(new).items():
-            yield from self._edge(name, role, child, table)
-        if changed := _changed_options(old, new):
-            words = ", ".join(
-                f"{option} {_get(old, option)} → {_get(new, option)}" for option in sorted(changed)
-            )
-            data = {"options": [to_wire(new)]}
-            yield Operation("blockdev-reopen", data, "~", f"{name}: {words}", table)
+            self.edges[new.node_name, role] = child
 
-    def _changed_fixed_edges(self, old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
-        """Roles that lead to another disk, of those that a node keeps for life.
-
-        Filters on the way come and go there as anywhere.
-        """
-        if type(old) is not type(new):
-            return set()
-        return {
-            role
-            for role in type(new).fixed_edges
-            if _unfiltered(self.live, _get(old, role)) != _unfiltered(self.desired, _get(new, role))
-        }
+    def _why_replaced(self, name: str) -> str | None:
+        return nodes.why_replaced(self.desired, self.live, name)
 
     def _withdraw_exports(self) -> Iterator[Operation]:
         """First, so that an export whose options change can come back under its name."""
@@ -306,23 +259,14 @@ class _Planner:
     def _leftovers(self) -> Iterator[Operation]:
         gone = [name for name in _children_first(self.live) if name not in self.desired.nodes]
         for name in reversed(gone):
-            options = self.live.nodes[name]
-            text = f"{_kind(options)} {name} ({_driver(options)})"
-            data = {"node-name": name}
-            yield Operation("blockdev-del", data, "-", text, _table(options))
-        for name in self.live.groups:
-            if name not in self.desired.groups:
-                text, table = f"throttle group {name}", f"throttle-groups.{name}"
-                yield Operation("object-del", {"id": name}, "-", text, table)
+            yield nodes.delete(self.live.nodes[name])
 
 
 def _forgotten(desired: GraphModel, live: GraphModel) -> Iterator[Operation]:
     """Filters that had left by themselves, whose tables have gone now: a new table is a new one."""
     for name, options in live.spent.items():
         if name not in desired.nodes:
-            text = f"{_kind(options)} {name} ({_driver(options)}), which had left by itself"
-            data = {"node-name": name}
-            yield Operation("x-blkrun-forget-spent", data, "-", text, _table(options))
+            yield nodes.forget(options)
 
 
 def _children_first(graph: GraphModel) -> list[str]:
@@ -341,70 +285,5 @@ def _children_first(graph: GraphModel) -> list[str]:
     return list(done)
 
 
-def _changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
-    """Wire names of the options that differ, edges apart."""
-    if type(old) is not type(new) or old == new:
-        return set()
-    roles = EDGES[type(new)]
-    return {
-        each.encode_name
-        for each in fields_of(type(new))
-        if each.encode_name not in roles and getattr(old, each.name) != getattr(new, each.name)
-    }
-
-
-def _unfiltered(graph: GraphModel, name: str) -> str:
-    """The node below all filters."""
-    while (options := graph.nodes.get(name)) is not None and options.is_filter:
-        name = children_of(options)["file"]
-    return name
-
-
-def _get(options: BlockdevOptions, wire_name: str) -> Any:
-    return getattr(options, wire_name.replace("-", "_"))
-
-
 def _without_node(export: ExportOptions) -> ExportOptions:
     return msgspec.structs.replace(export, node="")
-
-
-def _set_limits(limits: ThrottleLimits) -> dict[str, int]:
-    return _changed_limits(ThrottleLimits(), limits)
-
-
-def _changed_limits(old: ThrottleLimits, new: ThrottleLimits) -> dict[str, int]:
-    return {
-        each.encode_name: getattr(new, each.name)
-        for each in fields_of(ThrottleLimits)
-        if getattr(old, each.name) != getattr(new, each.name)
-    }
-
-
-def _limits_text(limits: dict[str, int]) -> str:
-    words = ", ".join(f"{key} {_limit_value(key, value)}" for key, value in limits.items())
-    return f": {words}" if words else ""
-
-
-def _limit_change(old: ThrottleLimits, key: str, value: int) -> str:
-    before = getattr(old, key.replace("-", "_"))
-    return f"{key} {_limit_value(key, before)} → {_limit_value(key, value)}"
-
-
-def _limit_value(key: str, value: int) -> str:
-    if key.endswith("-length"):
-        return f"{value}s"
-    if value == 0:
-        return "none"
-    return format_bytes(value) if key.startswith("bps") or key == "iops-size" else str(value)
-
-
-def _driver(options: BlockdevOptions) -> str:
-    return str(options.__struct_config__.tag)
-
-
-def _kind(options: BlockdevOptions) -> str:
-    return "backend" if options.is_backend else "node"
-
-
-def _table(options: BlockdevOptions) -> str:
-    return f"{_kind(options)}s.{options.node_name}"

@@ -1,0 +1,92 @@
+"""One node: what of it differs, and the operations that make, change and delete it."""
+
+from typing import Any
+
+from blkrun.model import GraphModel
+from blkrun.options import EDGES, BlockdevOptions, children_of, fields_of, to_wire
+from blkrun.reconcile.operation import Operation
+
+
+def why_replaced(desired: GraphModel, live: GraphModel, name: str) -> str | None:
+    """What of a node that is in both graphs cannot be changed, or None if it stays."""
+    old, new = live.nodes[name], desired.nodes[name]
+    if old == new and not type(new).fixed_edges:
+        return None
+    if type(old) is not type(new):
+        return "another driver"
+    fixed = {
+        role
+        for role in type(new).fixed_edges
+        if _unfiltered(live, _get(old, role)) != _unfiltered(desired, _get(new, role))
+    }
+    changed = changed_options(old, new) | fixed
+    return ", ".join(sorted(changed)) if changed - type(new).reopenable else None
+
+
+def changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
+    """Wire names of the options that differ, edges apart, of nodes with the same driver."""
+    if old == new:
+        return set()
+    roles = EDGES[type(new)]
+    return {
+        each.encode_name
+        for each in fields_of(type(new))
+        if each.encode_name not in roles and getattr(old, each.name) != getattr(new, each.name)
+    }
+
+
+def add(new: BlockdevOptions) -> Operation:
+    """A node that was not there."""
+    children = children_of(new)
+    over = f" over {', '.join(children.values())}" if children else ""
+    return Operation("blockdev-add", to_wire(new), "+", f"{_words(new)}{over}", table_of(new))
+
+
+def replace(new: BlockdevOptions, why: str) -> Operation:
+    """A node that cannot be changed."""
+    text = f"{new.node_name}: a new node in its place ({why})"
+    return Operation("x-blkrun-replace-node", to_wire(new), "~", text, table_of(new))
+
+
+def reopen(old: BlockdevOptions, new: BlockdevOptions, changed: set[str]) -> Operation:
+    """A node that takes these options anew, and has its edges already."""
+    words = ", ".join(
+        f"{option} {_get(old, option)} → {_get(new, option)}" for option in sorted(changed)
+    )
+    text, data = f"{new.node_name}: {words}", {"options": [to_wire(new)]}
+    return Operation("blockdev-reopen", data, "~", text, table_of(new))
+
+
+def delete(old: BlockdevOptions) -> Operation:
+    """A node that nobody uses any more."""
+    return Operation("blockdev-del", {"node-name": old.node_name}, "-", _words(old), table_of(old))
+
+
+def forget(old: BlockdevOptions) -> Operation:
+    """A filter that is gone already, and whose table is now."""
+    text, data = f"{_words(old)}, which had left by itself", {"node-name": old.node_name}
+    return Operation("x-blkrun-forget-spent", data, "-", text, table_of(old))
+
+
+def table_of(options: BlockdevOptions) -> str:
+    """The table that defines it."""
+    return f"{_kind(options)}s.{options.node_name}"
+
+
+def _words(options: BlockdevOptions) -> str:
+    return f"{_kind(options)} {options.node_name} ({options.__struct_config__.tag})"
+
+
+def _kind(options: BlockdevOptions) -> str:
+    return "backend" if options.is_backend else "node"
+
+
+def _unfiltered(graph: GraphModel, name: str) -> str:
+    """The node below all filters."""
+    while (options := graph.nodes.get(name)) is not None and options.is_filter:
+        name = children_of(options)["file"]
+    return name
+
+
+def _get(options: BlockdevOptions, wire_name: str) -> Any:
+    return getattr(options, wire_name.replace("-", "_"))
