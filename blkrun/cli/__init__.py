@@ -24,8 +24,12 @@ GROUPS = {
 
 COMMANDS = {
     "run": ("serve", "serve what a file describes, and follow its edits"),
+    "attach": ("serve", "show the dashboard of a server that runs"),
     "stop": ("serve", "end the server of a file"),
     "status": ("look", "show what is served, to whom and how fast"),
+    "events": ("look", "show what has happened, and what happens"),
+    "logs": ("look", "show what a server has said, and a runner in the background"),
+    "ps": ("look", "list the servers that run, whatever file each is for"),
     "check": ("look", "say whether a file is right, and everything that is wrong with it"),
     "plan": ("look", "show what applying a file would do"),
     "apply": ("change", "apply a file now, also what waits for a yes"),

@@ -1,7 +1,9 @@
 """How commands print: colours on a terminal, plain text into a pipe, NO_COLOR honoured."""
 
 import os
+import select
 import sys
+from typing import Never
 
 from rich.console import Console
 from rich.text import Text
@@ -13,6 +15,21 @@ _PIPE_WIDTH = 1000
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
 
+class _Console(Console):
+    """A closed pipe is the command line's business: see ``blkrun.cli.main``."""
+
+    def on_broken_pipe(self) -> Never:
+        """Rich would end the process with an error."""
+        raise BrokenPipeError
+
+
+def output_is_closed() -> bool:
+    """Whether nobody reads what is written: known before anything is, as there may be nothing."""
+    poll = select.poll()
+    poll.register(sys.stdout.fileno(), 0)
+    return any(events & (select.POLLERR | select.POLLNVAL) for _, events in poll.poll(0))
+
+
 def console(*, stderr: bool = False) -> Console:
     """No markup, no highlighting: names are text, whatever is in them.
 
@@ -20,7 +37,7 @@ def console(*, stderr: bool = False) -> Console:
     """
     file = sys.stderr if stderr else sys.stdout
     fixed = file.isatty() or "COLUMNS" in os.environ
-    return Console(
+    return _Console(
         file=file,
         markup=False,
         highlight=False,

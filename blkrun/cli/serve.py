@@ -1,12 +1,13 @@
 """The second half of ``blkrun run``: the runner, with a dashboard or one line an event.
 
 Leaving ends the server if this command started it, after asking when clients are connected
-or jobs are not done.
+or jobs are not done.  ``--own``: also one that was running before.
 SIGHUP (a closed terminal) leaves it running; the next ``blkrun run`` adopts it.
 """
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -15,37 +16,46 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from rich.text import Text
-
 from blkrun.cli import Exit
+from blkrun.cli.event_lines import event_lines
 from blkrun.cli.output import console
 from blkrun.cli.progress import JobProgress
 from blkrun.cli.stop import unfinished
+from blkrun.cli.supervisor import notify
 from blkrun.errors import BlkrunError, NoServerError
-from blkrun.messages import (
-    Level,
-    at_stake,
-    event_level,
-    event_matters,
-    event_text,
-    event_time,
-    operations_text,
-)
+from blkrun.messages import Level, at_stake, event_text, report_text
 from blkrun.model import Config
 from blkrun.reconcile.apply import ask_live
-from blkrun.reconcile.nbdkit import Server
+from blkrun.reconcile.nbdkit import Server, log_path
 from blkrun.reconcile.runner import Runner
 from blkrun.reconcile.watch import Look
 
-_STYLES = {Level.GOOD: "green", Level.WARNING: "yellow", Level.ERROR: "bold red", Level.INFO: ""}
 _ASK_AGAIN_S = 5.0
 _ASK_TIMEOUT_S = 2.0
 
 
-def serve(
-    config: Config, server: Server | None, *, shown: Path, seen: Look | None, headless: bool
+StartServer = Callable[[Config], Server]
+Tell = Callable[[str], None]
+
+
+def serve(  # noqa: PLR0913 - all by name, and one caller
+    config: Config,
+    server: Server | None,
+    *,
+    start_server: StartServer,
+    shown: Path,
+    seen: Look | None,
+    headless: bool,
+    own: bool,
+    tell: Tell | None,
 ) -> Exit:
-    """Serve until told to stop; ``server`` was just started, or is None if one was running."""
+    """Serve until told to stop; ``server`` was just started, or is None if one was running.
+
+    ``start_server`` starts another; ``own``: one that was running is ended as if started here;
+    ``tell`` is given, when the file is in force, what somebody has to know who does not see it.
+
+    Raises KeyboardInterrupt if told to stop before that.
+    """
     if not headless and not (sys.stdin.isatty() and sys.stdout.isatty()):
         console().print("no terminal: serving headless")
         headless = True
@@ -53,25 +63,56 @@ def serve(
         console().print("no dashboard: pip install 'blkrun[dashboard]'; serving headless")
         headless = True
     printer = _Printer()
-    on_event = printer.event if headless else _ignore
-    runner = Runner(config, server, shown=shown, seen=seen, on_event=on_event, note=printer.note)
-    return asyncio.run((_headless if headless else _with_dashboard)(runner, printer))
+    runner = Runner(
+        config,
+        server,
+        shown=shown,
+        seen=seen,
+        on_event=printer.event if headless else _ignore,
+        note=printer.note,
+        start_server=start_server,
+    )
+    runner.started_server |= own
+    if headless:
+        return asyncio.run(_headless(runner, printer, tell))
+    return asyncio.run(_with_dashboard(runner, printer))
 
 
-async def _headless(runner: Runner, printer: "_Printer") -> Exit:
+async def _headless(runner: Runner, printer: "_Printer", tell: Tell | None) -> Exit:
     progress = JobProgress(lambda: runner.client, printer.line)
-    printer.also = progress.hear
+    printer.also = (progress.hear, _tell_status)
     telling = asyncio.create_task(progress.run())
     try:
-        await runner.start()
-        _announce(runner)
+        await _start(runner)
         leave = _Leaving(runner, printer.note)
+        _announce(runner)
+        notify("READY=1")
+        if tell is not None:
+            tell(await _whereabouts(runner))
         await runner.run()
+        notify("STOPPING=1")
         await leave.finish()
     finally:
         telling.cancel()
         await runner.close()
     return Exit.DONE
+
+
+async def _start(runner: Runner) -> None:
+    """Raises KeyboardInterrupt at a signal to end; a server started for this is the caller's."""
+    starting = asyncio.ensure_future(runner.start())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, starting.cancel)
+    try:
+        await starting
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+
+
+def _tell_status(event: dict[str, Any]) -> None:
+    """The last thing that became of the file or the server, for ``systemctl status``."""
+    if event["event"].startswith(("X_BLKRUN_CONFIG_", "X_BLKRUN_SERVER_")):
+        notify(f"STATUS={event_text(event)}")
 
 
 async def _with_dashboard(runner: Runner, printer: "_Printer") -> Exit:
@@ -83,7 +124,7 @@ async def _with_dashboard(runner: Runner, printer: "_Printer") -> Exit:
         await runner.start()
         running = asyncio.create_task(runner.run())
         running.add_done_callback(lambda _: closing.set())
-        for number in (signal.SIGTERM, signal.SIGHUP):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, closing.set)
         choice = await show(
             control=runner.config.address.control,
@@ -121,7 +162,7 @@ class _Printer:
     def __init__(self) -> None:
         self._out = console()
         self._held: list[str] | None = None
-        self.also: Callable[[dict[str, Any]], None] = _ignore
+        self.also: tuple[Callable[[dict[str, Any]], None], ...] = ()
 
     def hold(self) -> None:
         """Keep notes until ``release``."""
@@ -134,19 +175,11 @@ class _Printer:
             self.note(text)
 
     def event(self, event: dict[str, Any]) -> None:
-        """Time, level, words in one line; what is wrong with a file also shows the place."""
-        self.also(event)
-        if not event_matters(event):
-            return
-        level = event_level(event)
-        text = event_text(event)
-        data = event.get("data", {})
-        line = Text(f"{event_time(event)} {level.value:5} {text}", style=_STYLES[level])
-        if operations := operations_text(data):
-            line.append(f": {operations}", style="dim")
-        self._out.print(line)
-        for place in str(data.get("message", "")).splitlines()[1:]:
-            self._out.print(f"  {place}", style="dim")
+        """In words, if it has any."""
+        for hear in self.also:
+            hear(event)
+        for line in event_lines(event):
+            self._out.print(line)
 
     def line(self, text: str) -> None:
         """What no event tells, with the time."""
@@ -219,8 +252,25 @@ class _Leaving:
 
 def _announce(runner: Runner) -> None:
     """Where clients find the disks."""
-    config = runner.config
     out = console()
-    out.print(f"serving {config.path} on {config.address.listen}")
-    for name in config.graph.exports:
-        out.print(f"  {config.address.uri(name)}")
+    for line in _places(runner):
+        out.print(line)
+
+
+def _places(runner: Runner) -> list[str]:
+    config = runner.config
+    uris = (config.address.uri(name) for name in config.graph.exports)
+    return [f"serving {config.path} on {config.address.listen}", *(f"  {uri}" for uri in uris)]
+
+
+async def _whereabouts(runner: Runner) -> str:
+    """The same, who does it, and what one may do about it."""
+    graph = await runner.client.execute("x-blkrun-query-graph")
+    lines, file, log = _places(runner), runner.config.path, log_path(runner.config.address)
+    last = graph["reports"].get("config", {})
+    if last and last["kind"] != "applied":
+        lines.append(report_text(last))
+    lines.append(f"runner {os.getpid()}, server {graph['pid']}, log {log}")
+    lines.append(f"see it with: blkrun attach {file}")
+    lines.append(f"end it with: blkrun stop {file}")
+    return "".join(f"{line}\n" for line in lines)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import signal
+from pathlib import Path
 from time import monotonic
 
 from blkrun.client import Client
@@ -15,6 +16,7 @@ START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 10.0
 _QUIT_TIMEOUT_S = 2.0
 _POLL_S = 0.005
+_ACCEPTS_CONNECTIONS = 1 << 16  # __SO_ACCEPTCON, in /proc/net/unix
 
 
 async def wait_until_ready(server: Server, address: ServerAddress) -> Client:
@@ -44,5 +46,17 @@ async def stop_server(client: Client, pid: int, address: ServerAddress) -> None:
             os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(_POLL_S)
     for path in (address.control, address.unix):
-        if path is not None:
+        if path is not None and not _is_listened_at(path):
             path.unlink(missing_ok=True)
+
+
+def _is_listened_at(path: Path) -> bool:
+    """Whether a socket's file is somebody's still, such as systemd's.
+
+    Asked without connecting, which would have systemd start the service again.
+    """
+    rows = (line.split(maxsplit=7) for line in Path("/proc/net/unix").read_text().splitlines()[1:])
+    return any(
+        len(row) == 8 and row[7] == str(path) and int(row[3], 16) & _ACCEPTS_CONNECTIONS
+        for row in rows
+    )

@@ -1,5 +1,6 @@
 """One runner a file: a lock that ends with the process, however it ends."""
 
+import contextlib
 import fcntl
 import os
 from pathlib import Path
@@ -14,7 +15,7 @@ class Lease:
 
     def __init__(self, config: Config) -> None:
         try:
-            self._file = _path(config).open("a+")
+            self._file = _path(config.address.control).open("a+")
         except OSError as error:
             directory = config.address.control.parent
             raise BlkrunError(f"[server] control: {directory}: {error.strerror}") from error
@@ -36,8 +37,24 @@ class Lease:
         self._file.close()
 
 
-def _path(config: Config) -> Path:
-    return config.address.control.with_suffix(".lock")
+def holder_of(control: Path) -> int | None:
+    """The runner of the server behind a control socket, or None: it is not there any more.
+
+    Without trying the lock, which could be in the way of a runner that starts just now: who has
+    written its number into the file and has the file open holds it.
+    """
+    path = _path(control)
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(path.read_text())
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):  # closed by now
+                if descriptor.samefile(path):
+                    return pid
+    return None
+
+
+def _path(control: Path) -> Path:
+    return control.with_suffix(".lock")
 
 
 def _holder(lock: IO[str]) -> str:

@@ -15,23 +15,39 @@ from pathlib import Path
 import msgspec
 
 import blkrun
+from blkrun.config.source import absolute
 from blkrun.errors import BlkrunError
 from blkrun.model import Config, ServerAddress
+from blkrun.reconcile.activation import listens_at
 
 MISSING = (
     "nbdkit is not installed; on Debian or Ubuntu: "
     "apt install nbdkit nbdkit-plugin-python python3-libnbd"
 )
 
+FILE_VARIABLE = "BLKRUN_FILE"
+"""In the server's environment: the file it was started for, for those who only see processes."""
+
+PLUGIN = Path(blkrun.__file__).parent / "server" / "plugin.py"
+
 _END_TIMEOUT_S = 2.0
+_DOOR_PATIENCE_S = 30
+"""For so long clients wait for the first graph; see ``blkrun.server.door``."""
+
+
+_WITH_SOCKET = 'exec 3<&0 0</dev/null; export LISTEN_FDS=1 LISTEN_PID=$$; exec "$@"'
+"""Comes with a listening socket as its input, and becomes nbdkit, to which it is handed."""
+
+_NOT_FOR_THE_SERVER = ("NOTIFY_SOCKET", "LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")
 
 
 class Server:
     """A server that this process started."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", log: Path, begin: int) -> None:
         self._process = process
         self._log = log
+        self._begin = begin  # of its part of the log, in bytes
 
     @property
     def pid(self) -> int:
@@ -58,7 +74,8 @@ class Server:
 
     def last_words(self) -> str:
         """The end of the log, for somebody who is told that it did not start."""
-        lines = self._log.read_text(errors="replace").splitlines()
+        said = self._log.read_bytes()[self._begin :]
+        lines = said.decode(errors="replace").splitlines()
         return lines[-1] if lines else "it said nothing"
 
 
@@ -73,50 +90,58 @@ def answers(address: ServerAddress) -> bool:
         return probe.connect_ex(str(address.control)) == 0
 
 
-def start(config: Config) -> Server:
-    """Start nbdkit with an empty graph.  Raises BlkrunError when that cannot be."""
+def start(config: Config, given: socket.socket | None = None) -> Server:
+    """Start nbdkit with an empty graph.  Raises BlkrunError when that cannot be.
+
+    ``given``: the socket to listen on, if a supervisor has made it.
+    """
     nbdkit = shutil.which("nbdkit", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/bin")
     if nbdkit is None:
         raise BlkrunError(MISSING)
     _clear_socket(config.address.control, "control")
-    if config.address.unix is not None:
+    if config.address.unix is not None and given is None:
         _clear_socket(config.address.unix, "listen")
+    command = [nbdkit, *_arguments(config, given)]
     log = log_path(config.address)
     with log.open("ab") as output:
+        begin = output.tell()
         process = subprocess.Popen(  # noqa: S603 - nbdkit, found above
-            [nbdkit, *_arguments(config)],
-            stdin=subprocess.DEVNULL,
+            command if given is None else ["/bin/sh", "-c", _WITH_SOCKET, "sh", *command],
+            stdin=subprocess.DEVNULL if given is None else given.fileno(),
             stdout=output,
             stderr=output,
-            env=_environment(),
+            env=_environment(config),
             start_new_session=True,
         )
-    return Server(process, log)
+    return Server(process, log, begin)
 
 
-def _arguments(config: Config) -> list[str]:
+def _arguments(config: Config, given: socket.socket | None) -> list[str]:
     address, threads = config.address, str(config.server.threads)
-    where = (
-        ["-i", address.tcp[0].strip("[]"), "-p", str(address.tcp[1])]
-        if address.tcp is not None
-        else ["-U", str(address.unix)]
-    )
-    plugin = Path(blkrun.__file__).parent / "server" / "plugin.py"
-    listen = f"tcp:{address.tcp[1]}" if address.tcp is not None else f"unix:{address.unix}"
+    if given is not None:
+        where, listen = [], listens_at(given)
+    elif address.tcp is not None:
+        where = ["-i", address.tcp[0].strip("[]"), "-p", str(address.tcp[1])]
+        listen = f"tcp:{address.tcp[1]}"
+    else:
+        where, listen = ["-U", str(address.unix)], f"unix:{address.unix}"
     parameters = [
         f"control={address.control}",
         f"listen={listen}",
         f"threads={threads}",
         f"cpus={config.server.cpus}",
+        f"wait={_DOOR_PATIENCE_S}",
     ]
-    return ["-f", *where, "-t", threads, "python", str(plugin), *parameters]
+    return ["-f", *where, "-t", threads, "python", str(PLUGIN), *parameters]
 
 
-def _environment() -> dict[str, str]:
+def _environment(config: Config) -> dict[str, str]:
     """Where the embedded Python finds blkrun and msgspec: it knows nothing of our venv."""
     places = [Path(blkrun.__file__).parent.parent, Path(msgspec.__file__).parent.parent]
     paths = dict.fromkeys(str(place) for place in places)
-    return {**os.environ, "PYTHONPATH": ":".join(paths)}
+    rest = {name: value for name, value in os.environ.items() if name not in _NOT_FOR_THE_SERVER}
+    file = absolute(Path.cwd(), str(config.path))
+    return {**rest, "PYTHONPATH": ":".join(paths), FILE_VARIABLE: str(file)}
 
 
 def _clear_socket(path: Path, what: str) -> None:

@@ -62,8 +62,10 @@ class Runner:
         seen: Look | None,
         on_event: OnEvent,
         note: Callable[[str], None],
+        start_server: Callable[[Config], nbdkit.Server] = nbdkit.start,
     ) -> None:
         self.config = config
+        self._start_server = start_server
         self._shown = shown
         self.started_server = server is not None
         self._on_event = on_event
@@ -220,7 +222,7 @@ class Runner:
         if self._death is None:
             how = self._server.ended() if self._server is not None else None
             self._death = how or "it went away"
-        server = self._server = nbdkit.start(self.config)
+        server = self._server = self._start_server(self.config)
         try:
             await self._meet(server)
             good = self._last_good()

@@ -23,6 +23,7 @@ from blkrun.errors import BlkrunError
 from blkrun.server.client import Clients, peer_here
 from blkrun.server.connection import Connection
 from blkrun.server.context import Context
+from blkrun.server.door import Door
 from blkrun.server.events import Events
 from blkrun.server.graph import Graph
 from blkrun.server.one_cpu import OneCpu
@@ -48,6 +49,7 @@ _servers: list[QmpServer] = []
 _shutdowns: list[Shutdown] = []
 _clients: list[Clients] = []
 _cpus: list[OneCpu] = []
+_doors: list[Door] = []
 
 
 def _one_line(kind: type[BaseException], error: BaseException, trace: Any) -> list[str]:
@@ -84,12 +86,12 @@ def thread_model() -> int:
 
 
 def config(key: str, value: str) -> None:
-    """Parameters: ``control``, ``listen``, ``threads`` and ``cpus``.
+    """Parameters: ``control``, ``listen``, ``threads``, ``cpus`` and ``wait``.
 
     The path of the QMP socket; ``unix:PATH`` or ``tcp:PORT``, as given to nbdkit; likewise -t;
-    ``one`` or ``all``: where requests run.
+    ``one`` or ``all``: where requests run; for how many seconds clients wait for the file.
     """
-    if key not in ("control", "listen", "threads", "cpus"):
+    if key not in ("control", "listen", "threads", "cpus", "wait"):
         raise BlkrunError(f"unknown parameter {key!r}")
     _parameters[key] = value
 
@@ -110,7 +112,8 @@ def get_ready() -> None:
     outlive_parent()
     _graph.control = Path(_parameters["control"])
     _clients.append(Clients(_parameters["listen"]))
-    _shutdowns.append(Shutdown(_graph, _parameters["listen"], nbdkit.shutdown))
+    _doors.append(Door(_events, float(_parameters.get("wait", "0"))))
+    _shutdowns.append(Shutdown(_graph, _parameters["listen"], _end))
     context = Context(
         graph=_graph,
         events=_events,
@@ -119,6 +122,12 @@ def get_ready() -> None:
         started_ns=time.monotonic_ns(),
     )
     _servers.append(QmpServer(_parameters["control"], context))
+
+
+def _end() -> None:
+    """Nobody is let in any more; who waits at the door is sent away with the others."""
+    _doors[0].open()
+    nbdkit.shutdown()
 
 
 def after_fork() -> None:
@@ -141,6 +150,11 @@ def cleanup() -> None:
     _graph.jobs.cancel_all()  # there are some if nbdkit was ended by another way than ours
     _graph.jobs.join(REST_TIMEOUT_S)
     _graph.close()
+
+
+def preconnect(readonly: bool) -> None:  # noqa: ARG001, FBT001 - nbdkit's signature
+    """A client has come, and nothing has been said yet."""
+    _doors[0].wait()
 
 
 def list_exports(readonly: bool, is_tls: bool) -> list[tuple[str, str]]:  # noqa: ARG001, FBT001 - nbdkit's signature

@@ -99,11 +99,12 @@ class Qmp:
 class Service:
     """A file, the runner that serves it, and the server behind it."""
 
-    def __init__(self, directory: Path, text: str) -> None:
-        self.file = directory / "vm.toml"
-        self.control = directory / "vm.qmp"
-        self.socket = directory / "vm.sock"
+    def __init__(self, directory: Path, text: str, name: str = "vm") -> None:
+        self.file = directory / f"{name}.toml"
+        self.control = directory / f"{name}.qmp"
+        self.socket = directory / f"{name}.sock"
         self.log = directory / "runner.log"
+        self.log_of_server = directory / f"{name}.log"
         self.file.write_text(text)
         self.runner: subprocess.Popen[bytes] | None = None
 

@@ -1,0 +1,67 @@
+"""``blkrun attach FILE``: the dashboard of a server that runs.  Leaving it leaves the server."""
+
+import argparse
+import asyncio
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import msgspec
+
+from blkrun.cli import Exit
+from blkrun.cli.output import console
+from blkrun.client import Client
+from blkrun.config import load, locate
+from blkrun.dashboard import show
+from blkrun.errors import BlkrunError, FileError
+from blkrun.model import ServerAddress
+from blkrun.options import DashboardOptions
+from blkrun.reconcile.lease import holder_of
+
+EXAMPLES = """
+blkrun attach vm.toml      q leaves it running
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """FILE."""
+    parser.add_argument("file", metavar="FILE", type=Path, help="the TOML file")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Say so where no dashboard can be shown."""
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BlkrunError(f"no terminal for a dashboard; see: blkrun status {args.file}")
+    if find_spec("textual") is None:
+        raise BlkrunError(
+            "no dashboard: pip install 'blkrun[dashboard]'; without it see: "
+            f"blkrun status {args.file}"
+        )
+    asyncio.run(_attach(args.file, locate(args.file)))
+    return Exit.DONE
+
+
+async def _attach(file: Path, address: ServerAddress) -> None:
+    async with await Client.connect(address.control):
+        pass  # somebody is there
+    runner = holder_of(address.control)
+    await show(
+        control=address.control,
+        title=file.name if runner else f"{file.name} (no runner)",
+        refresh_s=_refresh_s(file),
+        owner=False,
+    )
+    if holder_of(address.control) is None:
+        console().print(
+            f"nobody follows the edits of {file.name}; go on with: blkrun run {file}",
+            style="yellow",
+        )
+
+
+def _refresh_s(file: Path) -> float:
+    """As the file says; a file that is wrong just now is no reason not to look."""
+    try:
+        dashboard = load(file).dashboard
+    except FileError:
+        dashboard = msgspec.convert({}, DashboardOptions)
+    return dashboard.refresh / 1e9
