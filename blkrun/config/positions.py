@@ -47,13 +47,17 @@ class Positions:
     """Places by key path; list items are named by their index.
 
     A key's *name* is the word itself.  Its *value* is what follows the ``=``; for a table
-    with a header, the header.
+    with a header, the header.  ``pairs`` says of each key with a value where it begins, with the
+    words before its dots, and which table that is written in: one with a header, one in braces, or
+    ``()`` above all headers.
     """
 
     text: str
     names: dict[Path, Range]
     values: dict[Path, Range]
     line_starts: list[int]
+    pairs: dict[Path, tuple[int, Path]]
+    headers: tuple[Path, ...]
 
     def name(self, path: Path) -> Span | None:
         """The key's own name, or the nearest table around it that is written down."""
@@ -84,11 +88,15 @@ class Positions:
 
 
 def locate(text: str) -> Positions:
-    """Scan a whole text that tomllib has accepted, its line ends plain newlines."""
+    """Scan a whole text that tomllib has accepted.
+
+    ``at`` and what uses it count columns as if its line ends were plain newlines.
+    """
     scanner = _Scanner(text)
     scanner.document()
     line_starts = [0, *(found.end() for found in re.finditer("\n", text))]
-    return Positions(text, scanner.names, scanner.values, line_starts)
+    headers = tuple(scanner.headers)
+    return Positions(text, scanner.names, scanner.values, line_starts, scanner.pairs, headers)
 
 
 class _Scanner:
@@ -98,6 +106,8 @@ class _Scanner:
         self.text = text
         self.names: dict[Path, Range] = {}
         self.values: dict[Path, Range] = {}
+        self.pairs: dict[Path, tuple[int, Path]] = {}
+        self.headers: list[Path] = []
         self._last_index: dict[Path, int] = {}  # of each array of tables: [[name]]
 
     def document(self) -> None:
@@ -120,6 +130,7 @@ class _Scanner:
             self._last_index[path] = self._last_index.get(path, -1) + 1
             path = self._current_item(path)
         self.values[path] = (start, at + brackets)
+        self.headers.append(path)
         return at + brackets, path
 
     def _current_item(self, path: Path) -> Path:
@@ -127,11 +138,13 @@ class _Scanner:
         return (*path, self._last_index[path]) if path in self._last_index else path
 
     def _pair(self, at: int, table: Path) -> int:
+        start, path = at, table
         words, at = self._words(at)
         for word, place in words:
-            table = (*table, word)
-            self.names.setdefault(table, place)
-        return self._value(at, table)
+            path = (*path, word)
+            self.names.setdefault(path, place)
+        self.pairs[path] = (start, table)
+        return self._value(at, path)
 
     def _words(self, at: int) -> tuple[list[tuple[str, Range]], int]:
         words = []

@@ -1,6 +1,7 @@
 """Edits by tool: the values asked for change, and not a character besides."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -8,7 +9,7 @@ import pytest
 from hypothesis import given
 
 from blkrun.config import Sources
-from blkrun.config.edit import Key, edit, edit_sources, file_of
+from blkrun.config.edit import Key, edit_sources, file_of
 from blkrun.errors import FileError
 
 TEXT = """\
@@ -29,6 +30,12 @@ CHANGES: dict[Key, str | bool] = {
     ("exports", "vda", "node"): "new",
     ("jobs", "move", "enabled"): False,
 }
+
+
+def edit(text: str, changes: Mapping[Key, str | bool]) -> str:
+    """One file's text with these values."""
+    sources = Sources(main=MAIN, texts={MAIN: text.encode()})
+    return edit_sources(sources, changes).texts[MAIN].decode()
 
 
 def test_layout_and_comments_stay() -> None:
@@ -102,8 +109,8 @@ def test_any_value_is_written_so_that_it_is_read_again(value: str) -> None:
 
 
 def test_a_table_that_is_not_there() -> None:
-    """It is said which key could not be changed."""
-    with pytest.raises(FileError, match=r"exports\.vdb\.node"):
+    """It is said which one, and it is not made."""
+    with pytest.raises(FileError, match=r"there is no \[exports\.vdb\] in vm\.toml"):
         edit(TEXT, {("exports", "vdb", "node"): "new"})
 
 
