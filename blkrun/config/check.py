@@ -4,7 +4,7 @@ A check takes the draft and yields problems; it looks at what is written and not
 that a table with a typing error is checked as far as it goes.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from blkrun.config.check_bitmaps import (
@@ -70,61 +70,87 @@ def duplicates(draft: Draft) -> Iterator[Problem]:
 def references(draft: Draft) -> Iterator[Problem]:
     """Edges, exports, bitmaps and jobs name what there is."""
     nodes = by_name(draft)
-    made = {export.throttle_node: export for export in draft.exports if export.throttled}
-    meant = _guesser(nodes)
+    others: tuple[Table[Any], ...] = (*draft.groups, *draft.exports, *draft.bitmaps, *draft.jobs)
+    names = Names("node or backend", "backends", nodes, made=_made_nodes(draft), others=others)
     for node in draft.nodes:
         for role, child in node.edges():
             if child not in nodes:
-                suggestion = meant(child) if meant(child) != node.name else None
-                yield _unknown((*node.path, role), child, suggestion, made)
-    others: tuple[Table[Any], ...] = (*draft.exports, *draft.bitmaps)
-    for table in others:
+                yield names.unknown((*node.path, role), child, but=node.name)
+    users: tuple[Table[Any], ...] = (*draft.exports, *draft.bitmaps)
+    for table in users:
         name = table.text("node")
         if name is not None and name not in nodes:
-            yield _unknown((*table.path, "node"), name, meant(name), made)
+            yield names.unknown((*table.path, "node"), name)
     for job in draft.jobs:
         for key, name in job.nodes():
             if name not in nodes:
-                yield _unknown((*job.path, key), name, meant(name), made)
+                yield names.unknown((*job.path, key), name)
 
 
 def groups(draft: Draft) -> Iterator[Problem]:
     """Throttle nodes name a group that there is."""
-    known = {group.name for group in draft.groups}
+    known = {group.name: group for group in draft.groups}
     made = {export.throttle_group: export for export in draft.exports if export.throttled}
-    meant = _guesser(known)
+    others: tuple[Table[Any], ...] = (*draft.nodes, *draft.exports, *draft.bitmaps, *draft.jobs)
+    names = Names("throttle group", "throttle-groups", known, made=made, others=others)
     for node in draft.nodes:
         name = node.text("throttle-group") if node.driver is ThrottleOptions else None
         if name is not None and name not in known:
-            path = (*node.path, "throttle-group")
-            yield _unknown(path, name, meant(name), made)
+            yield names.unknown((*node.path, "throttle-group"), name)
 
 
-def _guesser(valid: Collection[str]) -> Callable[[str], str | None]:
-    """Nearest names, for the first so many: a thousand against a thousand takes seconds."""
-    guesses: dict[str, str | None] = {}
-
-    def meant(name: str) -> str | None:
-        if name not in guesses and len(guesses) < MAX_GUESSES:
-            guesses[name] = nearest(name, valid)
-        return guesses.get(name)
-
-    return meant
+def _made_nodes(draft: Draft) -> dict[str, ExportTable]:
+    return {export.throttle_node: export for export in draft.exports if export.throttled}
 
 
-def _unknown(
-    path: Path, name: str, suggestion: str | None, made: Mapping[str, ExportTable]
-) -> Problem:
-    if (owner := made.get(name)) is not None:
-        message = f"{dotted(path)}: {not_for_others(name, owner)}"
-        return Problem(path=path, kind=Kind.REFERENCE, message=message, related=owner.path)
-    is_group = path[-1] == "throttle-group"
-    what, section = (
-        ("throttle group", "throttle-groups") if is_group else ("node or backend", "backends")
-    )
-    remedy = "" if suggestion else f"; [{dotted((section, name))}] would define it"
-    message = f'{dotted(path)}: there is no {what} "{name}"{remedy}'
-    return Problem(path=path, kind=Kind.REFERENCE, message=message, suggestion=suggestion)
+class Names:
+    """What a reference of one kind may name, and what to say of one that names nothing.
+
+    ``known`` can be named; ``made``, of exports' limits, cannot; ``others`` are things that are
+    something else; ``section`` is where what is missing would be defined.
+    """
+
+    def __init__(
+        self,
+        what: str,
+        section: str,
+        known: Mapping[str, Table[Any]],
+        *,
+        made: Mapping[str, ExportTable],
+        others: Iterable[Table[Any]],
+    ) -> None:
+        self._what = what
+        self._section = section
+        self._known = known
+        self._made = made
+        self._others = {table.name: table for table in others}
+        self._guesses: dict[str, str | None] = {}
+
+    def unknown(self, path: Path, name: str, but: str | None = None) -> Problem:
+        """The problem with ``name`` at ``path``; ``but`` cannot have been meant."""
+        if (owner := self._made.get(name)) is not None:
+            message = f"{dotted(path)}: {not_for_others(name, owner)}"
+            return Problem(path=path, kind=Kind.REFERENCE, message=message, related=owner.path)
+        meant = self._meant(name)
+        near = self._known[meant] if meant is not None and meant != but else None
+        related = near or self._others.get(name)
+        remedy = ""
+        if near is None:
+            there = f"; {dotted(related.path)} is not one" if related is not None else ""
+            remedy = there or f"; [{dotted((self._section, name))}] would define it"
+        return Problem(
+            path=path,
+            kind=Kind.REFERENCE,
+            message=f'{dotted(path)}: there is no {self._what} "{name}"{remedy}',
+            suggestion=near.name if near is not None else None,
+            related=related.path if related is not None else None,
+        )
+
+    def _meant(self, name: str) -> str | None:
+        """The nearest, for the first so many: a thousand against a thousand takes seconds."""
+        if name not in self._guesses and len(self._guesses) < MAX_GUESSES:
+            self._guesses[name] = nearest(name, self._known)
+        return self._guesses.get(name)
 
 
 def acyclic(draft: Draft) -> Iterator[Problem]:

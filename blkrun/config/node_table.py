@@ -107,6 +107,8 @@ def with_context(problem: Problem) -> Problem:
         message = f"{problem.message} in {dotted(problem.path)}"
     elif problem.kind is Kind.UNEXPECTED:
         message = f"{problem.message} in {dotted(problem.path[:-1])}"
+        if problem.path[-1] == "include":  # of TOML's rules the one that is met most
+            message += ": it stands in the main file above the first table"
     else:
         message = f"{dotted(problem.path)}: {problem.message}"
     return replace(problem, message=message)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from blkrun import config
+from blkrun.decode import Kind
 
 FILE = Path("/lab/lab.toml")
 
@@ -212,6 +213,44 @@ CASES = {
             None,
         ),
     ),
+    "group for a node": (
+        GOOD.replace('file = "disk"', 'file = "gold"'),
+        (
+            9,
+            8,
+            'nodes.limit.file: there is no node or backend "gold"; throttle-groups.gold is not one',
+            None,
+        ),
+    ),
+    "export for a group": (
+        GOOD.replace('group = "gold"', 'group = "vda"'),
+        (
+            8,
+            18,
+            'nodes.limit.throttle-group: there is no throttle group "vda"; exports.vda is not one',
+            None,
+        ),
+    ),
+    "unknown node of a bitmap": (
+        GOOD + '[bitmaps.b]\nnode = "disc"\n',
+        (13, 8, 'bitmaps.b.node: there is no node or backend "disc"', "disk"),
+    ),
+    "unknown node of a job": (
+        GOOD + '[jobs.j]\ntype = "backup"\ndevice = "limit"\ntarget = "dis"\n',
+        (15, 10, 'jobs.j.target: there is no node or backend "dis"', "disk"),
+    ),
+    "include below a table": (
+        GOOD + 'include = ["a/*"]\n',
+        (
+            12,
+            1,
+            (
+                'unknown key "include" in exports.vda: it stands in the main file above the '
+                "first table"
+            ),
+            None,
+        ),
+    ),
     "limits at the option": (
         GOOD.replace("iops-total = 100", "iops-total = 100\niops-total-max = 50"),
         (
@@ -271,6 +310,49 @@ def test_one_mistake(case: str) -> None:
     """One mistake gives one diagnostic, at its place, that says what would be right."""
     text, expected = CASES[case]
     assert only(text) == expected
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_how_one_mistake_looks(case: str) -> None:
+    """File, line and column, the reason, the nearest name, the line, and a caret below it."""
+    text, (line, column, message, suggestion) = CASES[case]
+    shown = config.render(config.check(text, FILE), {FILE: text.encode()}).split("\n")
+    meant = f' — did you mean "{suggestion}"?' if suggestion else ""
+    assert shown[0] == f"{FILE}:{line}:{column}: error: {message}{meant}"
+    assert shown[1] == f"{line:5} | " + text.split("\n")[line - 1]
+    assert shown[2].startswith(f"{'':5} | {' ' * (column - 1)}^")
+
+
+REFERENCES = {
+    "unknown node of an edge": (3, "backends.disk"),
+    "unknown node of an export": (6, "nodes.limit"),
+    "unknown node of a bitmap": (3, "backends.disk"),
+    "unknown node of a job": (3, "backends.disk"),
+    "unknown group": (1, "throttle-groups.gold"),
+    "group for a node": (1, "throttle-groups.gold"),
+    "export for a group": (10, "exports.vda"),
+    "nbd with two": (14, "backends.far.uri"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_place_of_the_definition(case: str) -> None:
+    """What is meant, or what is wrong together with this, is shown where it is written."""
+    text, (*_, suggestion) = CASES[case]
+    (one,) = config.check(text, FILE)
+    at = one.related
+    assert (at and (at.line, at.message.removesuffix(" is here"))) == REFERENCES.get(case)
+    assert one.problem.kind is not Kind.REFERENCE or at is not None or suggestion is None
+
+
+def test_the_definition_in_another_file() -> None:
+    """Its own file is named."""
+    other = FILE.parent / "tenants/a.toml"
+    texts = {FILE: GOOD.encode(), other: b'[exports.a]\nnode = "limt"\n'}
+    (one,) = config.check(config.Sources(main=FILE, texts=texts))
+    assert (one.file, one.line) == (other, 2)
+    assert one.related is not None
+    assert (one.related.file, one.related.line) == (FILE, 6)
 
 
 def test_the_longest_names() -> None:
