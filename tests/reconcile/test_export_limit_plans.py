@@ -161,3 +161,14 @@ def test_a_refusal_of_a_table_leads_to_the_table() -> None:
     loaded = load(text("iops-total = 5\n"))
     with pytest.raises(RefusedError, match=r"^lab\.toml:4: \[throttle-groups\.tenant\] no$"):
         asyncio.run(apply(Refusing(0), plan(loaded.graph, LiveGraph().model()), loaded))
+
+
+def test_a_refusal_of_a_table_in_an_included_file_names_that_file() -> None:
+    """Beside the main file, as messages about a text do."""
+    other = FILE.parent / "tenants/a.toml"
+    texts = {FILE: DISK.encode(), other: b'# Anna\n[exports.vda]\nnode = "tenant"\n'}
+    loaded = config.parse(config.Sources(main=FILE, texts=texts))
+    operations = plan(loaded.graph, load(DISK).graph)
+    assert len(operations) == 1
+    with pytest.raises(RefusedError, match=r"^tenants/a\.toml:2: \[exports\.vda\] no$"):
+        asyncio.run(apply(Refusing(0), operations, loaded))
