@@ -7,9 +7,10 @@ import pytest
 
 from blkrun import config
 from blkrun.job_options import JOBS, JobOptions
-from blkrun.options import DRIVERS, BitmapOptions
+from blkrun.options import DRIVERS, BitmapOptions, FileOptions
 
 FILES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
+PARTS = sorted(file for main in FILES for file in config.read(main).texts if file != main)
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
@@ -17,6 +18,33 @@ def test_example_loads(file: Path) -> None:
     """Each can be used as it is, is at most 40 lines, and serves something."""
     assert config.load(file).graph.exports
     assert len(file.read_text().splitlines()) <= 40
+
+
+@pytest.mark.parametrize("file", PARTS, ids=lambda path: path.name)
+def test_included_file(file: Path) -> None:
+    """Short too, and it adds an export."""
+    text = file.read_text()
+    assert len(text.splitlines()) <= 40
+    assert tomllib.loads(text)["exports"]
+
+
+def test_every_file_below_is_included() -> None:
+    """None is left over."""
+    assert sorted(FILES[0].parent.glob("*/*.toml")) == PARTS
+
+
+def test_tenants_are_in_files_of_their_own() -> None:
+    """Each table's place is the file that it is in, and paths start from there."""
+    main = FILES[0].parent / "tenants.toml"
+    loaded = config.load(main)
+    assert {loaded.shown(at.file) for at in loaded.places.values()} == {
+        "tenants.toml",
+        "tenants/anna.toml",
+        "tenants/ben.toml",
+    }
+    image = loaded.graph.nodes["ben"]
+    assert isinstance(image, FileOptions)
+    assert Path(image.path) == main.with_name("tenants") / "ben.img"
 
 
 def test_every_driver_has_an_example() -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from blkrun.config.positions import Span, locate
 from blkrun.decode import Path as KeyPath
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.toml"))
 
 
 def paths_of(value: Any, path: KeyPath = ()) -> list[KeyPath]:
