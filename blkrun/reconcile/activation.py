@@ -29,13 +29,15 @@ def activated_socket(
         return None
     if fds != "1":
         raise BlkrunError(f"{fds} sockets were handed over; an NBD server has one: ListenStream=")
+    fd = os.dup(first_fd)  # unlike the one given, it is closed in what we start
+    os.close(first_fd)
     try:
-        given = socket.socket(fileno=os.dup(first_fd))  # dup's is closed in what we start
-        os.close(first_fd)
-        listens = bool(given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        given = socket.socket(fileno=fd)
     except OSError as error:
+        os.close(fd)
         raise BlkrunError(f"what was handed over is no socket: {error.strerror}") from error
-    if not listens:
+    if not given.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        given.close()
         raise BlkrunError("the socket handed over does not listen: its unit needs Accept=no")
     return given
 
@@ -56,7 +58,7 @@ def check_agrees(given: socket.socket, address: ServerAddress) -> None:
     there = listens_at(given)
     if there == wanted:
         return
-    written = there if address.tcp is None or given.family == socket.AF_UNIX else _tcp(given)
+    written = there if given.family == socket.AF_UNIX else _tcp(given)
     raise BlkrunError(
         f"the socket handed over is {written}, [server] listen is {address.listen}: "
         f'set listen = "{written}", or ListenStream= in the socket unit'
