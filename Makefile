@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix bench soak lock clean
+.PHONY: help setup run test check fix bench soak schema lock clean
 
 help: ## List every target in a sentence.
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -33,6 +33,10 @@ bench: setup ## Measure the data path beside others (BENCH_ARGS=--quick, --only,
 
 soak: setup ## Run the long tests, one at a time.
 	@$(PY) -m pytest -m soak --timeout 3600
+
+schema: setup ## Write blkrun/schema.json again, after a change to the options.
+	@$(PY) -m blkrun schema >blkrun/schema.json.new
+	@mv blkrun/schema.json.new blkrun/schema.json
 
 # The versions in the lock stay where they fit; LOCK_ARGS=--upgrade takes the newest.
 lock: ## Pin again what pyproject.toml names in requirements.lock, with uv.

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import Enum
 from functools import cache
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
 
 from blkrun import units
-from blkrun.options import extra_of
+from blkrun.options import choices_of, extra_of, table_of
 
 S = TypeVar("S", bound=Struct)
 
@@ -82,7 +82,9 @@ def decode(
     _report_unexpected(raw, fields, problems, path)
     values = {}
     for key, field in fields.items():
-        if key in raw:
+        if key in raw and field.struct is not None and isinstance(raw[key], Mapping):
+            values[field.name] = decode(field.struct, raw[key], problems, (*path, key))
+        elif key in raw:
             problem, values[field.name] = _value(field, raw[key], (*path, key))
             if problem is not None:
                 problems.append(problem)
@@ -127,6 +129,7 @@ class _Field:
     name: str
     type: Any
     unit: str | None
+    struct: Any
     required: bool
 
 
@@ -135,7 +138,11 @@ def _fields_of(struct: type[Struct]) -> dict[str, _Field]:
     """By wire name.  Looking the annotations up again for each table took most of the time."""
     return {
         field.encode_name: _Field(
-            field.name, field.type, extra_of(field.type, "unit"), field.required
+            field.name,
+            field.type,
+            extra_of(field.type, "unit"),
+            table_of(field.type),
+            field.required,
         )
         for field in msgspec.structs.fields(struct)
     }
@@ -196,7 +203,7 @@ def _problem_of(text: str, value: Any, field: _Field, path: Path) -> Problem:
 
 
 def _problem_of_choice(value: Any, field: _Field, path: Path) -> Problem:
-    choices = get_args(getattr(field.type, "__origin__", field.type))
+    choices = choices_of(field.type)
     listed = ", ".join(f'"{choice}"' for choice in choices)
     return Problem(
         path=path,

@@ -16,7 +16,7 @@ is read, with a warning.  QMP does not take them.
 """
 
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 
 import msgspec
 from msgspec import Meta, Struct
@@ -133,8 +133,8 @@ class ThrottleOptions(BlockdevOptions, frozen=True, tag="throttle"):
 class BitmapPlace(Struct, frozen=True, kw_only=True):
     """A node's dirty bitmap: QEMU's BlockDirtyBitmap."""
 
-    node: str
-    name: str
+    node: Annotated[str, Meta(description="the node that has the bitmap")]
+    name: Annotated[str, Meta(description="the bitmap's name")]
 
 
 class CopyBeforeWriteOptions(BlockdevOptions, frozen=True, tag="copy-before-write"):
@@ -276,6 +276,9 @@ class ThrottleLimits(Struct, frozen=True, kw_only=True, rename="kebab"):
 class ExportOptions(Struct, frozen=True, kw_only=True, rename="kebab"):
     """What an NBD client opens, under the table's name (QMP: ``id`` and ``name``)."""
 
+    changeable: ClassVar[frozenset[str]] = frozenset({"node"})
+    """Fields (wire names) that change under clients; for any other the export is made anew."""
+
     node: Annotated[NodeName, Meta(description="the node that clients see as a disk")]
     read_only: Annotated[bool, Meta(description="refuse writes from clients")] = False
     description: Annotated[str, Meta(max_length=4096, description="shown by nbdinfo --list")] = ""
@@ -352,6 +355,21 @@ def extra_of(field_type: Any, key: str) -> Any:
             if found is not None:
                 return found
     return None
+
+
+def choices_of(field_type: Any) -> tuple[str, ...]:
+    """A Literal's values, in the order in which they are declared; () where there is none."""
+    if get_origin(field_type) is Literal:
+        return get_args(field_type)
+    inner = get_args(field_type)
+    return next((found for part in inner if (found := choices_of(part))), ())
+
+
+def table_of(field_type: Any) -> type[Struct] | None:
+    """The Struct whose fields are a table within the table, or None."""
+    if isinstance(field_type, type):
+        return field_type if issubclass(field_type, Struct) else None
+    return next((found for part in get_args(field_type) if (found := table_of(part))), None)
 
 
 fields_of = cache(msgspec.structs.fields)

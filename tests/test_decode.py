@@ -6,8 +6,11 @@ import pytest
 from msgspec import Struct
 
 from blkrun.decode import Kind, Problem, decode, nearest
+from blkrun.job_options import BackupOptions
 from blkrun.options import (
     DRIVERS,
+    BitmapPlace,
+    CopyBeforeWriteOptions,
     DashboardOptions,
     FileOptions,
     NbdOptions,
@@ -112,6 +115,28 @@ def test_choice_suggestion() -> None:
     """The nearest of the choices is offered."""
     (problem,) = problems_of(RunnerOptions, {"apply": "saf"})
     assert problem.suggestion == "safe"
+
+
+def test_choices_of_an_option_that_may_be_left_out() -> None:
+    """They are listed like any others, in the order in which they are declared."""
+    raw = {"job-id": "j", "device": "a", "target": "b", "bitmap-mode": "on-succes"}
+    (problem,) = problems_of(BackupOptions, raw)
+    assert problem.message == '\'on-succes\' is not one of "on-success", "never", "always"'
+    assert problem.suggestion == "on-success"
+
+
+def test_a_table_within_the_table() -> None:
+    """It is decoded key by key as well: nothing in it is passed over."""
+    raw = {"node-name": "k", "file": "a", "target": "b"}
+    found = problems_of(CopyBeforeWriteOptions, {**raw, "bitmap": {"node": 1, "nam": "x"}})
+    assert {(each.kind, each.path, each.message, each.suggestion) for each in found} == {
+        (Kind.UNEXPECTED, ("here", "bitmap", "nam"), 'unknown key "nam"', "name"),
+        (Kind.TYPE, ("here", "bitmap", "node"), "1 is not a string", None),
+        (Kind.MISSING, ("here", "bitmap"), '"name" is missing', None),
+    }
+    right = decoded(CopyBeforeWriteOptions, {**raw, "bitmap": {"node": "a", "name": "x"}})
+    assert isinstance(right, CopyBeforeWriteOptions)
+    assert right.bitmap == BitmapPlace(node="a", name="x")
 
 
 def test_nearest() -> None:

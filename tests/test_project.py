@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -68,6 +70,15 @@ def test_ci_closes_with_make_test() -> None:
     """CI runs the README's test command, and last, as its summary is read from the end."""
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
     assert re.fullmatch(r"make (--\S+ )*test", lines[-1])
+
+
+def test_the_wheel_holds_what_is_read_at_run_time(tmp_path: Path) -> None:
+    """Files that are no Python, which an installation would miss without a word."""
+    build = [sys.executable, "-m", "hatchling", "build", "--target", "wheel"]
+    subprocess.run([*build, "--directory", str(tmp_path)], cwd=ROOT, check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {"blkrun/schema.json", "blkrun/themes/blkrun.toml"} <= set(names)
 
 
 @pytest.mark.parametrize("script", ["run", "setup"])

@@ -1,5 +1,6 @@
 """Sizes, counts and times as people write them."""
 
+import re
 from collections.abc import Callable
 
 import hypothesis.strategies as st
@@ -186,3 +187,22 @@ def test_waits_are_said_in_their_two_largest_units(seconds: float, text: str) ->
 def test_about_how_many_bytes(count: float, text: str) -> None:
     """Three digits, and never an exponent where a person counts."""
     assert units.format_about(count) == text
+
+
+@given(st.from_regex(r"\A ?[0-9]{1,3}(\.[0-9]{1,2})? ?(Ki?B?|MB|GiB|k|M|s|ms|min|B|x)?\Z"))
+def test_patterns_take_what_the_parsers_take(text: str) -> None:
+    """And what a parser refuses they refuse too, but for fractions of the base unit."""
+    parsers = {
+        "bytes": units.parse_bytes,
+        "count": units.parse_count,
+        "ns": units.parse_ns,
+        "seconds": units.parse_seconds,
+    }
+    for unit, parse in parsers.items():
+        matched = re.search(units.pattern(unit), text) is not None
+        try:
+            parse(text)
+        except ValueError as error:
+            assert matched is ("not a whole number" in str(error))  # noqa: PT017 - either is right
+        else:
+            assert matched

@@ -33,6 +33,7 @@ COMMANDS = {
     "check": ("look", "say whether a file is right, and everything that is wrong with it"),
     "plan": ("look", "show what applying a file would do"),
     "apply": ("change", "apply a file now, also what waits for a yes"),
+    "schema": ("help", "print the JSON Schema of the file, for editors"),
 }
 """Name → its group and one line of help.
 

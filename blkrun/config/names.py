@@ -6,8 +6,11 @@ RULE = 'it takes a letter first, then letters, digits, "-", "." or "_", 31 chara
 
 JOB_RULE = 'it takes a letter first, then letters, digits, "-", "." or "_"'
 
-_ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,30}")
-_JOB_ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
+PATTERN = r"[A-Za-z][A-Za-z0-9._-]{0,30}"
+JOB_PATTERN = r"[A-Za-z][A-Za-z0-9._-]*"
+
+_ID = re.compile(PATTERN)
+_JOB_ID = re.compile(JOB_PATTERN)
 
 
 def is_name(text: str) -> bool:

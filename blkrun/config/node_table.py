@@ -13,6 +13,9 @@ from blkrun.options import DRIVERS, BlockdevOptions
 _WRITTEN_ELSEWHERE = ("driver", "enabled", "node-name")
 """Keys of a node that its options do not have in TOML, or not under that name."""
 
+_KEY_DEPTH = 3
+"""[nodes.NAME] KEY; what is deeper is in a table of its own."""
+
 
 def decode_node(path: Path, raw: Raw, problems: list[Problem]) -> NodeTable:
     """Decode one table, with everything that is wrong in it."""
@@ -96,7 +99,7 @@ def current(struct: type[Struct], raw: Raw, problems: list[Problem], path: Path)
 
 def guess_again(problem: Problem, keys: Iterable[str]) -> Problem:
     """The nearest of the keys that the table may have, where they are not one Struct's fields."""
-    if problem.kind is not Kind.UNEXPECTED:
+    if problem.kind is not Kind.UNEXPECTED or len(problem.path) > _KEY_DEPTH:
         return problem
     return replace(problem, suggestion=nearest(str(problem.path[-1]), keys))
 

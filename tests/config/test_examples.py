@@ -15,9 +15,9 @@ PARTS = sorted(file for main in FILES for file in config.read(main).texts if fil
 
 @pytest.mark.parametrize("file", FILES, ids=lambda path: path.name)
 def test_example_loads(file: Path) -> None:
-    """Each can be used as it is, is at most 40 lines, and serves something."""
+    """Each can be used as it is, is at most 40 lines below the schema's, and serves something."""
     assert config.load(file).graph.exports
-    assert len(file.read_text().splitlines()) <= 40
+    assert len(file.read_text().splitlines()[1:]) <= 40
 
 
 @pytest.mark.parametrize("file", PARTS, ids=lambda path: path.name)
