@@ -35,7 +35,9 @@ class JobOptions(Struct, frozen=True, kw_only=True, rename="kebab", tag_field="t
             "stop: pause the job; enospc, auto: stop when there is no space, else report"
         ),
     ] = "report"
-    on_target_error: Annotated[OnError, Meta(description="likewise, when a write fails")] = "report"
+    on_target_error: Annotated[
+        OnError, Meta(description="a write to the target fails: as for on-source-error")
+    ] = "report"
     filter_node_name: Annotated[
         _FilterName | None, Meta(description="the name of the job's filter node over the device")
     ] = None

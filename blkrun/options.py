@@ -70,8 +70,13 @@ class FileOptions(BlockdevOptions, frozen=True, tag="file"):
     is_backend = True
     reopenable = BlockdevOptions.reopenable | {"create"}
 
-    path: Annotated[str, Meta(min_length=1, description="path, relative to the TOML file")]
-    size: Annotated[Bytes | None, Meta(description="size to make it, and to hold it to")] = None
+    path: Annotated[
+        str, Meta(min_length=1, description="where it is; a relative path starts at the TOML file")
+    ]
+    size: Annotated[
+        Bytes | None,
+        Meta(description="how large to make it; one that is there must have this size"),
+    ] = None
     create: Annotated[bool, Meta(description="make the file, sparse, when it is missing")] = False
 
 
@@ -104,7 +109,7 @@ class NbdOptions(BlockdevOptions, frozen=True, tag="nbd"):
         Meta(description="a server that takes its socket by LISTEN_FDS: nbdkit or qemu-nbd"),
     ] = None
     connections: Annotated[
-        int, Meta(ge=1, le=64, description="connections, if the server allows several")
+        int, Meta(ge=1, le=64, description="how many to open, if that server allows several")
     ] = 4
 
 
@@ -114,7 +119,7 @@ class RawOptions(BlockdevOptions, frozen=True, tag="raw"):
     file: Annotated[NodeName, Meta(description="the child node")]
     offset: Annotated[Bytes, Meta(description="where the window starts")] = 0
     size: Annotated[
-        Bytes | None, Meta(description="its length; the rest of the child if left out")
+        Bytes | None, Meta(description="the window's length; if left out, the rest of the child")
     ] = None
 
 
@@ -180,7 +185,7 @@ class SnapshotAccessOptions(BlockdevOptions, frozen=True, tag="snapshot-access")
 
     only_reads = True
 
-    file: Annotated[NodeName, Meta(description="a copy-before-write node")]
+    file: Annotated[NodeName, Meta(description="the copy-before-write node that keeps it")]
 
 
 class WriteThresholdOptions(BlockdevOptions, frozen=True, tag="write-threshold"):
@@ -246,30 +251,55 @@ class ThrottleLimits(Struct, frozen=True, kw_only=True, rename="kebab"):
     }
     """QEMU's names in ``-drive`` and ``block_set_io_throttle`` (qemu-semantics §3.2)."""
 
-    bps_total: Annotated[_OpsBytes, Meta(description="bytes per second, reads and writes")] = 0
-    bps_total_max: Annotated[_OpsBytes, Meta(description="burst of bps-total")] = 0
-    bps_total_max_length: Annotated[_Length, Meta(description="seconds bps-total-max may last")] = 1
-    bps_read: Annotated[_OpsBytes, Meta(description="bytes per second read")] = 0
-    bps_read_max: Annotated[_OpsBytes, Meta(description="burst of bps-read")] = 0
-    bps_read_max_length: Annotated[_Length, Meta(description="seconds bps-read-max may last")] = 1
-    bps_write: Annotated[_OpsBytes, Meta(description="bytes per second written")] = 0
-    bps_write_max: Annotated[_OpsBytes, Meta(description="burst of bps-write")] = 0
-    bps_write_max_length: Annotated[_Length, Meta(description="seconds bps-write-max may last")] = 1
-    iops_total: Annotated[_Ops, Meta(description="requests per second, reads and writes")] = 0
-    iops_total_max: Annotated[_Ops, Meta(description="burst of iops-total")] = 0
-    iops_total_max_length: Annotated[
-        _Length, Meta(description="seconds iops-total-max may last")
+    bps_total: Annotated[
+        _OpsBytes, Meta(description="bytes per second, reads and writes; 0: no limit")
+    ] = 0
+    bps_total_max: Annotated[
+        _OpsBytes, Meta(description="what a burst may reach, over bps-total; 0: none may")
+    ] = 0
+    bps_total_max_length: Annotated[
+        _Length, Meta(description="how long a burst may stay at bps-total-max")
     ] = 1
-    iops_read: Annotated[_Ops, Meta(description="read requests per second")] = 0
-    iops_read_max: Annotated[_Ops, Meta(description="burst of iops-read")] = 0
-    iops_read_max_length: Annotated[_Length, Meta(description="seconds iops-read-max may last")] = 1
-    iops_write: Annotated[_Ops, Meta(description="write requests per second")] = 0
-    iops_write_max: Annotated[_Ops, Meta(description="burst of iops-write")] = 0
+    bps_read: Annotated[_OpsBytes, Meta(description="bytes per second read; 0: no limit")] = 0
+    bps_read_max: Annotated[
+        _OpsBytes, Meta(description="what a burst may reach, over bps-read; 0: none may")
+    ] = 0
+    bps_read_max_length: Annotated[
+        _Length, Meta(description="how long a burst may stay at bps-read-max")
+    ] = 1
+    bps_write: Annotated[_OpsBytes, Meta(description="bytes per second written; 0: no limit")] = 0
+    bps_write_max: Annotated[
+        _OpsBytes, Meta(description="what a burst may reach, over bps-write; 0: none may")
+    ] = 0
+    bps_write_max_length: Annotated[
+        _Length, Meta(description="how long a burst may stay at bps-write-max")
+    ] = 1
+    iops_total: Annotated[
+        _Ops, Meta(description="requests per second, reads and writes; 0: no limit")
+    ] = 0
+    iops_total_max: Annotated[
+        _Ops, Meta(description="what a burst may reach, over iops-total; 0: none may")
+    ] = 0
+    iops_total_max_length: Annotated[
+        _Length, Meta(description="how long a burst may stay at iops-total-max")
+    ] = 1
+    iops_read: Annotated[_Ops, Meta(description="read requests per second; 0: no limit")] = 0
+    iops_read_max: Annotated[
+        _Ops, Meta(description="what a burst may reach, over iops-read; 0: none may")
+    ] = 0
+    iops_read_max_length: Annotated[
+        _Length, Meta(description="how long a burst may stay at iops-read-max")
+    ] = 1
+    iops_write: Annotated[_Ops, Meta(description="write requests per second; 0: no limit")] = 0
+    iops_write_max: Annotated[
+        _Ops, Meta(description="what a burst may reach, over iops-write; 0: none may")
+    ] = 0
     iops_write_max_length: Annotated[
-        _Length, Meta(description="seconds iops-write-max may last")
+        _Length, Meta(description="how long a burst may stay at iops-write-max")
     ] = 1
     iops_size: Annotated[
-        _OpsBytes, Meta(description="bytes a request may have and count as one")
+        _OpsBytes,
+        Meta(description="a request larger than this counts as several; 0: each counts as one"),
     ] = 0
 
 
@@ -281,7 +311,9 @@ class ExportOptions(Struct, frozen=True, kw_only=True, rename="kebab"):
 
     node: Annotated[NodeName, Meta(description="the node that clients see as a disk")]
     read_only: Annotated[bool, Meta(description="refuse writes from clients")] = False
-    description: Annotated[str, Meta(max_length=4096, description="shown by nbdinfo --list")] = ""
+    description: Annotated[
+        str, Meta(max_length=4096, description="a text for people, which nbdinfo --list shows")
+    ] = ""
 
 
 DEFAULT_GRANULARITY_BYTES = 2**16

@@ -33,6 +33,7 @@ COMMANDS = {
     "check": ("look", "say whether a file is right, and everything that is wrong with it"),
     "plan": ("look", "show what applying a file would do"),
     "apply": ("change", "apply a file now, also what waits for a yes"),
+    "drivers": ("help", "list drivers, jobs and tables, and what each of their keys means"),
     "schema": ("help", "print the JSON Schema of the file, for editors"),
 }
 """Name → its group and one line of help.

@@ -184,7 +184,8 @@ def options_of(
 
 def _old(name: str, option: Option) -> Option:
     """A key's old name: it is read, with a warning."""
-    value = {**option.value, "deprecated": True}
+    value = {key: each for key, each in option.value.items() if key != "default"}
+    value |= {"deprecated": True, "x-taplo": {"hidden": True}}
     value["description"] = option.text + _NO_LONGER.format(option.name)
     return Option(name=name, value=value, unit=option.unit, live=option.live, renamed=option.name)
 

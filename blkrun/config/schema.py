@@ -60,7 +60,7 @@ def schema_text() -> str:
 
 
 def schema() -> Value:
-    """The schema of a main file."""
+    """The schema of a file; one that another includes may have less than it says."""
     entries = catalogue()
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",

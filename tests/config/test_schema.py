@@ -13,7 +13,7 @@ from msgspec import Meta, Struct
 
 from blkrun import config
 from blkrun.cli import main
-from blkrun.cli.schema import SHIPPED
+from blkrun.cli.shipped import SCHEMA as SHIPPED
 from blkrun.config import catalogue
 from blkrun.config.schema import schema, schema_text
 from blkrun.options import (
@@ -155,6 +155,7 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             nodes[name]["throttle-group"] = group
     node = st.sampled_from(names)
     return {
+        "include": draw(st.lists(st.just("tenants/*.toml"), max_size=2)),
         "server": draw(SERVER),
         "throttle-groups": {group: draw(LIMITS)},
         "backends": backends,
@@ -205,9 +206,11 @@ enabled = false
 
 MISTAKES = {
     "unknown table": "[sever]",
+    "include is no list": 'include = "tenants/*.toml"',
+    "include of numbers": "include = [1]",
     "unknown key of a backend": '[backends.b]\ndriver = "null"\nsise = 1',
     "key of another driver": '[backends.b]\ndriver = "null"\npath = "b.img"',
-    "unknown key of a group": "[throttle-groups.g]\niops = 1",
+    "unknown key of a group": "[throttle-groups.g]\niops-sum = 1",
     "unknown key of an export": '[exports.b]\nnode = "disk"\nsize = 1',
     "unknown key of a bitmap": '[bitmaps.b]\nnode = "disk"\nsize = 1',
     "unknown key of a job": '[jobs.j]\ntype = "backup"\ndevice = "disk"\ntarget = "other"\nx = 1',
@@ -273,8 +276,15 @@ def test_both_refuse(mistake: str) -> None:
     """The reader and the schema, each with one thing to say about it."""
     # First, for keys outside every table; a dotted one must not define a table that follows.
     text = f"{mistake}\n" if "\n" not in mistake and "=" in mistake else f"{GOOD}{mistake}\n"
-    assert config.check(text, LAB)
+    assert "error" in [each.severity for each in config.check(text, LAB)]
     assert len(refusals(text)) == 1
+
+
+def test_an_old_name_of_a_limit() -> None:
+    """The reader warns of it, and the schema calls it deprecated; neither refuses it."""
+    text = "[throttle-groups.g]\niops = '2k'\n"
+    assert [each.severity for each in config.check(text, LAB)] == ["warning"]
+    assert refusals(text) == []
 
 
 def test_a_mistake_is_told_by_its_key() -> None:
