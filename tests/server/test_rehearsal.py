@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from blkrun.server.export import Export
 from tests.conformance.tools import DIST_PACKAGES, require_module, require_tool
 from tests.server.copy_server import CopyServer, arguments
+from tests.server.copying import finish
 from tests.server.inprocess import InProcess, eventually, ignore, leave_thread_states_alone
-from tests.server.test_backup import finish
 
 SIZE = 2**16
 JOBS = ("rehearsed0", "rehearsed1")
