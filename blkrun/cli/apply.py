@@ -4,18 +4,16 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
-
-import msgspec
+from time import monotonic_ns
 
 from blkrun.cli import Exit
-from blkrun.cli.output import console, print_plan
+from blkrun.cli.output import console, print_proposal
 from blkrun.client import Client
 from blkrun.config import load
 from blkrun.model import Config
-from blkrun.reconcile.apply import apply, ask_live, taken_from_clients
-from blkrun.reconcile.pivots import with_recorded
-from blkrun.reconcile.plan import plan, summarise
+from blkrun.reconcile.apply import apply, ask_live
+from blkrun.reconcile.proposal import propose
+from blkrun.reconcile.reports import about, milliseconds_since, stakes
 
 EXAMPLES = """
 blkrun apply vm.toml        shows the plan, and asks where it hurts
@@ -32,27 +30,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the plan, ask where it hurts, do it."""
+    """Show the plan, ask where it hurts, do it.  What would be refused is not asked about."""
     config = load(args.file)
     return asyncio.run(_apply(config, yes=args.yes))
 
 
 async def _apply(config: Config, *, yes: bool) -> Exit:
     async with await Client.connect(config.address.control) as client:
-        live = await ask_live(client)
-        graph = with_recorded(live.graph, config.graph, config.address.control)
-        live = msgspec.structs.replace(live, graph=graph)
-        operations = plan(config.graph, live.graph)
-        taken = taken_from_clients(operations, config.graph, live)
-        print_plan(operations, taken, running=True)
-        if not operations:
+        proposal = await propose(client, config, await ask_live(client))
+        print_proposal(proposal, config, offer=False)
+        if not proposal.operations:
             return Exit.DONE
-        if taken and not (yes or _confirmed()):
-            console(stderr=True).print("nothing was changed")
+        if proposal.refused is not None:
+            return Exit.FAILED
+        if proposal.taken and not (yes or _confirmed()):
+            console(stderr=True).print("nothing was changed: --yes takes them, unasked")
             return Exit.PENDING
-        await apply(client, operations, config, hard=True)
-        data: dict[str, Any] = {"file": config.path.name, "summary": summarise(operations)}
-        data["operations"] = [f"{op.sign} {op.text}" for op in operations]
+        begin_ns = monotonic_ns()
+        drains = await apply(client, proposal.operations, config, hard=True)
+        data = about(config, proposal.operations) | stakes(drains, proposal.taken)
+        data |= {"milliseconds": milliseconds_since(begin_ns), "digest": config.digest}
         await client.execute("x-blkrun-report", {"kind": "applied", "data": data})
         return Exit.DONE
 

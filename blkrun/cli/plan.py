@@ -5,18 +5,15 @@ import asyncio
 import json
 from pathlib import Path
 
-import msgspec
-
 from blkrun.cli import Exit
-from blkrun.cli.output import print_plan
+from blkrun.cli.output import console, print_proposal
 from blkrun.client import Client
 from blkrun.config import load
 from blkrun.errors import NoServerError
 from blkrun.model import EMPTY, Config
-from blkrun.reconcile.apply import ask_live, taken_from_clients
+from blkrun.reconcile.apply import ask_live, transaction_of
 from blkrun.reconcile.live import Live
-from blkrun.reconcile.pivots import with_recorded
-from blkrun.reconcile.plan import plan
+from blkrun.reconcile.proposal import Proposal, propose, proposed
 
 EXAMPLES = """
 blkrun plan vm.toml              what saving this file would do
@@ -35,24 +32,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Without a server the plan is what a start would do."""
+    """Without a server the plan is what a start would do.  One that is refused is a failure."""
     config = load(args.file)
-    live = asyncio.run(_live(config))
-    graph = with_recorded(live.graph, config.graph, config.address.control)
-    live = msgspec.structs.replace(live, graph=graph)
-    operations = plan(config.graph, live.graph)
+    asked = asyncio.run(_ask(config))
+    proposal = asked or proposed(config, Live(graph=EMPTY, clients={}, pid=0))
     if args.json:
-        actions = [operation.action() for operation in operations]
-        print(json.dumps({"execute": "transaction", "arguments": {"actions": actions}}, indent=2))  # noqa: T201 - the command's output
+        _print_transaction(proposal)
     else:
-        taken = taken_from_clients(operations, config.graph, live)
-        print_plan(operations, taken, running=live.pid != 0)
-    return Exit.PENDING if operations and args.exit_code else Exit.DONE
+        print_proposal(proposal, config, running=asked is not None)
+    if proposal.refused is not None:
+        return Exit.FAILED
+    return Exit.PENDING if proposal.operations and args.exit_code else Exit.DONE
 
 
-async def _live(config: Config) -> Live:
+async def _ask(config: Config) -> Proposal | None:
+    """None if there is no server.  One that goes away, or hangs, is an error."""
     try:
-        async with await Client.connect(config.address.control) as client:
-            return await ask_live(client)
+        client = await Client.connect(config.address.control)
     except NoServerError:
-        return Live(graph=EMPTY, clients={}, pid=0)
+        return None
+    async with client:
+        return await propose(client, config, await ask_live(client))
+
+
+def _print_transaction(proposal: Proposal) -> None:
+    """As it would be sent; why it would be refused is told beside it."""
+    transaction = transaction_of(proposal.operations, hard=True)
+    print(json.dumps({"execute": "transaction", "arguments": transaction}, indent=2))  # noqa: T201 - the command's output
+    if proposal.refused is not None:
+        console(stderr=True).print(f"refused, nothing would be changed: {proposal.refused}")

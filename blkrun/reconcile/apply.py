@@ -4,10 +4,9 @@ from typing import Any
 
 from blkrun.client import EDIT_TIMEOUT_S, Client
 from blkrun.errors import BlkrunError, CommandError
-from blkrun.model import Config, GraphModel
+from blkrun.model import Config
 from blkrun.reconcile.live import Live, read_live
 from blkrun.reconcile.operation import Operation
-from blkrun.reconcile.plan import endangered
 
 
 class RefusedError(BlkrunError):
@@ -26,27 +25,67 @@ async def ask_live(client: Client) -> Live:
     return read_live(await client.execute("x-blkrun-query-graph"))
 
 
-def taken_from_clients(
-    operations: tuple[Operation, ...], desired: GraphModel, live: Live
-) -> dict[str, int]:
-    """Exports that the operations would take from clients → how many have each open."""
-    names = endangered(operations, desired, live.graph)
-    return {name: live.clients[name] for name in sorted(names) if live.clients.get(name)}
+def transaction_of(operations: tuple[Operation, ...], *, hard: bool) -> dict[str, Any]:
+    """The arguments of ``transaction``.  ``hard``: also take exports from connected clients."""
+    actions = [_action(operation, hard=hard) for operation in operations]
+    return {"actions": actions, "properties": {"x-blkrun-of-file": True}}
 
 
 async def apply(
     client: Client, operations: tuple[Operation, ...], config: Config, *, hard: bool = False
-) -> None:
-    """All or nothing.  ``hard``: also take exports from connected clients.
+) -> dict[str, int]:
+    """All or nothing.  Gives the exports that were held for it → how many clients waited.
 
     Raises RefusedError with the table and line that the refused operation came from.
     """
-    actions = [_action(operation, hard=hard) for operation in operations]
     try:
-        await client.execute("transaction", {"actions": actions}, timeout_s=EDIT_TIMEOUT_S)
+        return drains_of(await _send(client, transaction_of(operations, hard=hard)))
     except CommandError as error:
-        operation = None if error.action is None else operations[error.action]
-        raise RefusedError(_explain(error, operation, config), operation) from error
+        raise refusal(error, operations, config) from error
+
+
+def drains_of(answer: dict[str, Any]) -> dict[str, int]:
+    """Export → clients, of a transaction's answer or a dry run's."""
+    return {each["export"]: each["clients"] for each in answer.get("drains", ())}
+
+
+async def _send(client: Client, transaction: dict[str, Any]) -> Any:
+    """A server that was started by an older blkrun does not know our property."""
+    try:
+        return await client.execute("transaction", transaction, timeout_s=EDIT_TIMEOUT_S)
+    except CommandError as error:
+        if error.action is not None or "'properties.x-blkrun-of-file'" not in str(error):
+            raise
+    actions = {"actions": transaction["actions"]}
+    return await client.execute("transaction", actions, timeout_s=EDIT_TIMEOUT_S)
+
+
+def refusal(error: CommandError, operations: tuple[Operation, ...], config: Config) -> RefusedError:
+    """``vm.toml:12: [nodes.limit] Could not open …``; the table is the subject's if no action is.
+
+    An operation's table may have gone from the file: then it has no line.
+    """
+    operation = None if error.action is None else operations[error.action]
+    table = _table_of(error.subject, config) if operation is None else operation.table
+    if table is None:
+        return RefusedError(f"{config.path.name}: {error}", operation)
+    return RefusedError(f"{place_of(table, config)} {error}", operation)
+
+
+def place_of(table: str, config: Config) -> str:
+    """``vm.toml:12: [nodes.limit]``, for a table or what another one makes (Config.made_by)."""
+    table = config.made_by.get(table, table)
+    place = config.places.get(table)
+    where = config.path.name if place is None else f"{config.shown(place.file)}:{place.line}"
+    return f"{where}: [{table}]"
+
+
+def _table_of(subject: dict[str, str], config: Config) -> str | None:
+    """The table of what a graph that is refused as a whole is about."""
+    if "export" in subject:
+        return f"exports.{subject['export']}"
+    tables = (f"{kind}.{subject.get('node-name')}" for kind in ("nodes", "backends"))
+    return next((table for table in tables if table in {**config.places, **config.made_by}), None)
 
 
 def _action(operation: Operation, *, hard: bool) -> dict[str, Any]:
@@ -54,12 +93,3 @@ def _action(operation: Operation, *, hard: bool) -> dict[str, Any]:
     if hard and operation.type == "block-export-del":
         action["data"] = {**action["data"], "mode": "hard"}
     return action
-
-
-def _explain(error: CommandError, operation: Operation | None, config: Config) -> str:
-    if operation is None:
-        return f"{config.path.name}: {error}"
-    table = config.made_by.get(operation.table, operation.table)
-    place = config.places.get(table)
-    where = config.path.name if place is None else f"{config.shown(place.file)}:{place.line}"
-    return f"{where}: [{table}] {error}"

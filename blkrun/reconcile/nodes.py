@@ -5,22 +5,26 @@ from typing import Any
 from blkrun.model import GraphModel
 from blkrun.options import EDGES, BlockdevOptions, children_of, fields_of, to_wire
 from blkrun.reconcile.operation import Operation
+from blkrun.reconcile.words import change_words
 
 
-def why_replaced(desired: GraphModel, live: GraphModel, name: str) -> str | None:
-    """What of a node that is in both graphs cannot be changed, or None if it stays."""
+def why_replaced(desired: GraphModel, live: GraphModel, name: str) -> set[str] | None:
+    """What differs of a node that is in both graphs and cannot be changed; None if it stays.
+
+    Wire names of options, or just ``driver``.
+    """
     old, new = live.nodes[name], desired.nodes[name]
     if old == new and not type(new).fixed_edges:
         return None
     if type(old) is not type(new):
-        return "another driver"
+        return {"driver"}
     fixed = {
         role
         for role in type(new).fixed_edges
         if _unfiltered(live, _get(old, role)) != _unfiltered(desired, _get(new, role))
     }
     changed = changed_options(old, new) | fixed
-    return ", ".join(sorted(changed)) if changed - type(new).reopenable else None
+    return changed if changed - type(new).reopenable else None
 
 
 def changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
@@ -42,18 +46,20 @@ def add(new: BlockdevOptions) -> Operation:
     return Operation("blockdev-add", to_wire(new), "+", f"{_words(new)}{over}", table_of(new))
 
 
-def replace(new: BlockdevOptions, why: str) -> Operation:
+def replace(old: BlockdevOptions, new: BlockdevOptions, why: set[str]) -> Operation:
     """A node that cannot be changed."""
-    text = f"{new.node_name}: a new node in its place ({why})"
+    if type(old) is type(new):
+        words = change_words(old, new, why)
+    else:
+        words = f"driver {old.__struct_config__.tag} → {new.__struct_config__.tag}"
+    text = f"{new.node_name}: a new node in its place ({words})"
     return Operation("x-blkrun-replace-node", to_wire(new), "~", text, table_of(new))
 
 
 def reopen(old: BlockdevOptions, new: BlockdevOptions, changed: set[str]) -> Operation:
     """A node that takes these options anew, and has its edges already."""
-    words = ", ".join(
-        f"{option} {_get(old, option)} → {_get(new, option)}" for option in sorted(changed)
-    )
-    text, data = f"{new.node_name}: {words}", {"options": [to_wire(new)]}
+    text = f"{new.node_name}: {change_words(old, new, changed)}"
+    data = {"options": [to_wire(new)]}
     return Operation("blockdev-reopen", data, "~", text, table_of(new))
 
 

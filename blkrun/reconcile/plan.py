@@ -28,7 +28,7 @@ from typing import Any
 import msgspec
 
 from blkrun.model import GraphModel
-from blkrun.options import BlockdevOptions, ExportOptions, children_of
+from blkrun.options import BlockdevOptions, ExportOptions, children_of, fields_of
 from blkrun.reconcile import nodes
 from blkrun.reconcile.bitmaps import bitmap_changes
 from blkrun.reconcile.groups import groups_gone, groups_needed
@@ -36,6 +36,7 @@ from blkrun.reconcile.jobs import jobs_removed, jobs_started
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.pivots import with_pivots
 from blkrun.reconcile.spent import without_spent
+from blkrun.reconcile.words import change_words
 
 _EXPORT = "export "
 
@@ -149,7 +150,7 @@ class _Planner:
             yield nodes.add(new)
             self._open(new)
         elif (why := self._why_replaced(name)) is not None:
-            yield nodes.replace(new, why)
+            yield nodes.replace(old, new, why)
             for role in children_of(old):
                 del self.edges[name, role]
             self._open(new)
@@ -163,7 +164,7 @@ class _Planner:
         for role, child in children_of(new).items():
             self.edges[new.node_name, role] = child
 
-    def _why_replaced(self, name: str) -> str | None:
+    def _why_replaced(self, name: str) -> set[str] | None:
         return nodes.why_replaced(self.desired, self.live, name)
 
     def _withdraw_exports(self) -> Iterator[Operation]:
@@ -172,7 +173,7 @@ class _Planner:
             new = self.desired.exports.get(name)
             if new is None or _without_node(new) != _without_node(old):
                 data = {"id": name}
-                text, table = f"export {name}", f"exports.{name}"
+                text, table = f"export {name}{_mode_words(old, new)}", f"exports.{name}"
                 yield Operation("block-export-del", data, "-", text, table)
             else:
                 self.edges[_EXPORT + name, "root"] = old.node
@@ -283,6 +284,18 @@ def _children_first(graph: GraphModel) -> list[str]:
             else:
                 done[stack.pop()] = None
     return list(done)
+
+
+def _mode_words(old: ExportOptions, new: ExportOptions | None) -> str:
+    """Why an export that stays in the file is withdrawn, and offered anew."""
+    if new is None:
+        return ""
+    changed = {
+        each.encode_name
+        for each in fields_of(ExportOptions)
+        if each.name != "node" and getattr(old, each.name) != getattr(new, each.name)
+    }
+    return f", to come back with {change_words(old, new, changed)}"
 
 
 def _without_node(export: ExportOptions) -> ExportOptions:

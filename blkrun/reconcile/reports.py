@@ -1,5 +1,7 @@
-"""What the runner says of an edit: pure."""
+"""What is said of an edit, by the runner and by ``apply``: pure but for the clock."""
 
+from collections.abc import Mapping
+from time import monotonic_ns
 from typing import Any
 
 from blkrun.model import Config, GraphModel
@@ -17,8 +19,18 @@ def about(config: Config, operations: tuple[Operation, ...]) -> dict[str, Any]:
     }
 
 
+def stakes(drains: Mapping[str, int] | None, taken: Mapping[str, int]) -> dict[str, Any]:
+    """Whose requests waited, or will; who lost their disk, or will.  Export → clients."""
+    return {"drains": None if drains is None else dict(drains), "taken": dict(taken)}
+
+
+def milliseconds_since(begin_ns: int) -> float:
+    """How long it took, by ``monotonic_ns``."""
+    return round((monotonic_ns() - begin_ns) / 1e6, 1)
+
+
 def why_not_now(
-    config: Config, operations: tuple[Operation, ...], taken: dict[str, int]
+    config: Config, operations: tuple[Operation, ...], taken: Mapping[str, int]
 ) -> str | None:
     """Why a plan waits for somebody's yes, or None if it does not."""
     mode = config.runner.apply

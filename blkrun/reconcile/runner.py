@@ -21,7 +21,7 @@ from blkrun.errors import BlkrunError, CommandError, FileError, NoServerError, W
 from blkrun.messages import event_text
 from blkrun.model import Config, GraphModel
 from blkrun.reconcile import nbdkit
-from blkrun.reconcile.apply import RefusedError, apply, ask_live, taken_from_clients
+from blkrun.reconcile.apply import RefusedError, apply, ask_live
 from blkrun.reconcile.control import stop_server, wait_until_ready
 from blkrun.reconcile.ended import EndedJobs, asks_for_a_plan
 from blkrun.reconcile.follow import follow
@@ -30,12 +30,14 @@ from blkrun.reconcile.live import Live, changed_by_itself
 from blkrun.reconcile.outcome import OUTCOMES
 from blkrun.reconcile.pivots import forget_recorded, with_recorded
 from blkrun.reconcile.plan import plan
+from blkrun.reconcile.proposal import Proposal, proposed, rehearsed
 from blkrun.reconcile.reports import (
     about,
+    milliseconds_since,
     points_in_time,
     restart_notes,
+    stakes,
     warning_notes,
-    why_not_now,
 )
 from blkrun.reconcile.watch import LOOK_INTERVAL_S, Look, Settler, look
 
@@ -293,17 +295,20 @@ class Runner:
                 await self._report("failed", {"file": config.path.name, "message": str(error)})
 
     async def _converge(self, config: Config) -> None:
+        """Apply at once, without a dry run: the transaction changes all or nothing, and tells."""
         begin_ns = monotonic_ns()
         live = await self._ask(config.graph)
-        operations = plan(config.graph, live.graph)
-        taken = taken_from_clients(operations, config.graph, live)
-        why = why_not_now(config, operations, taken)
-        if why is not None:
-            await self._report("pending", about(config, operations) | {"why": why})
+        proposal = proposed(config, live)
+        operations = proposal.operations
+        if proposal.why is not None:
+            await self._ask_for_yes(config, proposal)
             return
+        drains: dict[str, int] = {}
         if operations:
             try:
-                await apply(self.client, operations, config, hard=config.runner.apply == "all")
+                drains = await apply(
+                    self.client, operations, config, hard=config.runner.apply == "all"
+                )
             except RefusedError:
                 if not changed_by_itself(live.graph, (await self._ask(config.graph)).graph):
                     raise
@@ -313,9 +318,17 @@ class Runner:
         self.config, self._good = config, config.graph
         self._ended.applied(config.graph)
         forget_recorded(config.graph, config.address.control)
-        elapsed = round((monotonic_ns() - begin_ns) / 1e6, 1)
-        done = about(config, operations) | {"milliseconds": elapsed, "notes": notes}
+        done = about(config, operations) | stakes(drains, proposal.taken)
+        done |= {"milliseconds": milliseconds_since(begin_ns), "notes": notes}
         await self._report("applied", done)
+
+    async def _ask_for_yes(self, config: Config, proposal: Proposal) -> None:
+        """Nobody is asked about what would be refused.  Raises RefusedError."""
+        tried = await rehearsed(self.client, config, proposal)
+        if tried.refused is not None:
+            raise RefusedError(tried.refused, None)
+        data = about(config, tried.operations) | stakes(tried.drains, tried.taken)
+        await self._report("pending", data | {"why": tried.why})
 
     async def _reject(self, message: str, problems: int) -> None:
         data = {"file": self.config.path.name, "message": message, "problems": problems}

@@ -151,6 +151,8 @@ class JobClient:
                 raise CommandError("Parameter 'kind' does not accept value 'followed'")
             self.reports.append((arguments["kind"], arguments["data"]))
             return {}
+        if command == "x-blkrun-check-transaction":
+            return {"drains": [], "refused": None}
         if command == "transaction":
             assert arguments is not None
             if self.refuse:

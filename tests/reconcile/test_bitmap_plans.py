@@ -93,7 +93,9 @@ CANCELLED = "- backup hourly of disk to copy: cancelled"
 FORGOTTEN = "- backup hourly of disk to copy: forgotten"
 LATER = "; bitmap changes: changed once it has ended"
 COARSER = "+ bitmap changes of disk (1MiB), all dirty"
-BIGGER = [f"~ {name}: a new node in its place (size)" for name in ("disk", "copy", "other")]
+BIGGER = [
+    f"~ {name}: a new node in its place (size 1MiB → 2MiB)" for name in ("disk", "copy", "other")
+]
 
 
 @pytest.mark.parametrize(
