@@ -35,6 +35,12 @@ COMMANDS = {
     "apply": ("change", "apply a file now, also what waits for a yes"),
     "drivers": ("help", "list drivers, jobs and tables, and what each of their keys means"),
     "schema": ("help", "print the JSON Schema of the file, for editors"),
+    "insert": ("change", "put a new node between one that there is and what is above it"),
+    "remove": ("change", "take a node, or another table, out of the file"),
+    "enable": ("change", "switch a filter or a job on"),
+    "disable": ("change", "switch a filter or a job off; its table stays"),
+    "limit": ("change", "change the limits of a throttle group, or of an export"),
+    "set": ("change", "set or unset any key of the file"),
 }
 """Name → its group and one line of help.
 

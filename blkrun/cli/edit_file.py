@@ -1,0 +1,255 @@
+"""What the commands share that edit a file: the diff first, then the save, then what came of it.
+
+::
+
+    read ─▶ steps ─▶ diff shown ─▶ parse ─▶ save ─▶ wait for the runner, or apply
+                                   (wrong: nothing is written)
+
+The save never goes over another edit: if there was one meanwhile, all begins again.
+"""
+
+import argparse
+import asyncio
+import json
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from rich.text import Text
+
+from blkrun.cli import Exit
+from blkrun.cli.output import console, print_plan
+from blkrun.client import Client
+from blkrun.config import Sources, locate, parse, read, render
+from blkrun.config.changes import Document
+from blkrun.config.edit import document_in, perform_in
+from blkrun.config.save import save_sources
+from blkrun.config.source import document_of
+from blkrun.config.steps import Step
+from blkrun.errors import FileError, NoServerError, WaitError
+from blkrun.messages import report_text
+from blkrun.model import EMPTY, Config
+from blkrun.reconcile.apply import apply, ask_live, taken_from_clients
+from blkrun.reconcile.lease import holder_of
+from blkrun.reconcile.live import Live
+from blkrun.reconcile.outcome import wait_for_outcome
+from blkrun.reconcile.pivots import with_recorded
+from blkrun.reconcile.plan import plan
+from blkrun.reconcile.reports import about, why_not_now
+
+OUTCOME_TIMEOUT_S = 60.0
+_TRIES = 5
+_STYLES = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
+_EXITS = {"applied": Exit.DONE, "pending": Exit.PENDING}
+
+Ask = Callable[[Document], list[Step]]
+"""What the file says → what to do to it.  Raises FileError."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edited:
+    """A file before and after; ``config`` is what it says then."""
+
+    before: Sources
+    after: Sources
+    diff: tuple[str, ...]
+    config: Config
+
+
+def add_edit_arguments(parser: argparse.ArgumentParser) -> None:
+    """--dry-run and --json."""
+    parser.add_argument(
+        "--dry-run", action="store_true", help="show the diff and the plan, write nothing"
+    )
+    parser.add_argument("--json", action="store_true", help="diff and outcome as one JSON object")
+
+
+def edit_file(args: argparse.Namespace, ask: Ask) -> int:
+    """Edit ``args.file`` and see it through.  Raises FileError; then nothing was written."""
+    return asyncio.run(_edit_file(args.file, ask, dry_run=args.dry_run, as_json=args.json))
+
+
+async def _edit_file(file: Path, ask: Ask, *, dry_run: bool, as_json: bool) -> Exit:
+    control = locate(file).control  # of the server that runs: the edit may be about the address
+    for _ in range(_TRIES):
+        edited = _edit(file, ask, quiet=as_json)
+        if edited is None:
+            _say(as_json, "nothing to change: the file says so already", {"changed": False})
+            return Exit.DONE
+        async with AsyncExitStack() as stack:
+            client = await _connect(control)
+            if client is not None:
+                await stack.enter_async_context(client)
+            if dry_run:
+                await _show_plan(client, edited, as_json=as_json)
+                return Exit.DONE
+            followed = holder_of(control) is not None
+            if save_sources(edited.before, edited.after):
+                return await _see_through(client, edited, followed=followed, as_json=as_json)
+    raise FileError(f"{file}: changed again and again meanwhile; nothing was written")
+
+
+# The file
+
+
+def _edit(file: Path, ask: Ask, *, quiet: bool) -> Edited | None:
+    """None if there is nothing to change."""
+    before = read(file)
+    if any(document_of(text) is None for text in before.texts.values()):
+        parse(before)  # says where it is no TOML
+    after = perform_in(before, ask(document_in(before)))
+    diff = tuple(_diff(before, after))
+    if not diff:
+        return None
+    if not quiet:
+        _print_diff(diff)
+    config = _parsed(after)
+    if config.warnings and not quiet:
+        console(stderr=True).print(Text(render(config.warnings, after.texts)))
+    return Edited(before, after, diff, config)
+
+
+def _parsed(after: Sources) -> Config:
+    try:
+        return parse(after)
+    except FileError as error:
+        raise FileError(f"{error}\nnothing was written", error.problems) from error
+
+
+def _diff(before: Sources, after: Sources) -> Iterator[str]:
+    """Lines without their ends."""
+    for file, text in after.texts.items():
+        old, new = (_lines(source.texts[file]) for source in (before, after))
+        if text != before.texts[file]:
+            yield from unified_diff(old, new, str(file), str(file), lineterm="")
+
+
+def _lines(source: bytes) -> list[str]:
+    lines = source.decode().replace("\r\n", "\n").split("\n")
+    return lines[:-1] if lines[-1] == "" else [*lines[:-1], f"{lines[-1]}\\ no newline at the end"]
+
+
+def _print_diff(diff: tuple[str, ...]) -> None:
+    out = console()
+    for line in diff:
+        style = "bold" if line.startswith(("--- ", "+++ ")) else _STYLES.get(line[:1], "")
+        out.print(Text(line, style=style))
+
+
+# The server
+
+
+async def _connect(control: Path) -> Client | None:
+    try:
+        return await Client.connect(control)
+    except NoServerError:
+        return None
+
+
+async def _live(client: Client | None, config: Config) -> Live:
+    if client is None:
+        return Live(graph=EMPTY, clients={}, pid=0)
+    live = await ask_live(client)
+    graph = with_recorded(live.graph, config.graph, config.address.control)
+    return msgspec.structs.replace(live, graph=graph)
+
+
+async def _show_plan(client: Client | None, edited: Edited, *, as_json: bool) -> None:
+    config = edited.config
+    live = await _live(client, config)
+    operations = plan(config.graph, live.graph)
+    if as_json:
+        actions = [operation.action() for operation in operations]
+        _print_json(edited, saved=False, outcome={"actions": actions})
+    else:
+        taken = taken_from_clients(operations, config.graph, live)
+        print_plan(operations, taken, running=client is not None)
+
+
+async def _see_through(
+    client: Client | None, edited: Edited, *, followed: bool, as_json: bool
+) -> Exit:
+    """After the save: what came of it."""
+    name = edited.config.path.name
+    if client is None:
+        text = "its runner is about to start the server again" if followed else "nothing is served"
+        outcome = {"kind": "saved", "message": f"saved; {text} from it now"}
+        _say(as_json, outcome["message"], _data(edited, saved=True, outcome=outcome))
+        return Exit.DONE
+    if not followed:
+        report = await _apply(client, edited.config)
+    elif (told := await _outcome(client, edited.config)) is not None:
+        report = told
+    else:
+        raise WaitError(
+            f"{name} is saved, and its runner has not said what became of it; "
+            f"see: blkrun status {name}"
+        )
+    if as_json:
+        _print_json(edited, saved=True, outcome=report)
+    else:
+        _print_report(report, name)
+    return _EXITS.get(report["kind"], Exit.FAILED)
+
+
+async def _outcome(client: Client, config: Config) -> dict[str, Any] | None:
+    return await wait_for_outcome(client, config.digest, OUTCOME_TIMEOUT_S)
+
+
+async def _apply(client: Client, config: Config) -> dict[str, Any]:
+    """Nobody follows the file: apply it here, unless it has to wait for ``blkrun apply``.
+
+    Raises RefusedError.
+    """
+    live = await _live(client, config)
+    operations = plan(config.graph, live.graph)
+    data = about(config, operations) | {"digest": config.digest}
+    taken = taken_from_clients(operations, config.graph, live)
+    if (why := why_not_now(config, operations, taken)) is not None:
+        return {"kind": "pending", **data, "why": why}
+    if operations:
+        await apply(client, operations, config, hard=config.runner.apply == "all")
+    await client.execute("x-blkrun-report", {"kind": "applied", "data": data})
+    return {"kind": "applied", **data}
+
+
+# What is said
+
+
+def _print_report(report: dict[str, Any], name: str) -> None:
+    failed = report["kind"] in ("rejected", "failed")
+    out = console(stderr=failed)
+    out.print(Text(report_text(report)))
+    for operation in report.get("operations", ()):
+        out.print(Text(f"  {operation}", style=_STYLES.get(operation[:1], "")))
+    if report["kind"] == "pending":
+        out.print(f"the file is saved; what waits is done by: blkrun apply {name}")
+    elif failed:
+        for line in str(report.get("message", "")).splitlines()[1:]:
+            out.print(Text(f"  {line}"))
+        out.print("the file is saved so; what runs goes on as it was")
+
+
+def _data(edited: Edited, *, saved: bool, outcome: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "changed": True,
+        "saved": saved,
+        "diff": "\n".join([*edited.diff, ""]),
+        "digest": edited.config.digest,
+        "outcome": outcome,
+    }
+
+
+def _print_json(edited: Edited, *, saved: bool, outcome: dict[str, Any]) -> None:
+    _say(True, "", _data(edited, saved=saved, outcome=outcome))  # noqa: FBT003 - as its callers
+
+
+def _say(as_json: bool, text: str, data: dict[str, Any]) -> None:  # noqa: FBT001 - what the user asked for
+    if as_json:
+        print(json.dumps(data, indent=2))  # noqa: T201 - the command's output
+    else:
+        console().print(text)
