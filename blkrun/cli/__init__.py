@@ -31,6 +31,7 @@ COMMANDS = {
     "logs": ("look", "show what a server has said, and a runner in the background"),
     "ps": ("look", "list the servers that run, whatever file each is for"),
     "check": ("look", "say whether a file is right, and everything that is wrong with it"),
+    "dump": ("look", "print the graph in force as a file"),
     "plan": ("look", "show what applying a file would do"),
     "apply": ("change", "apply a file now, also what waits for a yes"),
     "drivers": ("help", "list drivers, jobs and tables, and what each of their keys means"),
