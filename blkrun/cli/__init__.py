@@ -36,6 +36,7 @@ COMMANDS = {
     "apply": ("change", "apply a file now, also what waits for a yes"),
     "drivers": ("help", "list drivers, jobs and tables, and what each of their keys means"),
     "schema": ("help", "print the JSON Schema of the file, for editors"),
+    "init": ("change", "write a file to begin with"),
     "insert": ("change", "put a new node between one that there is and what is above it"),
     "remove": ("change", "take a node, or another table, out of the file"),
     "enable": ("change", "switch a filter or a job on"),
