@@ -27,15 +27,13 @@ COMMANDS = {
     "attach": ("serve", "show the dashboard of a server that runs"),
     "stop": ("serve", "end the server of a file"),
     "status": ("look", "show what is served, to whom and how fast"),
+    "ps": ("look", "list the servers that run, whatever file each is for"),
     "events": ("look", "show what has happened, and what happens"),
     "logs": ("look", "show what a server has said, and a runner in the background"),
-    "ps": ("look", "list the servers that run, whatever file each is for"),
+    "plan": ("look", "show what applying a file would do"),
     "check": ("look", "say whether a file is right, and everything that is wrong with it"),
     "dump": ("look", "print the graph in force as a file"),
-    "plan": ("look", "show what applying a file would do"),
     "apply": ("change", "apply a file now, also what waits for a yes"),
-    "drivers": ("help", "list drivers, jobs and tables, and what each of their keys means"),
-    "schema": ("help", "print the JSON Schema of the file, for editors"),
     "init": ("change", "write a file to begin with"),
     "insert": ("change", "put a new node between one that there is and what is above it"),
     "remove": ("change", "take a node, or another table, out of the file"),
@@ -43,6 +41,8 @@ COMMANDS = {
     "disable": ("change", "switch a filter or a job off; its table stays"),
     "limit": ("change", "change the limits of a throttle group, or of an export"),
     "set": ("change", "set or unset any key of the file"),
+    "drivers": ("help", "list drivers, jobs and tables, and what each of their keys means"),
+    "schema": ("help", "print the JSON Schema of the file, for editors"),
 }
 """Name → its group and one line of help.
 

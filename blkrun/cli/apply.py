@@ -4,16 +4,15 @@ import argparse
 import asyncio
 import sys
 from pathlib import Path
-from time import monotonic_ns
 
 from blkrun.cli import Exit
 from blkrun.cli.output import console, print_proposal
 from blkrun.client import Client
 from blkrun.config import load
 from blkrun.model import Config
-from blkrun.reconcile.apply import apply, ask_live
+from blkrun.reconcile.apply import ask_live
+from blkrun.reconcile.carry_out import carry_out
 from blkrun.reconcile.proposal import propose
-from blkrun.reconcile.reports import about, milliseconds_since, stakes
 
 EXAMPLES = """
 blkrun apply vm.toml        shows the plan, and asks where it hurts
@@ -46,11 +45,7 @@ async def _apply(config: Config, *, yes: bool) -> Exit:
         if proposal.taken and not (yes or _confirmed()):
             console(stderr=True).print("nothing was changed: --yes takes them, unasked")
             return Exit.PENDING
-        begin_ns = monotonic_ns()
-        drains = await apply(client, proposal.operations, config, hard=True)
-        data = about(config, proposal.operations) | stakes(drains, proposal.taken)
-        data |= {"milliseconds": milliseconds_since(begin_ns), "digest": config.digest}
-        await client.execute("x-blkrun-report", {"kind": "applied", "data": data})
+        await carry_out(client, config, proposal, hard=True)
         return Exit.DONE
 
 

@@ -18,11 +18,10 @@ from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from rich.text import Text
 
 from blkrun.cli import Exit
-from blkrun.cli.output import console, print_plan
+from blkrun.cli.output import console, print_proposal
 from blkrun.client import Client
 from blkrun.config import Sources, locate, parse, read, render
 from blkrun.config.changes import Document
@@ -33,13 +32,12 @@ from blkrun.config.steps import Step
 from blkrun.errors import FileError, NoServerError, WaitError
 from blkrun.messages import report_text
 from blkrun.model import EMPTY, Config
-from blkrun.reconcile.apply import apply, ask_live, taken_from_clients
+from blkrun.reconcile.apply import ask_live, transaction_of
+from blkrun.reconcile.carry_out import carry_out, postponed
 from blkrun.reconcile.lease import holder_of
 from blkrun.reconcile.live import Live
 from blkrun.reconcile.outcome import wait_for_outcome
-from blkrun.reconcile.pivots import with_recorded
-from blkrun.reconcile.plan import plan
-from blkrun.reconcile.reports import about, why_not_now
+from blkrun.reconcile.proposal import Proposal, propose, proposed
 
 OUTCOME_TIMEOUT_S = 60.0
 _TRIES = 5
@@ -85,8 +83,7 @@ async def _edit_file(file: Path, ask: Ask, *, dry_run: bool, as_json: bool) -> E
             if client is not None:
                 await stack.enter_async_context(client)
             if dry_run:
-                await _show_plan(client, edited, as_json=as_json)
-                return Exit.DONE
+                return await _show_plan(client, edited, as_json=as_json)
             followed = holder_of(control) is not None
             if save_sources(edited.before, edited.after):
                 return await _see_through(client, edited, followed=followed, as_json=as_json)
@@ -150,24 +147,21 @@ async def _connect(control: Path) -> Client | None:
         return None
 
 
-async def _live(client: Client | None, config: Config) -> Live:
+async def _propose(client: Client | None, config: Config) -> Proposal:
     if client is None:
-        return Live(graph=EMPTY, clients={}, pid=0)
-    live = await ask_live(client)
-    graph = with_recorded(live.graph, config.graph, config.address.control)
-    return msgspec.structs.replace(live, graph=graph)
+        return proposed(config, Live(graph=EMPTY, clients={}, pid=0))
+    return await propose(client, config, await ask_live(client))
 
 
-async def _show_plan(client: Client | None, edited: Edited, *, as_json: bool) -> None:
-    config = edited.config
-    live = await _live(client, config)
-    operations = plan(config.graph, live.graph)
+async def _show_plan(client: Client | None, edited: Edited, *, as_json: bool) -> Exit:
+    proposal = await _propose(client, edited.config)
     if as_json:
-        actions = [operation.action() for operation in operations]
-        _print_json(edited, saved=False, outcome={"actions": actions})
+        transaction = transaction_of(proposal.operations, hard=True)
+        outcome = {**transaction, "refused": proposal.refused, "why": proposal.why}
+        _print_json(edited, saved=False, outcome=outcome)
     else:
-        taken = taken_from_clients(operations, config.graph, live)
-        print_plan(operations, taken, running=client is not None)
+        print_proposal(proposal, edited.config, running=client is not None, offer=False)
+    return Exit.DONE if proposal.refused is None else Exit.FAILED
 
 
 async def _see_through(
@@ -205,16 +199,10 @@ async def _apply(client: Client, config: Config) -> dict[str, Any]:
 
     Raises RefusedError.
     """
-    live = await _live(client, config)
-    operations = plan(config.graph, live.graph)
-    data = about(config, operations) | {"digest": config.digest}
-    taken = taken_from_clients(operations, config.graph, live)
-    if (why := why_not_now(config, operations, taken)) is not None:
-        return {"kind": "pending", **data, "why": why}
-    if operations:
-        await apply(client, operations, config, hard=config.runner.apply == "all")
-    await client.execute("x-blkrun-report", {"kind": "applied", "data": data})
-    return {"kind": "applied", **data}
+    proposal = await _propose(client, config)
+    if proposal.why is not None:
+        return postponed(config, proposal)
+    return await carry_out(client, config, proposal, hard=config.runner.apply == "all")
 
 
 # What is said

@@ -339,7 +339,7 @@ def start_again(
         return fresh
 
     monkeypatch.setattr("blkrun.reconcile.nbdkit.answers", lambda _: False)
-    monkeypatch.setattr("blkrun.reconcile.nbdkit.start", lambda _: Server())
+    monkeypatch.setattr(running.runner, "_start_server", lambda _: Server())
     monkeypatch.setattr("blkrun.reconcile.runner.wait_until_ready", ready)
     client.die()
 
