@@ -28,7 +28,7 @@ from blkrun.options import (
     table_of,
 )
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
+EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.toml"))
 SCHEMA = Draft7Validator(schema())
 LAB = Path("/lab/vm.toml")
 
