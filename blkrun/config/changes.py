@@ -88,8 +88,8 @@ def limit(document: Document, name: str, words: Sequence[str]) -> list[Step]:
     With an average its burst goes too, and with a burst its length: they mean nothing alone.
     """
     path = _limited(document, name)
-    table = _table(document, path)
-    wanted = dict(assignments(words))
+    older = ThrottleLimits.renamed
+    wanted = {older.get(key, key): value for key, value in assignments(words)}
     for key in wanted:
         if key not in _LIMITS:
             raise _unknown("limit", key, _LIMITS)
@@ -97,8 +97,9 @@ def limit(document: Document, name: str, words: Sequence[str]) -> list[Step]:
     gone |= {
         f"{key}{end}" for key in gone for end in ("-max", "-max-length", "-length")
     } - wanted.keys()
-    steps: list[Step] = [Unset((*path, key)) for key in table if key in gone]
-    kept = ((key, value) for key, value in wanted.items() if key not in gone)
+    written = {older.get(key, key): key for key in _table(document, path)}
+    steps: list[Step] = [Unset((*path, key)) for new, key in written.items() if new in gone]
+    kept = ((written.get(key, key), value) for key, value in wanted.items() if key not in gone)
     return [*steps, *(Set((*path, key), value) for key, value in kept)]
 
 

@@ -138,6 +138,19 @@ def test_limits() -> None:
     assert after(limit(DOCUMENT, "vda", ["bps-total=1M"]))["exports"]["vda"]["bps-total"] == "1M"
 
 
+def test_older_names_of_limits() -> None:
+    """Both are taken on the command line; the file goes on with the one that it has."""
+    text = TEXT.replace("iops-total-max ", "iops_max ").replace("iops-total ", "iops ")
+    document = tomllib.loads(text)
+    said = after(limit(document, "slow", ["iops-total=700", "bps_wr=5"]), text)
+    assert said["throttle-groups"]["slow"] == document["throttle-groups"]["slow"] | {
+        "iops": 700,
+        "bps-write": 5,
+    }
+    said = after(limit(document, "slow", ["iops=none"]), text)
+    assert said["throttle-groups"]["slow"] == {"bps-read": "1MiB"}
+
+
 def test_keys_set_and_unset() -> None:
     """Of any table, also of one that is new; names with dots need no quotes."""
     said = after(set_keys(DOCUMENT, [("exports.vda.read-only", "true")], []))
