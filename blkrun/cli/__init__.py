@@ -5,6 +5,7 @@ quick commands stay quick.  This is the edge where an error becomes an exit code
 """
 
 import argparse
+import os
 import sys
 from difflib import get_close_matches
 from enum import IntEnum
@@ -43,6 +44,7 @@ COMMANDS = {
     "set": ("change", "set or unset any key of the file"),
     "drivers": ("help", "list drivers, jobs and tables, and what each of their keys means"),
     "schema": ("help", "print the JSON Schema of the file, for editors"),
+    "completion": ("help", "print what makes TAB complete in bash, zsh or fish"),
 }
 """Name → its group and one line of help.
 
@@ -77,8 +79,12 @@ EXIT_CODES = {
 
 def main(argv: list[str] | None = None) -> int:
     """``blkrun COMMAND …``; gives the exit code."""
+    if "_ARGCOMPLETE" in os.environ:
+        return _complete()
     words = sys.argv[1:] if argv is None else argv
     parser = _parser(words)
+    if (called := _called(words)) and called not in COMMANDS:
+        parser.error(_unknown(called))
     arguments = parser.parse_args(words)
     try:
         return int(import_module(f"blkrun.cli.{arguments.command}").run(arguments))
@@ -112,7 +118,7 @@ def _message(error: BlkrunError) -> str:
 
 def _parser(words: list[str]) -> argparse.ArgumentParser:
     """Only the command that is called has its module imported and its arguments declared."""
-    called = next((word for word in words if not word.startswith("-")), "")
+    called = _called(words)
     parser = argparse.ArgumentParser(
         prog="blkrun",
         usage="blkrun COMMAND ...",
@@ -121,20 +127,33 @@ def _parser(words: list[str]) -> argparse.ArgumentParser:
         epilog=overview(COMMANDS, GROUPS, _exit_rows()),
     )
     parser.add_argument("--version", action="version", version=f"blkrun {__version__}")
-    if called and called not in COMMANDS:
-        parser.error(_unknown(called))
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", prog="blkrun", help=argparse.SUPPRESS
     )
     for name, (_, text) in COMMANDS.items():
         command = commands.add_parser(
-            name, description=text[0].upper() + text[1:] + ".", formatter_class=HelpFormatter
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            formatter_class=HelpFormatter,
         )
         if name == called:
             module = import_module(f"blkrun.cli.{name}")
             command.epilog = examples(module.EXAMPLES)
             module.add_arguments(command)
     return parser
+
+
+def _called(words: list[str]) -> str:
+    return next((word for word in words if not word.startswith("-")), "")
+
+
+def _complete() -> Exit:
+    """A shell asks at TAB: see ``blkrun.cli.completing``."""
+    from blkrun.cli.completing import complete, typed_words  # noqa: PLC0415 - for shells only
+
+    complete(_parser(typed_words()))
+    return Exit.DONE
 
 
 def _exit_rows() -> list[tuple[str, str]]:
