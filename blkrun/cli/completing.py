@@ -41,22 +41,23 @@ class ByName(BaseCompleter):
     ) -> list[str]:
         """Argcomplete's interface; the words that begin with what is written of the last one."""
         del parser
-        if action.dest == "file":
-            return toml_files(prefix)
-        words = _words(action.dest, getattr(parsed_args, "file", None))
+        if action.dest in _FILES:
+            return files(prefix, _FILES[action.dest])
+        words = _words(action.dest, parsed_args)
         return [word for word in words if word.startswith(prefix)]
 
 
-def _words(argument: str, file: Path | None) -> Words:
+def _words(argument: str, parsed: Namespace) -> Words:
+    file = getattr(parsed, "file", None)
     if (names := _ANYWHERE.get(argument)) is not None:
-        yield from names()
+        yield from names(parsed)
     if file is not None and (names_in := _IN_THE_FILE.get(argument)) is not None:
         for document in _documents(file):
             yield from names_in(document)
 
 
-def toml_files(prefix: str) -> list[str]:
-    """Files to serve and the folders on the way to them, as they were begun to be written."""
+def files(prefix: str, suffix: str) -> list[str]:
+    """Those that end so and the folders on the way to them, as they were begun to be written."""
     head, _, begun = prefix.rpartition("/")
     folder = Path(f"{head}/" if "/" in prefix else ".").expanduser()
     found = []
@@ -65,7 +66,7 @@ def toml_files(prefix: str) -> list[str]:
             written = prefix[: len(prefix) - len(begun)] + path.name
             if path.is_dir():
                 found.append(f"{written}/")
-            elif path.suffix == ".toml":
+            elif path.name.endswith(suffix):
                 found.append(written)
     return found
 
@@ -99,29 +100,42 @@ def _dotted(document: Document) -> Words:
                 yield f"{section}.{name}"
 
 
-def _drivers() -> Words:
+def _drivers(_: Namespace) -> Words:
+    """Of nodes: a backend is over nothing, and no command puts one in."""
     from blkrun.options import DRIVERS  # noqa: PLC0415 - most completions need no driver
 
-    return DRIVERS
+    return [name for name, struct in DRIVERS.items() if not struct.is_backend]
 
 
-def _entries() -> Words:
+def _driver_keys(parsed: Namespace) -> Words:
+    """``throttle-group=`` and so on, once the driver is named."""
+    from blkrun.config.catalogue import catalogue  # noqa: PLC0415 - likewise
+
+    entry = catalogue().get(getattr(parsed, "driver", None) or "")
+    return [f"{option.name}=" for option in entry.options] if entry is not None else []
+
+
+def _entries(_: Namespace) -> Words:
     from blkrun.config.catalogue import catalogue  # noqa: PLC0415 - likewise
 
     return catalogue()
 
 
-def _limits() -> Words:
+def _limits(_: Namespace) -> Words:
     from blkrun.options import ThrottleLimits  # noqa: PLC0415 - likewise
 
     return [f"{key}=" for key in ThrottleLimits.__struct_encode_fields__]
 
 
-_ANYWHERE: dict[str, Callable[[], Words]] = {
+_FILES = {"file": ".toml", "image": ""}
+"""An argument's name → how the files end that it may be."""
+
+_ANYWHERE: dict[str, Callable[[Namespace], Words]] = {
     "driver": _drivers,
-    "example": lambda: [file.stem for file in examples()],
+    "example": lambda _: [file.stem for file in examples()],
     "limits": _limits,
     "name": _entries,
+    "values": _driver_keys,
 }
 """An argument's name → what it may be, whatever the file says."""
 

@@ -4,9 +4,9 @@ import argparse
 import os
 from pathlib import Path
 
-import blkrun
 from blkrun.cli import Exit
 from blkrun.cli.output import console
+from blkrun.cli.shipped import SCHEMA, examples
 from blkrun.config import Sources, parse, read
 from blkrun.config.image import look_at
 from blkrun.config.save import save
@@ -22,11 +22,6 @@ blkrun init vm.toml --example fleecing  one of those that come with blkrun
 blkrun init --list                      which these are
 """
 
-_PACKAGE = Path(blkrun.__file__).resolve().parent
-_FOLDERS = (_PACKAGE / "examples", _PACKAGE.parent / "examples")
-"""Installed; in a checkout."""
-
-_SCHEMA = _PACKAGE / "schema.json"
 _SCHEMA_LINE = "#:schema "
 
 
@@ -106,12 +101,11 @@ def _with_schema(text: str) -> str:
     """The first line tells editors where the installed schema is."""
     if text.startswith(_SCHEMA_LINE):
         text = text.partition("\n")[2]
-    return f"{_SCHEMA_LINE}{_SCHEMA}\n{text}" if _SCHEMA.is_file() else text
+    return f"{_SCHEMA_LINE}{SCHEMA}\n{text}"
 
 
 def _examples() -> dict[str, Path]:
-    folder = next((folder for folder in _FOLDERS if folder.is_dir()), None)
-    return {path.stem: path for path in sorted(folder.glob("*.toml"))} if folder else {}
+    return {path.stem: path for path in examples()}
 
 
 def _list() -> None:

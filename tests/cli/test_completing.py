@@ -73,6 +73,7 @@ def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     ("dest", "prefix", "words"),
     [
         ("driver", "th", ["throttle"]),
+        ("driver", "me", []),
         ("name", "mir", ["mirror"]),
         ("limits", "iops-s", ["iops-size="]),
         ("example", "qui", ["quickstart"]),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from blkrun.cli import COMMANDS
-from blkrun.cli.completing import toml_files
+from blkrun.cli.completing import files
 
 pytestmark = pytest.mark.live
 
@@ -164,6 +164,15 @@ def test_every_command_is_offered(folder: Path) -> None:
         ("blkrun plan nowhere/", []),
         ("blkrun drivers thr", ["throttle", "throttle-groups"]),
         ("blkrun ps ", []),
+        ("blkrun insert vm.toml x --driver thr", ["throttle"]),
+        ("blkrun insert vm.toml x --above ", ["disk"]),
+        ("blkrun insert vm.toml x --driver throttle --set th", ["throttle-group="]),
+        ("blkrun limit vm.toml ", ["tenant", "vda"]),
+        ("blkrun limit vm.toml tenant iops-s", ["iops-size="]),
+        ("blkrun remove vm.toml d", ["disk"]),
+        ("blkrun set vm.toml exp", ["exports.vda.node"]),
+        ("blkrun init --example fle", ["fleecing"]),
+        ("blkrun init --image vm.tx", ["vm.txt"]),
     ],
 )
 def test_what_is_offered(folder: Path, line: str, words: list[str]) -> None:
@@ -178,8 +187,9 @@ def test_files_are_found_where_they_are_written(
     (folder / ".old.toml").touch()
     monkeypatch.setenv("HOME", str(folder))
     monkeypatch.chdir(folder / "tenants")
-    assert toml_files("../v") == ["../vm.toml"]
-    assert toml_files("~/v") == ["~/vm.toml"]
-    assert toml_files(f"{folder}/t") == [f"{folder}/tenants/"]
-    assert toml_files("../.o") == ["../.old.toml"]
-    assert toml_files("../") == ["../tenants/", "../vm.toml"]
+    assert files("../v", ".toml") == ["../vm.toml"]
+    assert files("~/v", ".toml") == ["~/vm.toml"]
+    assert files(f"{folder}/t", ".toml") == [f"{folder}/tenants/"]
+    assert files("../.o", ".toml") == ["../.old.toml"]
+    assert files("../vm.", "") == ["../vm.toml", "../vm.txt"]
+    assert files("../", ".toml") == ["../tenants/", "../vm.toml"]
