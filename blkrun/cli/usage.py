@@ -2,7 +2,7 @@
 
 import argparse
 from collections.abc import Iterable, Mapping
-from textwrap import indent
+from textwrap import indent, wrap
 
 Rows = Iterable[tuple[str, str]]
 
@@ -12,6 +12,10 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
 
     def __init__(self, prog: str) -> None:
         super().__init__(prog, max_help_position=28)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        """Names keep their hyphens on one line."""
+        return wrap(" ".join(text.split()), width, break_on_hyphens=False)
 
     def _get_default_metavar_for_positional(self, action: argparse.Action) -> str:
         return action.dest.upper()

@@ -36,6 +36,15 @@ def test_help_fits_80_columns(
     assert [line for line in text.splitlines() if len(line) > 80] == []
 
 
+def test_names_are_not_broken_at_their_hyphens(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A driver's name can be copied from the help, wherever a line ends."""
+    text = shown(capsys, monkeypatch, "insert")
+    assert "copy-before-write" in text
+    assert not re.search(r"[a-z]-$", text, re.MULTILINE)
+
+
 def test_overview_lists_every_command_once(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
