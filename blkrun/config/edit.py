@@ -18,8 +18,10 @@ Key = tuple[str, str, str]
 
 def edit_sources(sources: Sources, changes: Mapping[Key, str | bool]) -> Sources:
     """The same with these values, each in the file that has its table.  Raises FileError."""
-    for key in changes:
-        file_of(sources, key[:2])
+    owners = _owners(sources)
+    for section, name, _ in changes:
+        if (section, name) not in owners:
+            raise _missing(sources, (section, name))
     return perform_in(sources, (Set(key, value_of(value)) for key, value in changes.items()))
 
 
@@ -29,14 +31,15 @@ def perform_in(sources: Sources, steps: Iterable[Step]) -> Sources:
     A new table goes into the file of the one that it is below, one of no file into the main one.
     Raises FileError if a step cannot be done without side effects.
     """
+    owners = _owners(sources)
+    by_file: dict[Path, list[Step]] = {}
     for step in steps:
-        file = _place(sources, step)
-        try:
-            text = sources.texts[file].decode()
-        except UnicodeDecodeError as error:
-            raise FileError(f"{file}: {error}") from error
-        sources = sources.with_texts({file: perform(text, [step]).encode()})
-    return sources
+        beside = step.after if isinstance(step, Add) and step.after is not None else step.path[:2]
+        file = owners.setdefault(step.path[:2], owners.get(beside, sources.main))
+        by_file.setdefault(file, []).append(step)
+    return sources.with_texts(
+        {file: perform(_text(sources, file), own).encode() for file, own in by_file.items()}
+    )
 
 
 def document_in(sources: Sources) -> dict[str, Any]:
@@ -52,20 +55,28 @@ def document_in(sources: Sources) -> dict[str, Any]:
 
 def file_of(sources: Sources, table: KeyPath) -> Path:
     """The file with a table, ``("exports", "vda")``.  Raises FileError if none has it."""
-    if (file := _find(sources, table)) is None:
-        raise FileError(
-            f"there is no [{dotted(table)}] in {sources.main.name}, nor in what it includes"
-        )
+    if (file := _owners(sources).get(table)) is None:
+        raise _missing(sources, table)
     return file
 
 
-def _find(sources: Sources, table: KeyPath) -> Path | None:
+def _owners(sources: Sources) -> dict[KeyPath, Path]:
+    """Every table and the file that has it; the first one counts."""
+    owners: dict[KeyPath, Path] = {}
     for file, text in sources.texts.items():
-        if table in dict(members(document_of(text) or {})):
-            return file
-    return None
+        for table, _ in members(document_of(text) or {}):
+            owners.setdefault(table, file)
+    return owners
 
 
-def _place(sources: Sources, step: Step) -> Path:
-    table = step.after if isinstance(step, Add) and step.after is not None else step.path[:2]
-    return _find(sources, table) or sources.main
+def _missing(sources: Sources, table: KeyPath) -> FileError:
+    return FileError(
+        f"there is no [{dotted(table)}] in {sources.main.name}, nor in what it includes"
+    )
+
+
+def _text(sources: Sources, file: Path) -> str:
+    try:
+        return sources.texts[file].decode()
+    except UnicodeDecodeError as error:
+        raise FileError(f"{file}: {error}") from error

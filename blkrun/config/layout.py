@@ -6,13 +6,13 @@ What the result says is not judged here: see :mod:`blkrun.config.edit`.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 import tomlkit
 
 from blkrun.config.lines import Block, Lines, lines_of
-from blkrun.config.positions import Positions
+from blkrun.config.positions import Positions, locate
 from blkrun.decode import Path
 
 Pairs = Sequence[tuple[str, str]]
@@ -23,14 +23,16 @@ _EQUALS = re.compile(r"([ \t]*)=([ \t]*)")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def set_value(text: str, path: Path, value: str) -> str:
-    """A value in the place of the old one; a new key goes below the last of its table."""
-    lines = lines_of(text)
-    if path in lines.at.pairs:
-        return _replace(lines.at, path, value)
-    if _is_inline(lines.at, path[:-1]):
-        return _add_inline(lines.at, path, value)
-    return _add_line(lines, path, value)
+def set_values(text: str, values: Mapping[Path, str]) -> str:
+    """Values in the place of the old ones; a new key goes below the last of its table."""
+    at = locate(text)
+    there = sorted((at.values[path], value) for path, value in values.items() if path in at.pairs)
+    for (start, end), value in reversed(there):
+        text = _replace(text, start, end, value)
+    for path, value in values.items():
+        if path not in at.pairs:
+            text = _add_key(text, path, value)
+    return text
 
 
 def remove_key(text: str, path: Path) -> str:
@@ -52,7 +54,7 @@ def add_table(text: str, path: Path, pairs: Pairs, *, after: Path | None = None)
     section = path[:1]
     members = _members(lines.at, section)
     if len(path) > 1 and members and not any(each in lines.at.headers for each in members):
-        return set_value(text, path, _in_braces(pairs))
+        return _add_key(text, path, _in_braces(pairs))
     anchor = after if after is not None else _last(lines, members)
     if anchor is None and len(path) == 1 and lines.at.headers:
         return _add_first(lines, path, pairs)
@@ -87,14 +89,20 @@ def key_text(word: str) -> str:
 # One key
 
 
-def _replace(at: Positions, path: Path, value: str) -> str:
+def _replace(text: str, start: int, end: int, value: str) -> str:
     """A comment beside it keeps its column, where there is room."""
-    start, end = at.values[path]
-    old, rest = at.text[start:end], at.text[end:]
+    old, rest = text[start:end], text[end:]
     if (gap := _COMMENT_AFTER.match(rest)) and "\n" not in old + value:
         spaces = max(1, len(gap[1]) + len(old) - len(value))
         rest = " " * spaces + rest[len(gap[1]) :]
-    return at.text[:start] + value + rest
+    return text[:start] + value + rest
+
+
+def _add_key(text: str, path: Path, value: str) -> str:
+    lines = lines_of(text)
+    if _is_inline(lines.at, path[:-1]):
+        return _add_inline(lines.at, path, value)
+    return _add_line(lines, path, value)
 
 
 def _is_inline(at: Positions, table: Path) -> bool:

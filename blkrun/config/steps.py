@@ -5,18 +5,21 @@ if the one does not say the other then, nothing comes of it.
 """
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from itertools import groupby
+from typing import Any, TypeVar
 
 import tomlkit
 
 from blkrun.config.diagnostics import dotted
-from blkrun.config.layout import add_table, remove_key, remove_table, set_value
+from blkrun.config.layout import add_table, remove_key, remove_table, set_values
 from blkrun.decode import Path
 from blkrun.errors import FileError
 
 Document = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Set:
 
     def change(self, text: str) -> str:
         """The text with it."""
-        return set_value(text, self.path, self.value.text)
+        return set_values(text, {self.path: self.value.text})
 
     def expect(self, document: Document) -> None:
         """What the text says then."""
@@ -126,23 +129,38 @@ Step = Set | Unset | Add | Remove
 
 def perform(text: str, steps: Iterable[Step]) -> str:
     """The text after these steps.  Raises FileError if one has side effects, or cannot be done."""
-    for step in steps:
-        text = _perform(text, step)
-    return text
-
-
-def _perform(text: str, step: Step) -> str:
-    name = dotted(step.path)
-    try:
-        expected = tomllib.loads(text)
-        step.expect(expected)
-        edited = step.change(text)
-        good = _without_empty(tomllib.loads(edited)) == _without_empty(expected)
-    except (tomllib.TOMLDecodeError, TypeError, AttributeError, KeyError, IndexError) as error:
-        raise FileError(f"{name} cannot be changed by tool ({error}): do it by hand") from error
-    if not good:
-        raise FileError(f"{name} cannot be changed by tool alone: do it by hand")
+    expected, edited, names = tomllib.loads(text), text, []
+    for are_sets, group in groupby(steps, lambda step: isinstance(step, Set)):
+        together = tuple(group)
+        for step in together:
+            _doing(step, partial(step.expect, expected))
+            names.append(dotted(step.path))
+            edited = edited if are_sets else _doing(step, partial(step.change, edited))
+        if are_sets:
+            edited = _doing(together[0], partial(_set_all, edited, together))
+    if not _says(edited, expected):
+        raise FileError(f"{', '.join(names)} cannot be changed by tool alone: do it by hand")
     return edited
+
+
+def _doing(step: Step, work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except (TypeError, AttributeError, KeyError, IndexError) as error:
+        name = dotted(step.path)
+        raise FileError(f"{name} cannot be changed by tool ({error}): do it by hand") from error
+
+
+def _set_all(text: str, steps: tuple[Step, ...]) -> str:
+    """At once: an edge may have a thousand parents."""
+    return set_values(text, {step.path: step.value.text for step in steps if isinstance(step, Set)})
+
+
+def _says(text: str, expected: Document) -> bool:
+    try:
+        return _without_empty(tomllib.loads(text)) == _without_empty(expected)
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 def _remove(document: Document, path: Path) -> None:

@@ -224,3 +224,17 @@ def _get(document: Any, path: Path) -> Any:
     for key in path:
         document = document[key]
     return document
+
+
+def test_a_thousand_edges_are_one_edit() -> None:
+    """Each is changed, with what is beside it, and what comes between is not."""
+    head = '[backends.disk]\ndriver = "memory"\n\n'
+    text = head + "".join(f'[exports.e{n}]\nnode = "disk"  # {n}\n' for n in range(1000))
+    steps = [Set(("exports", f"e{n}", "node"), value_of("longer")) for n in range(0, 1000, 2)]
+    steps += [Set(("exports", f"e{n}", "read-only"), value_of(True)) for n in (1, 999)]  # noqa: FBT003
+    edited = perform(text, steps)
+    for n in range(0, 1000, 2):
+        text = text.replace(f'"disk"  # {n}\n', f'"longer" # {n}\n')
+    for n in (1, 999):
+        text = text.replace(f'"disk"  # {n}\n', f'"disk"  # {n}\nread-only = true\n')
+    assert edited == text
