@@ -79,6 +79,7 @@ def test_the_wheel_holds_what_is_read_at_run_time(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {"blkrun/schema.json", "blkrun/themes/blkrun.toml"} <= set(names)
+    assert {"blkrun/examples/quickstart.toml", "blkrun/examples/tenants/anna.toml"} <= set(names)
 
 
 @pytest.mark.parametrize("script", ["run", "setup"])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from blkrun.cli import Exit
+from blkrun.cli.shipped import SCHEMA
 from blkrun.client import Client
 from blkrun.config import locate, parse, read
 from blkrun.config.edit import document_in
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     """[server] and the other settings are as in the file; all else is as the server has it."""
     live = asyncio.run(_ask(locate(args.file).control))
     title = f"{args.file.name}, as its server {live.pid} has it"
-    text = dump(live.graph, _settings(args.file), title)
+    text = f"#:schema {SCHEMA}\n{dump(live.graph, _settings(args.file), title)}"
     shown = json.dumps(tomllib.loads(text), indent=2) + "\n" if args.json else text
     sys.stdout.write(shown)
     try:

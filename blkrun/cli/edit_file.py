@@ -11,6 +11,7 @@ The save never goes over another edit: if there was one meanwhile, all begins ag
 import argparse
 import asyncio
 import json
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from blkrun.config.steps import Step
 from blkrun.errors import FileError, NoServerError, WaitError
 from blkrun.messages import report_text
 from blkrun.model import EMPTY, Config
-from blkrun.reconcile.apply import ask_live, transaction_of
+from blkrun.reconcile.apply import RefusedError, ask_live, transaction_of
 from blkrun.reconcile.carry_out import carry_out, postponed
 from blkrun.reconcile.lease import holder_of
 from blkrun.reconcile.live import Live
@@ -168,7 +169,7 @@ async def _see_through(
     client: Client | None, edited: Edited, *, followed: bool, as_json: bool
 ) -> Exit:
     """After the save: what came of it."""
-    name = edited.config.path.name
+    name = shlex.quote(str(edited.before.main))
     if client is None:
         text = "its runner is about to start the server again" if followed else "nothing is served"
         outcome = {"kind": "saved", "message": f"saved; {text} from it now"}
@@ -195,14 +196,16 @@ async def _outcome(client: Client, config: Config) -> dict[str, Any] | None:
 
 
 async def _apply(client: Client, config: Config) -> dict[str, Any]:
-    """Nobody follows the file: apply it here, unless it has to wait for ``blkrun apply``.
-
-    Raises RefusedError.
-    """
+    """Nobody follows the file: apply it here, unless it has to wait for ``blkrun apply``."""
     proposal = await _propose(client, config)
     if proposal.why is not None:
         return postponed(config, proposal)
-    return await carry_out(client, config, proposal, hard=config.runner.apply == "all")
+    try:
+        return await carry_out(client, config, proposal, hard=config.runner.apply == "all")
+    except RefusedError as error:
+        data = {"file": config.path.name, "message": str(error), "digest": config.digest}
+        await client.execute("x-blkrun-report", {"kind": "failed", "data": data})
+        return {"kind": "failed", **data}
 
 
 # What is said

@@ -97,7 +97,7 @@ def test_what_takes_a_disk_waits(serve: Serve, hammer: Callable[..., Hammer]) ->
     done = service.blkrun("remove", "exports.vda")
     assert done.returncode == Exit.PENDING
     assert "vda (1)" in done.stdout
-    assert "what waits is done by: blkrun apply vm.toml" in done.stdout
+    assert f"what waits is done by: blkrun apply {service.file}" in done.stdout
     assert "vda" not in tomllib.loads(service.file.read_text())["exports"]
     client.rate(0.2)
     client.assert_unharmed()
@@ -140,6 +140,11 @@ def test_without_a_runner(serve: Serve, hammer: Callable[..., Hammer]) -> None:
     assert service.graph()["reports"]["config"]["kind"] == "applied"
     assert service.blkrun("remove", "exports.vda").returncode == Exit.PENDING
     assert "vda" in service.live().exports
+    service.edit(TEXT)
+    refused = service.blkrun("set", "runner.apply", "all", "backends.disk.size", "32MiB")
+    assert refused.returncode == Exit.FAILED
+    assert "the file is saved so; what runs goes on as it was" in refused.stderr
+    assert service.graph()["reports"]["config"]["kind"] == "failed"
     client.rate(0.2)
     client.assert_unharmed()
 
