@@ -28,7 +28,7 @@ from blkrun.config import Sources, locate, parse, read, render
 from blkrun.config.changes import Document
 from blkrun.config.edit import document_in, perform_in
 from blkrun.config.save import save_sources
-from blkrun.config.source import document_of
+from blkrun.config.source import document_of, encoding_fault
 from blkrun.config.steps import Step
 from blkrun.errors import FileError, NoServerError, WaitError
 from blkrun.messages import report_text
@@ -97,7 +97,7 @@ async def _edit_file(file: Path, ask: Ask, *, dry_run: bool, as_json: bool) -> E
 def _edit(file: Path, ask: Ask, *, quiet: bool) -> Edited | None:
     """None if there is nothing to change."""
     before = read(file)
-    if any(document_of(text) is None for text in before.texts.values()):
+    if any(document_of(text) is None or encoding_fault(text) for text in before.texts.values()):
         parse(before)  # says where it is no TOML
     after = perform_in(before, ask(document_in(before)))
     diff = tuple(_diff(before, after))
@@ -121,8 +121,8 @@ def _parsed(after: Sources) -> Config:
 def _diff(before: Sources, after: Sources) -> Iterator[str]:
     """Lines without their ends."""
     for file, text in after.texts.items():
-        old, new = (_lines(source.texts[file]) for source in (before, after))
         if text != before.texts[file]:
+            old, new = _lines(before.texts[file]), _lines(text)
             yield from unified_diff(old, new, str(file), str(file), lineterm="")
 
 

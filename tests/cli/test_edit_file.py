@@ -92,12 +92,24 @@ def test_an_edit_that_mends_a_file(file: Path) -> None:
     assert "iops" not in file.read_text()
 
 
-def test_a_file_that_is_no_toml(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("text", [b"[nodes.limit\n", b"# \xff\n" + TEXT.encode()])
+def test_a_file_that_is_no_toml(
+    file: Path, capsys: pytest.CaptureFixture[str], text: bytes
+) -> None:
     """The place is shown; it is left alone."""
-    file.write_text("[nodes.limit\n")
+    file.write_bytes(text)
     assert main(["disable", str(file), "limit"]) == Exit.USAGE
     assert "vm.toml:1:" in capsys.readouterr().err
-    assert file.read_text() == "[nodes.limit\n"
+    assert file.read_bytes() == text
+
+
+def test_line_ends_stay(file: Path) -> None:
+    """Of the whole file, and the new line has the same."""
+    file.write_bytes(TEXT.replace("\n", "\r\n").encode())
+    assert main(["disable", str(file), "limit"]) == Exit.DONE
+    text = file.read_bytes()
+    assert b"enabled        = false\r\n" in text
+    assert text.count(b"\n") == text.count(b"\r\n") == TEXT.count("\n") + 1
 
 
 def test_for_scripts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
