@@ -25,8 +25,8 @@ from blkrun.cli import Exit
 from blkrun.cli.output import console, print_proposal
 from blkrun.client import Client
 from blkrun.config import Sources, locate, parse, read, render
-from blkrun.config.changes import Document
 from blkrun.config.edit import document_in, perform_in
+from blkrun.config.references import Document
 from blkrun.config.save import save_sources
 from blkrun.config.source import document_of, encoding_fault
 from blkrun.config.steps import Step

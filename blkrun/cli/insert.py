@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from blkrun.cli.edit_file import add_edit_arguments, edit_file
-from blkrun.config.changes import INSERTABLE, assignments, insert
+from blkrun.config.asked import assignments
+from blkrun.config.changes import INSERTABLE, insert
 
 EXAMPLES = """
 blkrun insert vm.toml q --driver throttle --above disk --set throttle-group=g
