@@ -89,6 +89,12 @@ class Node(Generic[O]):
     def open(self, staging: "Staging") -> None:
         """Acquire what is needed.  Raises OSError or CommandError, leaving nothing behind."""
 
+    def abandon(self) -> None:
+        """The server ends and has waited for long enough: let requests fail that hang far away.
+
+        From any thread, while they are inside.
+        """
+
     def close(self) -> None:
         """Give it back.  No request is inside, and none will come."""
 

@@ -26,6 +26,7 @@ from blkrun.server.context import Context
 from blkrun.server.door import Door
 from blkrun.server.events import Events
 from blkrun.server.graph import Graph
+from blkrun.server.last_flush import flush_all
 from blkrun.server.one_cpu import OneCpu
 from blkrun.server.parent import outlive_parent
 from blkrun.server.qmp.server import QmpServer
@@ -149,6 +150,7 @@ def cleanup() -> None:
         server.stop()
     _graph.jobs.cancel_all()  # there are some if nbdkit was ended by another way than ours
     _graph.jobs.join(REST_TIMEOUT_S)
+    flush_all(_graph.nodes.values(), REST_TIMEOUT_S)
     _graph.close()
 
 

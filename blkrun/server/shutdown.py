@@ -3,6 +3,7 @@
 nbdkit, told to end, waits until every client has disconnected by itself, and an idle one never
 does.  So when the requests under way are over, the receiving side of every NBD connection is shut
 down: nbdkit sees a client that has left, replies that are due still go out, and ``cleanup`` runs.
+Requests that hang at another server are given up after REST_TIMEOUT_S: they fail.
 
 SIGTERM takes the same way: nbdkit's own handler knows nothing of throttled requests.
 """
@@ -60,6 +61,9 @@ class Shutdown:
         deadline = monotonic() + REST_TIMEOUT_S
         while not self._graph.at_rest() and monotonic() < deadline:
             sleep(_POLL_S)
+        if not self._graph.at_rest():
+            for node in list(self._graph.nodes.values()):
+                node.abandon()
         for _, connection in client_sockets(self._listen):
             with contextlib.suppress(OSError):  # it has left by itself
                 connection.shutdown(socket.SHUT_RD)

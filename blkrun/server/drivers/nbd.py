@@ -17,8 +17,10 @@ empty, so every request fails with EIO from then on.
 
 import contextlib
 import errno
+import math
 import os
 import shlex
+import socket
 import threading
 import time
 from collections import deque
@@ -94,6 +96,10 @@ class Nbd(Node[NbdOptions]):
         except BaseException:
             self.close()
             raise
+
+    def abandon(self) -> None:
+        """Break all connections, for good: what is under way on them fails with EIO."""
+        self._pool.cut()
 
     def close(self) -> None:
         """Disconnect, and end the command."""
@@ -262,11 +268,13 @@ class _Link:
         self._pool = pool
         self.handle: Any = None
         self.generation = -1
+        self._fd = -1
 
     def adopt(self, handle: Any, generation: int) -> None:
         """A new connection, and what its server can do."""
         self.handle = handle
         self.generation = generation
+        self._fd = handle.aio_get_fd()
         self.size_bytes: int = handle.get_size()
         self.multi_conn: bool = handle.can_multi_conn()
         self.read_only: bool = handle.is_read_only()
@@ -308,6 +316,11 @@ class _Link:
         if handle is not None:
             with contextlib.suppress(_libnbd().Error):
                 handle.aio_disconnect()
+
+    def cut(self) -> None:
+        """Hang up under whoever uses it: the handle itself is locked while a request is on it."""
+        with contextlib.suppress(OSError), socket.socket(fileno=os.dup(self._fd)) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
 
     def fua(self, flags: int) -> int:
         """FUA as the wire has it; 0 where the server has not."""
@@ -381,6 +394,7 @@ class _Pool:
     def __init__(self, start: Callable[[Any], None]) -> None:
         self._start = start
         self._lock = threading.Lock()
+        self._links: list[_Link] = []
         self._idle: list[_Link] = []
         self._waiting: deque[SimpleQueue[_Link]] = deque()
         self._down_until = 0.0
@@ -416,6 +430,12 @@ class _Pool:
         """All are idle now."""
         while self._idle:
             self._idle.pop().drop()
+
+    def cut(self) -> None:
+        """No connection works any more, and none is made anew."""
+        self._down_until = math.inf
+        for link in self._links:
+            link.cut()
 
     def link(self) -> _Link:
         """A connection that works, for use in ``with``."""
@@ -454,6 +474,7 @@ class _Pool:
         link = _Link(self)
         self._connect(link, started, CONNECT_SECONDS)
         self._idle.append(link)
+        self._links.append(link)
         self.count += 1
 
     def _renew(self, link: _Link) -> None:
