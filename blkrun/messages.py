@@ -26,6 +26,9 @@ _LEVELS = {
     "X_BLKRUN_CONFIG_FAILED": Level.ERROR,
     "X_BLKRUN_CONFIG_PENDING": Level.WARNING,
     "X_BLKRUN_SERVER_RESTARTED": Level.WARNING,
+    "X_BLKRUN_DRIFTED": Level.WARNING,
+    "X_BLKRUN_REVERTED": Level.GOOD,
+    "X_BLKRUN_DRIFT_ENDED": Level.GOOD,
     "BLOCK_EXPORT_DELETED": Level.WARNING,
     "BLOCK_WRITE_THRESHOLD": Level.WARNING,
     "BLOCK_JOB_COMPLETED": Level.GOOD,
@@ -84,6 +87,23 @@ def _applied(data: dict[str, Any]) -> str:
     took = f" in {data['milliseconds']} ms" if "milliseconds" in data else ""
     notes = "".join(f"; {note}" for note in data.get("notes", ()))
     return f"applied {data.get('file', '')}: {changes}{took}{notes}"
+
+
+def drift_text(data: Mapping[str, Any]) -> str:
+    """That the graph is not as the file says, and how it comes back to that."""
+    file = data.get("file", "")
+    text = f"drift: the graph is not as {file} says any more"
+    if "message" in data:
+        first = (str(data["message"]).splitlines() or [""])[0]
+        return f"{text}, and cannot be brought back: {first}"
+    if "why" in data:
+        return f"{text}, and is not brought back unasked ({data['why']}): blkrun apply {file}"
+    return f"{text}; back with blkrun apply {file}"
+
+
+def _reverted(data: dict[str, Any]) -> str:
+    took = f" in {data['milliseconds']} ms" if "milliseconds" in data else ""
+    return f"brought back to what {data.get('file', '')} says: {data.get('summary', '')}{took}"
 
 
 def operations_text(data: dict[str, Any]) -> str:
@@ -216,6 +236,9 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
         f"waits for a yes ({data.get('why')}): blkrun apply {data.get('file', '')}"
     ),
     "X_BLKRUN_CONFIG_FOLLOWED": _followed,
+    "X_BLKRUN_DRIFTED": drift_text,
+    "X_BLKRUN_REVERTED": _reverted,
+    "X_BLKRUN_DRIFT_ENDED": lambda data: f"the graph is as {data.get('file', '')} says again",
     "X_BLKRUN_SERVER_RESTARTED": _restarted,
     "X_BLKRUN_SERVER_ADOPTED": lambda data: (
         f"found the running server (pid {data.get('pid')}) and took it over"

@@ -358,6 +358,13 @@ class RunnerOptions(Struct, frozen=True, kw_only=True, rename="kebab"):
             "all: never ask; ask: always wait for blkrun apply"
         ),
     ] = "safe"
+    on_drift: Annotated[
+        Literal["warn", "revert", "ignore"],
+        Meta(
+            description="when somebody changes the graph beside the file: warn: show what would "
+            "bring it back; revert: bring it back, but ask as apply says; ignore: say nothing"
+        ),
+    ] = "warn"
 
 
 class DashboardOptions(Struct, frozen=True, kw_only=True, rename="kebab"):

@@ -12,6 +12,7 @@ from blkrun.config import load
 from blkrun.model import Config
 from blkrun.reconcile.apply import ask_live
 from blkrun.reconcile.carry_out import carry_out
+from blkrun.reconcile.chronicle import Chronicle
 from blkrun.reconcile.proposal import propose
 
 EXAMPLES = """
@@ -45,7 +46,8 @@ async def _apply(config: Config, *, yes: bool) -> Exit:
         if proposal.taken and not (yes or _confirmed()):
             console(stderr=True).print("nothing was changed: --yes takes them, unasked")
             return Exit.PENDING
-        await carry_out(client, config, proposal, hard=True)
+        chronicle = Chronicle(config.address.control, "apply", console(stderr=True).print)
+        await carry_out(client, config, proposal, chronicle, hard=True)
         return Exit.DONE
 
 

@@ -35,6 +35,7 @@ from blkrun.messages import report_text
 from blkrun.model import EMPTY, Config
 from blkrun.reconcile.apply import RefusedError, ask_live, transaction_of
 from blkrun.reconcile.carry_out import carry_out, postponed
+from blkrun.reconcile.chronicle import Chronicle
 from blkrun.reconcile.lease import holder_of
 from blkrun.reconcile.live import Live
 from blkrun.reconcile.outcome import wait_for_outcome
@@ -200,12 +201,12 @@ async def _apply(client: Client, config: Config) -> dict[str, Any]:
     proposal = await _propose(client, config)
     if proposal.why is not None:
         return postponed(config, proposal)
+    chronicle = Chronicle(config.address.control, "edit", console(stderr=True).print)
+    hard = config.runner.apply == "all"
     try:
-        return await carry_out(client, config, proposal, hard=config.runner.apply == "all")
-    except RefusedError as error:
-        data = {"file": config.path.name, "message": str(error), "digest": config.digest}
-        await client.execute("x-blkrun-report", {"kind": "failed", "data": data})
-        return {"kind": "failed", **data}
+        return await carry_out(client, config, proposal, chronicle, hard=hard)
+    except RefusedError as error:  # which every watcher has been told
+        return {"kind": "failed", "file": config.path.name, "message": str(error)}
 
 
 # What is said

@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from blkrun.cli.background import Tell, in_background
-from blkrun.config import load
+from blkrun.config import Sources, parse, read
 from blkrun.model import Config
 from blkrun.reconcile import nbdkit
 from blkrun.reconcile.activation import activated_socket, check_agrees
 from blkrun.reconcile.lease import Lease
-from blkrun.reconcile.watch import Look, look
 
 EXAMPLES = """
 blkrun run vm.toml             serve, with the dashboard in this terminal
@@ -39,15 +38,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until told to stop."""
-    seen = look(args.file)  # before it is read: a save in between is an edit
-    config = load(args.file)
+    sources = read(args.file)
+    config = parse(sources)
     if args.detach:
         log = nbdkit.log_path(config.address)
-        return in_background(log, lambda tell: _run(args, config, seen, tell))
-    return _run(args, config, seen, None)
+        return in_background(log, lambda tell: _run(args, config, sources, tell))
+    return _run(args, config, sources, None)
 
 
-def _run(args: argparse.Namespace, config: Config, seen: Look | None, tell: Tell | None) -> int:
+def _run(args: argparse.Namespace, config: Config, sources: Sources, tell: Tell | None) -> int:
     """A signal that comes before the file is in force leaves nothing running."""
     given = activated_socket()
     if given is not None:
@@ -64,8 +63,8 @@ def _run(args: argparse.Namespace, config: Config, seen: Look | None, tell: Tell
             config,
             server,
             start_server=start_server,
+            sources=sources,
             shown=args.file,
-            seen=seen,
             headless=args.headless or args.detach,
             own=args.own,
             tell=tell,

@@ -22,13 +22,13 @@ from blkrun.cli.output import console
 from blkrun.cli.progress import JobProgress
 from blkrun.cli.stop import unfinished
 from blkrun.cli.supervisor import notify
+from blkrun.config import Sources
 from blkrun.errors import BlkrunError, NoServerError
 from blkrun.messages import Level, at_stake, event_text, report_text
 from blkrun.model import Config
 from blkrun.reconcile.apply import ask_live
 from blkrun.reconcile.nbdkit import Server, log_path
 from blkrun.reconcile.runner import Runner
-from blkrun.reconcile.watch import Look
 
 _ASK_AGAIN_S = 5.0
 _ASK_TIMEOUT_S = 2.0
@@ -43,8 +43,8 @@ def serve(  # noqa: PLR0913 - all by name, and one caller
     server: Server | None,
     *,
     start_server: StartServer,
+    sources: Sources,
     shown: Path,
-    seen: Look | None,
     headless: bool,
     own: bool,
     tell: Tell | None,
@@ -66,8 +66,8 @@ def serve(  # noqa: PLR0913 - all by name, and one caller
     runner = Runner(
         config,
         server,
+        sources=sources,
         shown=shown,
-        seen=seen,
         on_event=printer.event if headless else _ignore,
         note=printer.note,
         start_server=start_server,

@@ -20,7 +20,7 @@ class Context:
     threads: int
     started_ns: int
     stats_report: StatsReport = field(default_factory=StatsReport)
-    reports: dict[str, dict[str, Any]] = field(default_factory=dict)
+    reports: dict[str, dict[str, Any] | None] = field(default_factory=dict)
 
     @property
     def jobs(self) -> Jobs:

@@ -7,12 +7,11 @@ from typing import Any
 
 import pytest
 
-from blkrun.config import load
+from blkrun.config import load, read
 from blkrun.job_options import BackupOptions
 from blkrun.model import JobState
 from blkrun.reconcile.apply import RefusedError
 from blkrun.reconcile.runner import Runner
-from blkrun.reconcile.watch import look
 from tests.reconcile.fake_jobs import FakeJob, JobClient
 
 FILE = """\
@@ -42,13 +41,13 @@ class Running:
         self.runner = Runner(
             load(file),
             server,
+            sources=read(file),
             shown=file,
-            seen=look(file),
             on_event=lambda _: None,
             note=self.notes.append,
         )
 
-    async def steps(self, count: int = 6) -> None:
+    async def steps(self, count: int = 10) -> None:
         """As many looks as it takes for what has happened, and some more."""
         for _ in range(count):
             await asyncio.sleep(0)
@@ -88,7 +87,7 @@ def play(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Play:
             return running.clients[-1]
 
         monkeypatch.setattr("blkrun.reconcile.runner.Client.connect", connect)
-        monkeypatch.setattr("blkrun.reconcile.runner.LOOK_INTERVAL_S", 0)
+        monkeypatch.setattr("blkrun.reconcile.watch.LOOK_INTERVAL_S", 0)
         await running.runner.start()
         await running.steps()
         await story(running, client)

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from hypothesis import given
 
-from blkrun.config import parse
+from blkrun.config import Sources, parse
 from blkrun.errors import CommandError
 from blkrun.model import GraphModel
 from blkrun.options import BlockdevOptions, ExportOptions, MemoryOptions, WriteThresholdOptions
@@ -179,17 +179,17 @@ class Client:
 
 @pytest.mark.parametrize("leaves", [True, False])
 def test_it_leaves_between_plan_and_transaction(
-    monkeypatch: pytest.MonkeyPatch, *, leaves: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, leaves: bool
 ) -> None:
     """The edit is planned again and applied; a refusal that has another cause is told at once."""
     server = InProcess()
-    path = Path("/lab/lab.toml")
+    path = tmp_path / "lab.toml"
     start = parse(FILE, path)
     for operation in plan(start.graph, LiveGraph().model()):
         server.execute("transaction", {"actions": [operation.action()]})
-    edited = parse(
-        FILE.replace('"disk"\nwrite-threshold = 4096', '"low"\nwrite-threshold = 4096'), path
-    )
+    text = FILE.replace('"disk"\nwrite-threshold = 4096', '"low"\nwrite-threshold = 4096')
+    sources = Sources(main=path, texts={path: text.encode()})
+    edited = parse(sources)
     moved = partial(
         server.execute, "x-blkrun-set-edge", {"parent": "alarm", "role": "file", "child": "low"}
     )
@@ -201,7 +201,7 @@ def test_it_leaves_between_plan_and_transaction(
 
     monkeypatch.setattr("blkrun.reconcile.runner.Client.connect", connect)
     runner = Runner(
-        edited, None, shown=path, seen=None, on_event=lambda _: None, note=lambda _: None
+        edited, None, sources=sources, shown=path, on_event=lambda _: None, note=lambda _: None
     )
     asyncio.run(runner.start())
     assert client.reports == ["adopted", "applied" if leaves else "failed"]

@@ -1,130 +1,57 @@
-"""When a file has changed and is whole again: looks and times passed in, then real files."""
+"""Real files: what is seen of them, and that they are read only when they are whole."""
 
 import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import hypothesis.strategies as st
 import pytest
-from hypothesis import given
 
-from blkrun.reconcile.watch import EMPTY_PATIENCE_NS, Look, Settler, look
+from blkrun.config import Sources
+from blkrun.errors import FileError
+from blkrun.reconcile.settle import PATIENCE_NS
+from blkrun.reconcile.watch import HURRIED_INTERVAL_S, Watcher, is_open_for_writing, look
 
-TICK_NS = 50_000_000
-
-
-def seen(number: int, size_bytes: int = 100) -> Look:
-    """What a file looks like after its change ``number``."""
-    return Look((1, 10), size_bytes, number, number)
-
-
-OLD, NEW, NEWER = seen(0), seen(1), seen(2)
-EMPTIED = seen(1, size_bytes=0)
-RENAMED = Look((1, 11), 100, 0, 5)
-
-
-def told(looks: list[Look | None], known: Look | None = OLD) -> list[int]:
-    """At which of these looks, a tick apart, the change is told."""
-    settler = Settler(known)
-    return [at for at, each in enumerate(looks) if settler.observe(each, at * TICK_NS)]
-
-
-PATIENCE_TICKS = EMPTY_PATIENCE_NS // TICK_NS
-
-
-@pytest.mark.parametrize(
-    ("looks", "expected"),
-    [
-        ([OLD] * 5, []),
-        ([OLD, NEW, NEW, NEW, NEW], [2]),
-        ([NEW, NEWER, NEWER, NEWER], [2]),
-        ([RENAMED, RENAMED, RENAMED], [1]),
-        ([EMPTIED, EMPTIED, EMPTIED, NEW, NEW, NEW], [4]),
-        ([None, None, RENAMED, RENAMED, RENAMED], [3]),
-        ([None, OLD, OLD, OLD], []),
-        ([NEW, OLD, OLD, OLD], []),
-        ([NEW, NEW, NEWER, NEWER], [1, 3]),
-        ([NEW, NEW, OLD, OLD, OLD], [1, 3]),
-    ],
-    ids=[
-        "nothing",
-        "one save",
-        "in place, in two steps",
-        "rename over",
-        "empty, then full",
-        "deleted, then recreated",
-        "gone for a moment",
-        "changed and changed back",
-        "two saves",
-        "saved and restored",
-    ],
-)
-def test_each_change_is_told_once(looks: list[Look | None], expected: list[int]) -> None:
-    """A look counts when it equals the one before."""
-    assert told(looks) == expected
-
-
-@pytest.mark.parametrize("state", [None, EMPTIED], ids=["deleted", "empty"])
-def test_what_stays_gone_is_told_after_patience(state: Look | None) -> None:
-    """An empty or missing file is an edit after two seconds, once."""
-    assert told([state] * (3 * PATIENCE_TICKS)) == [PATIENCE_TICKS]
-
-
-def test_patience_starts_with_each_look_that_differs() -> None:
-    """Truncated again and again is still in the middle of a save."""
-    looks: list[Look | None] = [seen(at // 10, size_bytes=0) for at in range(1, 100)]
-    assert told(looks) == []
-
-
-def test_recreated_after_it_was_told_gone() -> None:
-    """Its coming back is a change of its own."""
-    looks = [None] * (PATIENCE_TICKS + 1) + [RENAMED] * 3
-    assert told(looks) == [PATIENCE_TICKS, PATIENCE_TICKS + 2]
-
-
-def test_a_file_that_is_not_there_at_first() -> None:
-    """Known to be missing is not a change."""
-    assert told([None] * 100, known=None) == []
-    assert told([None, NEW, NEW], known=None) == [2]
-
-
-@given(st.lists(st.sampled_from([OLD, NEW, NEWER, EMPTIED, None]), max_size=60))
-def test_what_is_told_is_settled_and_new(looks: list[Look | None]) -> None:
-    """Whatever is seen: told only when seen twice, and never the same twice in a row."""
-    last: Look | None = OLD
-    for at in told(looks):
-        assert at > 0
-        assert looks[at] == looks[at - 1]
-        assert looks[at] != last
-        last = looks[at]
-
-
-@given(st.lists(st.sampled_from([OLD, NEW, None, EMPTIED]), max_size=30))
-def test_a_last_save_is_always_told(looks: list[Look | None]) -> None:
-    """After any mess, a file that is whole and stays so is read."""
-    settler = Settler(OLD)
-    for at, each in enumerate([*looks, NEWER, NEWER]):
-        last = settler.observe(each, at * TICK_NS)
-    assert last
-
-
-# Real files
+INCLUDE = 'include = ["tenants/*.toml"]\n'
 
 
 class Watched:
-    """A settler on a path; ``changed`` looks twice, as the runner does in 0.1 s."""
+    """A watcher of a path that has been read; time passes only when a test says so."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.settler = Settler(look(path))
+    def __init__(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_ns = 0
+        monkeypatch.setattr("blkrun.reconcile.watch.monotonic_ns", lambda: self.now_ns)
+        self.watcher = Watcher(path)
+        assert self.read() is not None
 
-    def changed(self) -> bool:
+    def changed(self, looks: int = 2) -> bool:
         """Whether a change has settled by now."""
         results = []
-        for _ in range(2):
-            self.now_ns += TICK_NS
-            results.append(self.settler.observe(look(self.path), self.now_ns))
+        for _ in range(looks):
+            self.now_ns += 50_000_000
+            results.append(self.watcher.has_changed())
         return any(results)
+
+    def read(self, looks: int = 2) -> Sources | None:
+        """What is read of it, if it has changed."""
+        return self.watcher.read() if self.changed(looks) else None
+
+    def texts(self, looks: int = 2) -> list[bytes]:
+        """Only the texts."""
+        sources = self.read(looks)
+        assert sources is not None
+        return list(sources.texts.values())
+
+
+Watch = Callable[[Path], Watched]
+
+
+@pytest.fixture
+def watch(monkeypatch: pytest.MonkeyPatch) -> Watch:
+    """Watch a path."""
+    return lambda path: Watched(path, monkeypatch)
 
 
 def write(path: Path, text: str, modified_ns: int) -> None:
@@ -145,35 +72,35 @@ def test_look(tmp_path: Path) -> None:
     assert look(path) == first
 
 
-def test_saved_in_place(tmp_path: Path) -> None:
+def test_saved_in_place(tmp_path: Path, watch: Watch) -> None:
     """Also when size stays the same."""
     path = tmp_path / "f"
     write(path, "one", 1)
-    watched = Watched(path)
+    watched = watch(path)
     assert not watched.changed()
     write(path, "two", 2)
     assert watched.changed()
     assert not watched.changed()
 
 
-def test_renamed_over(tmp_path: Path) -> None:
+def test_renamed_over(tmp_path: Path, watch: Watch) -> None:
     """As most editors save: another file under the name, even with the same times."""
     path, new = tmp_path / "f", tmp_path / "new"
     write(path, "one", 1)
-    watched = Watched(path)
+    watched = watch(path)
     write(new, "two", 1)
     new.rename(path)
     assert watched.changed()
     assert not watched.changed()
 
 
-def test_symlink_swapped(tmp_path: Path) -> None:
+def test_symlink_swapped(tmp_path: Path, watch: Watch) -> None:
     """A link that leads elsewhere now."""
     one, two, path = tmp_path / "one", tmp_path / "two", tmp_path / "f"
     write(one, "one", 1)
     write(two, "two", 1)
     path.symlink_to(one)
-    watched = Watched(path)
+    watched = watch(path)
     new = tmp_path / "new"
     new.symlink_to(two)
     new.rename(path)
@@ -183,12 +110,12 @@ def test_symlink_swapped(tmp_path: Path) -> None:
     assert watched.changed()
 
 
-def test_directory_swapped(tmp_path: Path) -> None:
+def test_directory_swapped(tmp_path: Path, watch: Watch) -> None:
     """The directory by that name is another one now."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         write(tmp_path / name / "f", name, 1)
-    watched = Watched(tmp_path / "a" / "f")
+    watched = watch(tmp_path / "a" / "f")
     (tmp_path / "a").rename(tmp_path / "old")
     assert not watched.changed()
     (tmp_path / "b").rename(tmp_path / "a")
@@ -196,13 +123,211 @@ def test_directory_swapped(tmp_path: Path) -> None:
     assert not watched.changed()
 
 
-def test_deleted_and_recreated(tmp_path: Path) -> None:
+def test_deleted_and_recreated(tmp_path: Path, watch: Watch) -> None:
     """Gone for a moment is no edit; what comes back is one."""
     path = tmp_path / "f"
     write(path, "one", 1)
-    watched = Watched(path)
+    watched = watch(path)
     path.rename(tmp_path / "kept")  # so that its inode is not given to the next
     assert not watched.changed()
     write(path, "two", 1)
     assert watched.changed()
     assert not watched.changed()
+
+
+# What it includes
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Path:
+    """A main file that includes two others."""
+    (tmp_path / "tenants").mkdir()
+    write(tmp_path / "vm.toml", INCLUDE, 1)
+    for name in "ab":
+        write(tmp_path / "tenants" / f"{name}.toml", f"# {name}", 1)
+    return tmp_path / "vm.toml"
+
+
+def test_included_files(lab: Path, watch: Watch) -> None:
+    """Saved, added, renamed over and deleted: each is an edit."""
+    watched, tenants = watch(lab), lab.parent / "tenants"
+    assert not watched.changed()
+    write(tenants / "a.toml", "# A", 2)
+    assert watched.texts() == [INCLUDE.encode(), b"# A", b"# b"]
+    write(tenants / "c.toml", "# c", 2)
+    assert watched.texts() == [INCLUDE.encode(), b"# A", b"# b", b"# c"]
+    write(tenants / "new", "# B", 2)
+    (tenants / "new").rename(tenants / "b.toml")
+    assert watched.texts() == [INCLUDE.encode(), b"# A", b"# B", b"# c"]
+    (tenants / "b.toml").unlink()
+    assert not watched.changed()
+    watched.now_ns += PATIENCE_NS
+    assert watched.texts() == [INCLUDE.encode(), b"# A", b"# c"]
+    assert not watched.changed(20)
+
+
+def test_another_pattern(lab: Path, watch: Watch) -> None:
+    """It is looked at from then on, and what the old one matched is not."""
+    watched = watch(lab)
+    (lab.parent / "more").mkdir()
+    write(lab, INCLUDE.replace("tenants", "more"), 2)
+    assert len(watched.texts()) == 1
+    write(lab.parent / "tenants" / "a.toml", "# other", 2)
+    assert not watched.changed(20)
+    write(lab.parent / "more" / "c.toml", "# c", 2)
+    assert watched.texts()[1:] == [b"# c"]
+
+
+def test_while_the_main_file_has_a_mistake(lab: Path, watch: Watch) -> None:
+    """What it included is looked at as before."""
+    watched = watch(lab)
+    write(lab, INCLUDE + "[", 2)
+    assert len(watched.texts()) == 1
+    write(lab.parent / "tenants" / "a.toml", "# A", 2)
+    assert watched.changed()
+
+
+def test_directories_whose_names_are_a_pattern(lab: Path, watch: Watch) -> None:
+    """They are listed twice a second."""
+    write(lab, 'include = ["*/*.toml"]', 2)
+    watched = watch(lab)
+    (lab.parent / "more").mkdir()
+    write(lab.parent / "more" / "c.toml", "# c", 2)
+    assert watched.texts(looks=12)[1:] == [b"# c", b"# a", b"# b"]
+
+
+def test_a_config_map(tmp_path: Path, watch: Watch) -> None:
+    """Links into a directory behind a link that is swapped: all files change at once."""
+    for version in ("1", "2"):
+        (tmp_path / version / "tenants").mkdir(parents=True)
+        write(tmp_path / version / "vm.toml", INCLUDE, 1)
+        write(tmp_path / version / "tenants" / f"{version}.toml", f"# {version}", 1)
+    (tmp_path / "..data").symlink_to("1")
+    (tmp_path / "vm.toml").symlink_to("..data/vm.toml")
+    (tmp_path / "tenants").symlink_to("..data/tenants")
+    watched = watch(tmp_path / "vm.toml")
+    (tmp_path / "..new").symlink_to("2")
+    (tmp_path / "..new").rename(tmp_path / "..data")
+    watched.now_ns += PATIENCE_NS
+    assert watched.texts(looks=2 + PATIENCE_NS // 50_000_000)[1:] == [b"# 2"]
+    assert not watched.changed(20)
+
+
+def test_the_main_file_goes(lab: Path, watch: Watch) -> None:
+    """That is told by an error, once, and its coming back is an edit."""
+    watched = watch(lab)
+    lab.unlink()
+    assert not watched.changed()
+    watched.now_ns += PATIENCE_NS
+    assert watched.changed()
+    with pytest.raises(FileError, match="No such file"):
+        watched.watcher.read()
+    assert not watched.changed(20)
+    write(lab, INCLUDE, 3)
+    assert len(watched.texts()) == 3
+
+
+# Reading
+
+
+def test_a_file_that_is_open_for_writing(lab: Path, watch: Watch) -> None:
+    """It may be in the middle of a save: not read before it is closed, or has had long rest."""
+    watched = watch(lab)
+    with lab.open("a") as file:
+        file.write("# a half")
+        file.flush()
+        assert watched.changed()
+        assert watched.watcher.read() is None
+        assert not watched.watcher.is_settled()
+        assert watched.changed(), "it is tried again"
+        assert watched.watcher.read() is None
+    assert watched.texts()[0].endswith(b"# a half")
+    assert watched.watcher.is_settled()
+    with lab.open("a") as file:
+        file.write(" and more")
+        file.flush()
+        assert watched.read() is None
+        watched.now_ns += PATIENCE_NS
+        assert watched.texts()[0].endswith(b"and more")
+
+
+def test_open_for_writing(tmp_path: Path) -> None:
+    """Known only of those who write; what cannot be opened is written by nobody."""
+    path = tmp_path / "f"
+    assert not is_open_for_writing(str(path))
+    path.write_text("1")
+    assert not is_open_for_writing(str(path))
+    with path.open():
+        assert not is_open_for_writing(str(path))
+    with path.open("a"):
+        assert is_open_for_writing(str(path))
+    assert not is_open_for_writing(str(tmp_path))
+
+
+def test_saved_while_it_is_read(lab: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read is not what was seen: it is read again later."""
+    watched = watch(lab)
+    write(lab, INCLUDE + "# 2", 2)
+    assert watched.changed()
+    read = watched.watcher.read.__globals__["read"]
+
+    def read_late(path: Path) -> Sources:
+        sources: Sources = read(path)
+        write(lab, INCLUDE + "# 3", 3)
+        return sources
+
+    monkeypatch.setattr("blkrun.reconcile.watch.read", read_late)
+    assert watched.watcher.read() is None
+    monkeypatch.setattr("blkrun.reconcile.watch.read", read)
+    assert watched.texts(3)[0].endswith(b"# 3")
+
+
+SAVER = """
+import sys, time
+path, halves, seconds = sys.argv[1], ("[a]\\nx = 1\\n", "[b]\\ny = {}\\n"), float(sys.argv[2])
+end = time.monotonic() + seconds
+number = 0
+while time.monotonic() < end:
+    number += 1
+    with open(path, "w") as file:
+        file.write(halves[0])
+        file.flush()
+        time.sleep((number % 3) * 0.012)
+        file.write(halves[1].format(number))
+    time.sleep(0.05 - (number % 3) * 0.012)
+print(number)
+"""
+
+
+@pytest.fixture
+def saver(tmp_path: Path) -> Iterator[tuple[Path, "subprocess.Popen[str]"]]:
+    """A process that saves in place every 50 ms, for four seconds."""
+    path = tmp_path / "vm.toml"
+    path.write_text("[a]\nx = 1\n[b]\ny = 0\n")
+    command = [sys.executable, "-c", SAVER, str(path), "4"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    yield path, process
+    process.kill()
+    process.wait()
+    assert process.stdout is not None
+    process.stdout.close()
+
+
+def test_saved_in_place_without_rest(saver: tuple[Path, "subprocess.Popen[str]"]) -> None:
+    """Never a half, though each is a file by itself; some version about once a second; the last."""
+    path, process = saver
+    watcher = Watcher(path)
+    texts: list[bytes] = []
+    has_ended, ended = False, 0.0
+    while not has_ended or time.monotonic() < ended + 0.5:
+        if not has_ended:
+            has_ended, ended = process.poll() is not None, time.monotonic()
+        if watcher.has_changed() and (sources := watcher.read()) is not None:
+            texts.append(sources.texts[path])
+        time.sleep(watcher.pace_s)
+    assert all(text.startswith(b"[a]\nx = 1\n[b]\ny = ") for text in texts), texts
+    assert process.stdout is not None
+    number = int(process.stdout.read())
+    assert texts[-1] == b"[a]\nx = 1\n[b]\ny = %d\n" % number
+    assert len(texts) >= 3
+    assert watcher.pace_s > HURRIED_INTERVAL_S

@@ -123,7 +123,7 @@ class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
     throttle_groups: tuple[Group, ...] = ()
     exports: tuple[Export, ...] = ()
     jobs: tuple[Job, ...] = ()
-    reports: dict[str, dict[str, Any]] = {}
+    reports: dict[str, dict[str, Any] | None] = {}
 
     @property
     def clients(self) -> dict[str, int]:

@@ -19,13 +19,27 @@ REPORTS = {
     "followed": "X_BLKRUN_CONFIG_FOLLOWED",
     "restarted": "X_BLKRUN_SERVER_RESTARTED",
     "adopted": "X_BLKRUN_SERVER_ADOPTED",
+    "drifted": "X_BLKRUN_DRIFTED",
+    "reverted": "X_BLKRUN_REVERTED",
+    "drift-ended": "X_BLKRUN_DRIFT_ENDED",
 }
 
 
 class ReportArguments(Struct, frozen=True):
     """What happened to a file.  ``data`` is shown as it is."""
 
-    kind: Literal["applied", "rejected", "pending", "failed", "followed", "restarted", "adopted"]
+    kind: Literal[
+        "applied",
+        "rejected",
+        "pending",
+        "failed",
+        "followed",
+        "restarted",
+        "adopted",
+        "drifted",
+        "reverted",
+        "drift-ended",
+    ]
     data: dict[str, Any]
 
 
@@ -41,9 +55,19 @@ class AskArguments(Struct, frozen=True):
 
 
 def _report(context: Context, args: ReportArguments) -> None:
-    if args.kind != "followed":  # the edit that it is about is still the last one
+    """Keep the last of each group for those who ask later.
+
+    ``in-force`` is about the text that was applied last, whatever was said of others since;
+    ``drift`` is null when there is none.
+    """
+    report = {"kind": args.kind, **args.data}
+    if args.kind in ("drifted", "reverted", "drift-ended"):
+        context.reports["drift"] = report if args.kind == "drifted" else None
+    elif args.kind != "followed":  # the edit that it is about is still the last one
         group = "config" if "CONFIG" in REPORTS[args.kind] else "server"
-        context.reports[group] = {"kind": args.kind, **args.data}
+        context.reports[group] = report
+    if args.kind in ("applied", "restarted") and "digest" in args.data:
+        context.reports["in-force"] = report
     context.events.emit(REPORTS[args.kind], args.data)
 
 
