@@ -210,3 +210,23 @@ def test_init_and_serve(serve: Serve, tmp_path: Path) -> None:
     assert list(service.live().exports) == ["disk"]
     assert service.blkrun("limit", "limits", "iops-total=500").returncode == Exit.DONE
     assert service.live().groups["limits"].iops_total == 500
+
+
+def test_included_files(serve: Serve, hammer: Callable[..., Hammer]) -> None:
+    """The table is changed where it is, and the runner of the main file applies it."""
+    at = TEXT.index("[backends.disk]")
+    service = serve(TEXT)
+    tenant = service.file.parent / "tenants" / "a.toml"
+    tenant.parent.mkdir()
+    tenant.write_text(TEXT[at:])
+    main_text = f'include = ["tenants/*.toml"]\n{TEXT[:at]}'
+    service.edit_and_wait(main_text)
+    client = hammer(service.uri())
+    for command, *words in (EDITS[0], EDITS[4], EDITS[6], ("remove", "cap")):
+        done = service.blkrun(command, *words)
+        assert done.returncode == Exit.DONE, done.stderr
+        assert is_equal(service)
+        assert service.file.read_text() == main_text
+    client.rate(0.2)
+    client.assert_unharmed()
+    assert tenant.read_text() == TEXT[at:]
