@@ -15,7 +15,6 @@ import shlex
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from difflib import unified_diff
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from rich.text import Text
 
 from blkrun.cli import Exit
 from blkrun.cli.output import console, print_proposal
+from blkrun.cli.text_diff import print_diff, text_diff
 from blkrun.client import Client
 from blkrun.config import Sources, locate, parse, read, render
 from blkrun.config.edit import document_in, perform_in
@@ -43,7 +43,7 @@ from blkrun.reconcile.proposal import Proposal, propose, proposed
 
 OUTCOME_TIMEOUT_S = 60.0
 _TRIES = 5
-_STYLES = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
+_STYLES = {"+": "green", "-": "red", "~": "yellow"}
 _EXITS = {"applied": Exit.DONE, "pending": Exit.PENDING}
 
 Ask = Callable[[Document], list[Step]]
@@ -81,14 +81,14 @@ async def _edit_file(file: Path, ask: Ask, *, dry_run: bool, as_json: bool) -> E
             _say(as_json, "nothing to change: the file says so already", {"changed": False})
             return Exit.DONE
         async with AsyncExitStack() as stack:
-            client = await _connect(control)
+            client = await connect(control)
             if client is not None:
                 await stack.enter_async_context(client)
             if dry_run:
-                return await _show_plan(client, edited, as_json=as_json)
+                return await show_plan(client, edited, as_json=as_json)
             followed = holder_of(control) is not None
             if save_sources(edited.before, edited.after):
-                return await _see_through(client, edited, followed=followed, as_json=as_json)
+                return await see_through(client, edited, followed=followed, as_json=as_json)
     raise FileError(f"{file}: changed again and again meanwhile; nothing was written")
 
 
@@ -105,7 +105,7 @@ def _edit(file: Path, ask: Ask, *, quiet: bool) -> Edited | None:
     if not diff:
         return None
     if not quiet:
-        _print_diff(diff)
+        print_diff(diff)
     config = _parsed(after)
     if config.warnings and not quiet:
         console(stderr=True).print(Text(render(config.warnings, after.texts)))
@@ -122,27 +122,14 @@ def _parsed(after: Sources) -> Config:
 def _diff(before: Sources, after: Sources) -> Iterator[str]:
     """Lines without their ends."""
     for file, text in after.texts.items():
-        if text != before.texts[file]:
-            old, new = _lines(before.texts[file]), _lines(text)
-            yield from unified_diff(old, new, str(file), str(file), lineterm="")
-
-
-def _lines(source: bytes) -> list[str]:
-    lines = source.decode().replace("\r\n", "\n").split("\n")
-    return lines[:-1] if lines[-1] == "" else [*lines[:-1], f"{lines[-1]}\\ no newline at the end"]
-
-
-def _print_diff(diff: tuple[str, ...]) -> None:
-    out = console()
-    for line in diff:
-        style = "bold" if line.startswith(("--- ", "+++ ")) else _STYLES.get(line[:1], "")
-        out.print(Text(line, style=style))
+        yield from text_diff(str(file), before.texts[file], text)
 
 
 # The server
 
 
-async def _connect(control: Path) -> Client | None:
+async def connect(control: Path) -> Client | None:
+    """None: nothing is served."""
     try:
         return await Client.connect(control)
     except NoServerError:
@@ -155,7 +142,8 @@ async def _propose(client: Client | None, config: Config) -> Proposal:
     return await propose(client, config, await ask_live(client))
 
 
-async def _show_plan(client: Client | None, edited: Edited, *, as_json: bool) -> Exit:
+async def show_plan(client: Client | None, edited: Edited, *, as_json: bool) -> Exit:
+    """For --dry-run: what would be done after the save."""
     proposal = await _propose(client, edited.config)
     if as_json:
         transaction = transaction_of(proposal.operations, hard=True)
@@ -166,7 +154,7 @@ async def _show_plan(client: Client | None, edited: Edited, *, as_json: bool) ->
     return Exit.DONE if proposal.refused is None else Exit.FAILED
 
 
-async def _see_through(
+async def see_through(
     client: Client | None, edited: Edited, *, followed: bool, as_json: bool
 ) -> Exit:
     """After the save: what came of it."""

@@ -14,7 +14,7 @@ from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.client import Client
 from blkrun.config import locate
-from blkrun.messages import percent, report_text, seconds_left
+from blkrun.messages import drift_text, percent, report_text, seconds_left
 from blkrun.model import ServerAddress
 from blkrun.units import format_about, format_bytes, format_seconds, format_short
 
@@ -73,6 +73,10 @@ def _print(name: str, address: ServerAddress, before: Graph, after: Graph) -> No
         out.print(f"{options['node-name']} ({options['driver']}) is spent and has left the graph")
     for export in after["exports"]:
         out.print(address.uri(export["id"]))
+    if drift := after["reports"].get("drift"):
+        out.print(Text(drift_text(drift), style="yellow"))
+        for operation in drift.get("operations", ()):
+            out.print(Text(f"  {operation}"))
     if report := after["reports"].get("config"):
         out.print(Text(f"last edit: {report_text(report)}"))
 
