@@ -32,6 +32,13 @@ def chain(directory: Path, filters: list[tuple[str, bool]], limit: int) -> str:
     return text + f'[exports.vda]\nnode = "{below}"\n'
 
 
+def another_file(directory: Path, chance: random.Random, last: str) -> str:
+    """One that says something else: the same text saved again is no edit."""
+    while (text := random_file(directory, chance)) == last:
+        pass
+    return text
+
+
 def random_file(directory: Path, chance: random.Random) -> str:
     """Any order of any of four filters, any switched off, any limit that lets a client work."""
     names = chance.sample(["a", "b", "c", "d"], chance.randrange(5))
@@ -97,7 +104,7 @@ def edit_under_load(
                 service.edit(chance.choice(BAD))
                 expected = "X_BLKRUN_CONFIG_REJECTED"
             else:
-                good = random_file(directory, chance)
+                good = another_file(directory, chance, good)
                 service.edit(good)
                 expected = "X_BLKRUN_CONFIG_APPLIED"
             report = service.next_report(qmp)
