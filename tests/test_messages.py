@@ -210,3 +210,33 @@ def test_what_a_stop_would_end(clients: dict[str, int], jobs: list[str], words: 
 def test_the_last_edit(report: dict[str, Any], words: str) -> None:
     """Whoever asks for the status reads the same as whoever reads the log."""
     assert report_text(report) == words
+
+
+DRIFT = {"file": "vm.toml", "summary": "-1", "operations": ["- node mine (throttle)"]}
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({}, "; back with blkrun apply vm.toml"),
+        (
+            {"why": "vda (1)"},
+            ", and is not brought back unasked (vda (1)): blkrun apply vm.toml",
+        ),
+        ({"message": "vm.toml: busy\nmore"}, ", and cannot be brought back: vm.toml: busy"),
+    ],
+)
+def test_drift(more: dict[str, str], words: str) -> None:
+    """What is not so any more, and what there is to do."""
+    happened = event("X_BLKRUN_DRIFTED", **DRIFT, **more)
+    assert event_level(happened) is Level.WARNING
+    assert event_text(happened) == f"drift: the graph is not as vm.toml says any more{words}"
+
+
+def test_the_end_of_drift() -> None:
+    """By the runner, or by whoever did it."""
+    done = event("X_BLKRUN_REVERTED", **DRIFT, milliseconds=1.5)
+    assert event_text(done) == "brought back to what vm.toml says: -1 in 1.5 ms"
+    ended = event("X_BLKRUN_DRIFT_ENDED", file="vm.toml")
+    assert event_text(ended) == "the graph is as vm.toml says again"
+    assert event_level(done) is event_level(ended) is Level.GOOD

@@ -156,8 +156,9 @@ class Dashboard(App[str]):
             self._shown = (self._snapshot, self._rates)
             self._graph.show(graph_rows(self._snapshot, self._rates))
             self._groups.show(group_rows(self._snapshot, self._rates))
-            report = self._snapshot.reports.get("config")
-            self._edit.show(edit_title(report, self._records.edited_at), edit_rows(report))
+            reports = self._snapshot.reports
+            report, drift = reports.get("config"), reports.get("drift")
+            self._edit.show(edit_title(report, self._records.edited_at), edit_rows(report, drift))
             self._show_jobs(self._snapshot)
             self._arrange()
         self._show_status()

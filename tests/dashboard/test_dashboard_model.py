@@ -274,3 +274,14 @@ def test_unknown_fields_of_a_newer_server_are_ignored() -> None:
     """And missing ones have defaults."""
     raw = {"pid": 1, "now-ns": SECOND, "novelty": 1, "nodes": [{"node-name": "a", "new": 2}]}
     assert snapshot(raw).nodes[0].driver == "?"
+
+
+def test_drift_is_shown_before_the_last_edit() -> None:
+    """With what brings the graph back; it is gone when it has ended."""
+    drift = {"kind": "drifted", "file": "lab.toml", "operations": ["- node mine (throttle)"]}
+    report = {"kind": "applied", "file": "lab.toml", "summary": "+1"}
+    rows = edit_rows(report, drift)
+    assert "back with blkrun apply lab.toml" in rows[0].text
+    assert [row.tone for row in rows] == ["warn", "remove", "good"]
+    assert edit_rows(report, None) == rows[2:]
+    assert len(edit_rows(None, drift)) == 3

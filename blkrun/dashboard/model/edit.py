@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from blkrun.dashboard.lines import Tone
+from blkrun.messages import drift_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +34,24 @@ def edit_title(report: dict[str, Any] | None, edited_at: str | None) -> str:
     return f"{word} {edited_at.partition('.')[0]}" if edited_at else word
 
 
-def edit_rows(report: dict[str, Any] | None) -> tuple[EditRow, ...]:
-    """The report as rows."""
+def edit_rows(
+    report: dict[str, Any] | None, drift: dict[str, Any] | None = None
+) -> tuple[EditRow, ...]:
+    """Drift first, if there is any: what would bring the graph back.  Then the report."""
+    first = tuple(_drift_rows(drift)) if drift else ()
     if not report:
-        return (EditRow("no edit yet: save the file and see it here", "dim"),)
-    return tuple(_rows(report))
+        return (*first, EditRow("no edit yet: save the file and see it here", "dim"))
+    return (*first, *_rows(report))
+
+
+def _drift_rows(drift: dict[str, Any]) -> Iterator[EditRow]:
+    yield EditRow(drift_text(drift), "warn")
+    yield from _operations(drift)
+
+
+def _operations(report: dict[str, Any]) -> Iterator[EditRow]:
+    for operation in report.get("operations") or ():
+        yield EditRow(str(operation), _SIGNS.get(str(operation)[:1], "plain"))
 
 
 def _rows(report: dict[str, Any]) -> Iterator[EditRow]:
@@ -50,8 +64,7 @@ def _rows(report: dict[str, Any]) -> Iterator[EditRow]:
         yield EditRow(text, "plain" if excerpt else tone, verbatim=excerpt)
     if kind in ("rejected", "failed"):
         yield EditRow("nothing was changed; what ran goes on", "dim")
-    for operation in report.get("operations") or ():
-        yield EditRow(str(operation), _SIGNS.get(str(operation)[:1], "plain"))
+    yield from _operations(report)
     if kind == "pending":
         yield EditRow(f"say yes with: blkrun apply {report.get('file', '')}", "dim")
     for note in report.get("notes") or ():
