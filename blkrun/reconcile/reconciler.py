@@ -128,6 +128,7 @@ class Reconciler:
         if due.applied is not None:
             data, due.applied = due.applied, None
             await self._take_over(str(data.get("digest", "")))
+            await self._end_drift()
         elif due.yes is not None:
             data, due.yes = due.yes, None
             await self._hear_yes(str(data.get("digest", "")))
@@ -216,7 +217,6 @@ class Reconciler:
         self._in_force(config, sources)
         if self._read is not None and self._read.digest == digest:
             self._known = digest, "applied"
-        await self._end_drift()
 
     async def _find(self, digest: str) -> Sources | None:
         if self._read is not None and self._read.digest == digest:

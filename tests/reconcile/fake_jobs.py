@@ -150,7 +150,7 @@ class JobClient:
             if self._old and arguments["kind"] == "followed":
                 raise CommandError("Parameter 'kind' does not accept value 'followed'")
             self.reports.append((arguments["kind"], arguments["data"]))
-            return {}
+            return self.live.server.execute(command, arguments)
         if command == "x-blkrun-check-transaction":
             return {"drains": [], "refused": None}
         if command == "transaction":
