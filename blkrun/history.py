@@ -38,6 +38,9 @@ KINDS = frozenset(
 )
 """What is written down."""
 
+_OUTCOMES = ("rejected", "failed", "pending")
+"""Said once more of the same text these are no news; drift that comes again is."""
+
 _FORMAT = 1
 _BUSY_TIMEOUT_S = 2.0
 _TABLES = f"""
@@ -249,7 +252,7 @@ def _is_same(last: Change, kind: str, digest: str, data: Mapping[str, Any]) -> b
     if kind == "applied":
         return not data.get("operations")
     said = ("operations", "message", "why")
-    return kind != "rolled-back" and all(last.data.get(key) == data.get(key) for key in said)
+    return kind in _OUTCOMES and all(last.data.get(key) == data.get(key) for key in said)
 
 
 def _keep(db: sqlite3.Connection, digest: str, texts: Mapping[str, bytes]) -> None:

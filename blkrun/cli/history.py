@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from rich.table import Table
 from rich.text import Text
 
 from blkrun.cli import Exit
@@ -25,6 +24,7 @@ blkrun history vm.toml --json -n 1000
 """
 
 _SHOWN = 20
+_HEADS = ("NUMBER", "TIME", "WHAT", "BY", "TOOK")
 _STYLES = {
     "applied": "green",
     "followed": "green",
@@ -75,17 +75,24 @@ def _list(changes: list[Change]) -> None:
     if not changes:
         console().print("nothing has been applied yet")
         return
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("NUMBER", justify="right")
-    for column in ("TIME", "WHAT", "BY"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("TOOK", justify="right", no_wrap=True)
-    table.add_column("CHANGES", overflow="fold")
-    for change in changes:
-        kind = Text(change.kind, style=_STYLES.get(change.kind, ""))
-        row = (str(change.number), when(change), kind, change.by, _took(change), told(change))
-        table.add_row(*row)
-    console().print(table)
+    rows = [
+        (str(change.number), when(change), change.kind, change.by, _took(change))
+        for change in changes
+    ]
+    columns = list(zip(_HEADS, *rows, strict=True))
+    widths = [max(map(len, column)) for column in columns]
+    out = console()
+    out.print(Text("  ".join((*map(_padded, _HEADS, widths), "CHANGES")), style="bold"))
+    for change, row in zip(changes, rows, strict=True):
+        line = Text("  ".join(map(_padded, row, widths)) + "  ", _STYLES.get(change.kind, ""))
+        line.append(told(change), style="default")
+        line.truncate(out.width, overflow="ellipsis")
+        out.print(line)
+
+
+def _padded(word: str, width: int) -> str:
+    """Numbers to the right."""
+    return word.rjust(width) if word[:1].isdigit() and "-" not in word else word.ljust(width)
 
 
 def when(change: Change) -> str:
