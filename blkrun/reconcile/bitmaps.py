@@ -34,9 +34,9 @@ def bitmap_changes(
     ``stale``: others that get other data below.
     """
     changes = BitmapChanges()
-    kept = set()
+    kept, unsound = set(), lost | stale
     for name, old in live.bitmaps.items():
-        if old == desired.bitmaps.get(name) and old.node not in lost | stale:
+        if old == desired.bitmaps.get(name) and old.node not in unsound:
             kept.add(name)
         elif old.node in lost:
             if not _in_use(name, old, live):
@@ -45,8 +45,9 @@ def bitmap_changes(
             changes.late.add(name)
         else:  # if a job has it, that is the server's to say
             changes.removed.append(_remove(name, old))
+    kept |= changes.late
     for name, new in desired.bitmaps.items():
-        if name not in kept | changes.late:
+        if name not in kept:
             changes.added.setdefault(new.node, []).append(_add(name, new))
     return changes
 
