@@ -18,13 +18,23 @@ def why_replaced(desired: GraphModel, live: GraphModel, name: str) -> set[str] |
         return None
     if type(old) is not type(new):
         return {"driver"}
-    fixed = {
-        role
-        for role in type(new).fixed_edges
-        if _unfiltered(live, _get(old, role)) != _unfiltered(desired, _get(new, role))
-    }
-    changed = changed_options(old, new) | fixed
+    changed = changed_options(old, new) | _other_disks(desired, live, name)
     return changed if changed - type(new).reopenable else None
+
+
+def _other_disks(desired: GraphModel, live: GraphModel, name: str) -> set[str]:
+    """Roles that lead to another disk, or to a new one, of a node that is over its disks for life.
+
+    Filters on the way come and go there as anywhere.
+    """
+    old, new = live.nodes[name], desired.nodes[name]
+    found = set()
+    for role in children_of(new) if type(new).fixed_edges else ():
+        disk = _unfiltered(live, _get(old, role))
+        is_same = disk == _unfiltered(desired, _get(new, role))
+        if not is_same or (disk in live.nodes and why_replaced(desired, live, disk) is not None):
+            found.add(role)
+    return found
 
 
 def changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
