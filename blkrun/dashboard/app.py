@@ -17,6 +17,7 @@ from textual.message import Message
 from textual.screen import Screen
 from textual.widgets import Footer
 
+from blkrun.dashboard.apply_screen import ApplyScreen
 from blkrun.dashboard.arrange import LEAST_HEIGHT, LEAST_WIDTH, Arrangement, arrange
 from blkrun.dashboard.help_screen import HelpScreen
 from blkrun.dashboard.keys import APP_KEYS
@@ -28,6 +29,7 @@ from blkrun.dashboard.model.record import Log
 from blkrun.dashboard.model.snapshot import Snapshot
 from blkrun.dashboard.model.status import Contact, State, Status, totals
 from blkrun.dashboard.model.tree import graph_rows
+from blkrun.dashboard.model.waiting import Waiting, waiting
 from blkrun.dashboard.poller import Feed, Happened, Lost, Report, Seen
 from blkrun.dashboard.stop_screen import Answer, StopScreen
 from blkrun.dashboard.theme import default_theme_path, load_theme, variable_defaults
@@ -38,10 +40,13 @@ from blkrun.dashboard.widgets.header import Header
 from blkrun.dashboard.widgets.jobs import JobsPanel
 from blkrun.dashboard.widgets.last_edit import EditPanel
 from blkrun.dashboard.widgets.panel import Panel
+from blkrun.errors import BlkrunError
 from blkrun.messages import at_stake
 
 REFRESH_STEPS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 _CLOCK_TICK_S = 1.0
+_YES_PATIENCE_S = 5.0
+"""After a yes, until it is said what to do if there is no runner."""
 
 
 class Reported(Message):
@@ -84,6 +89,8 @@ class Dashboard(App[str]):
         self._events = EventsPanel(id="events", log=self._records)
         self._jobs = JobsPanel(id="jobs")
         self._job_count: JobCount | None = None
+        self._waiting: Waiting | None = None
+        self._said_yes: tuple[Waiting, float] | None = None
         self._panels: tuple[Panel, ...] = (
             self._graph,
             self._groups,
@@ -133,6 +140,7 @@ class Dashboard(App[str]):
             case Seen(snapshot):
                 self._rates = interval(self._snapshot, snapshot)
                 self._snapshot = snapshot
+                self._note_waiting(snapshot)
                 self._contact = Contact(last_s=self._clock())
             case Happened(happened):
                 self._records.add(happened)
@@ -174,8 +182,30 @@ class Dashboard(App[str]):
             self._only = None
         self.refresh_bindings()
 
+    def _note_waiting(self, snapshot: Snapshot) -> None:
+        """An edit waits for a yes, or does not any more: then nobody is asked about it."""
+        before, self._waiting = self._waiting, waiting(snapshot.reports.get("config"))
+        if self._waiting == before:
+            return
+        self._said_yes = None
+        self.refresh_bindings()
+        if isinstance(self.screen, ApplyScreen):
+            self.screen.dismiss("no")
+
+    def _check_on_yes(self, now_s: float) -> None:
+        """Nobody may have heard it."""
+        if self._said_yes is None or now_s < self._said_yes[1] + _YES_PATIENCE_S:
+            return
+        (said, _), self._said_yes = self._said_yes, None
+        self._advise(said, "it still waits; if no blkrun run keeps the file")
+
+    def _advise(self, said: Waiting, why: str) -> None:
+        text = f"{why}: {said.by_hand}"
+        self.notify(text, title="Not applied", severity="warning", timeout=15, markup=False)
+
     def _show_status(self) -> None:
         """Also once a second: an age grows without any report."""
+        self._check_on_yes(self._clock())
         now_s, state = self._clock(), self._state()
         status = Status(
             title=self.title,
@@ -249,6 +279,7 @@ class Dashboard(App[str]):
             "maximise": self._only is None,
             "restore": self._only is not None,
             "pane('jobs')": self._job_count is not None,
+            "apply": self._waiting is not None,
         }
         return offered.get(action, True)
 
@@ -265,6 +296,25 @@ class Dashboard(App[str]):
     def _changed_offer(self) -> None:
         self._show()
         self.refresh_bindings()
+
+    def action_apply(self) -> None:
+        """Ask, and if the answer is yes have the runner apply what waits."""
+        if self._waiting is not None and not isinstance(self.screen, ApplyScreen):
+            question = self._waiting
+            self.push_screen(ApplyScreen(question), partial(self._answered_yes, question))
+
+    def _answered_yes(self, question: Waiting, answer: str | None) -> None:
+        if answer == "yes":
+            self.run_worker(self._say_yes(question), name="yes", exit_on_error=True)
+
+    async def _say_yes(self, question: Waiting) -> None:
+        """To the text that was asked about: the runner does nothing if it is another by now."""
+        try:
+            await self._feed.ask_runner("apply", {"digest": question.digest})
+        except BlkrunError as error:
+            self._advise(question, f"{error}; say yes with")
+        else:
+            self._said_yes = (question, self._clock())
 
     def action_follow(self) -> None:
         """Follow the newest events, or stop doing so."""
@@ -311,7 +361,10 @@ class Dashboard(App[str]):
 
     def action_help(self) -> None:
         """Keys and columns."""
-        self.push_screen(HelpScreen())
+        offered = (
+            key for key in APP_KEYS if key.action != "apply" or self.check_action("apply", ())
+        )
+        self.push_screen(HelpScreen(offered))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every key is in the palette too."""

@@ -37,17 +37,21 @@ def help_text(bindings: Iterable[Binding]) -> str:
 
 
 class HelpScreen(ModalScreen[None]):
-    """Any of its keys closes it."""
+    """Any of its keys closes it.  ``keys`` are the app's that are on offer just now."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "close", "Close", id="help.close", tooltip="close"),
     ]
 
+    def __init__(self, keys: Iterable[Binding] = APP_KEYS) -> None:
+        super().__init__()
+        self._keys = tuple(keys)
+
     def compose(self) -> ComposeResult:
         """Keys, then columns."""
         with VerticalScroll(classes="dialog"):
             yield Static("Keys", classes="dialog-title")
-            yield Static(help_text(APP_KEYS), markup=False)
+            yield Static(help_text(self._keys), markup=False)
             yield Static("In a panel", classes="dialog-title")
             yield Static(help_text(PANEL_KEYS), markup=False)
             yield Static("What the numbers are", classes="dialog-title")

@@ -5,6 +5,7 @@ from textual.binding import Binding
 APP_KEYS: tuple[Binding, ...] = (
     Binding("space", "pause", "Pause", id="feed.pause", tooltip="freeze what is shown"),
     Binding("space", "resume", "Resume", id="feed.resume", tooltip="show the present again"),
+    Binding("a", "apply", "Apply", id="edit.apply", tooltip="say yes to the edit that waits"),
     Binding("f", "follow", "Follow", id="log.follow", tooltip="newest events: follow on or off"),
     Binding("m", "maximise", "Maximise", id="pane.maximise", tooltip="the focused panel alone"),
     Binding("m,escape", "restore", "Restore", id="pane.restore", tooltip="all panels again"),

@@ -60,6 +60,9 @@ class Feed(Protocol):
     async def run(self, tell: Callable[[Report], object]) -> None:
         """Look and tell, until cancelled."""
 
+    async def ask_runner(self, kind: str, data: dict[str, Any]) -> None:
+        """Ask whoever keeps the file.  Raises BlkrunError; says nothing of who heard it."""
+
 
 class Poller:
     """The feed from a real server."""
@@ -96,6 +99,11 @@ class Poller:
                 self._tell_lost(tell, str(error))
             await asyncio.sleep(retry_s)
             retry_s = min(retry_s * 2, _LAST_RETRY_S)
+
+    async def ask_runner(self, kind: str, data: dict[str, Any]) -> None:
+        """In a conversation of its own: a look may be under way."""
+        async with await Client.connect(self._control) as client:
+            await client.execute("x-blkrun-ask-runner", {"kind": kind, "data": data})
 
     def _tell_lost(self, tell: Callable[[Report], object], why: str) -> None:
         """With the server's last words, which could not be fetched by number any more."""

@@ -7,6 +7,7 @@ from typing import Any
 from blkrun.dashboard.app import Dashboard
 from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
 from blkrun.dashboard.poller import Happened, Lost, Report, Seen
+from blkrun.errors import BlkrunError
 
 SECOND = 10**9
 
@@ -154,6 +155,8 @@ class FakeFeed:
 
     def __init__(self) -> None:
         self.refresh_s = 0.5
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.refusal: BlkrunError | None = None
         self._tell: Callable[[Report], object] | None = None
 
     def set_refresh(self, refresh_s: float) -> None:
@@ -164,6 +167,12 @@ class FakeFeed:
         """Nothing by itself."""
         self._tell = tell
         await asyncio.Event().wait()
+
+    async def ask_runner(self, kind: str, data: dict[str, Any]) -> None:
+        """Note it, or refuse as told."""
+        if self.refusal is not None:
+            raise self.refusal
+        self.asked.append((kind, data))
 
     def see(self, *replies: dict[str, Any]) -> None:
         """Looks, one after the other."""

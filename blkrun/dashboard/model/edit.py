@@ -66,7 +66,8 @@ def _rows(report: dict[str, Any]) -> Iterator[EditRow]:
         yield EditRow("nothing was changed; what ran goes on", "dim")
     yield from _operations(report)
     if kind == "pending":
-        yield EditRow(f"say yes with: blkrun apply {report.get('file', '')}", "dim")
+        key = "a, or " if report.get("digest") else ""
+        yield EditRow(f"say yes with: {key}blkrun apply {report.get('file', '')}", "dim")
     for note in report.get("notes") or ():
         yield EditRow(f"! {note}", "change")
 

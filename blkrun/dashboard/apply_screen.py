@@ -1,0 +1,37 @@
+"""The question before an edit that waits for a yes is applied."""
+
+from typing import ClassVar, Literal
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from blkrun.dashboard.model.waiting import Waiting
+
+Answer = Literal["yes", "no"]
+
+
+class ApplyScreen(ModalScreen[Answer]):
+    """Gives the answer; ``waiting`` is what it is about."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer('yes')", "Yes", id="apply.yes", tooltip="apply it now"),
+        Binding("n,escape", "answer('no')", "No", id="apply.no", tooltip="it goes on waiting"),
+    ]
+
+    def __init__(self, waiting: Waiting) -> None:
+        super().__init__()
+        self.waiting = waiting
+
+    def compose(self) -> ComposeResult:
+        """What would be done, to whom, and the answers."""
+        with VerticalScroll(classes="dialog"):
+            yield Static(self.waiting.question, classes="dialog-title", markup=False)
+            yield Static("\n".join(self.waiting.lines), markup=False)
+            yield Static("\ny    apply it now\nesc  let it wait", markup=False)
+
+    def action_answer(self, answer: Answer) -> None:
+        """A key was pressed."""
+        self.dismiss(answer)
