@@ -36,6 +36,7 @@ COMMANDS = {
     "check": ("look", "say whether a file is right, and everything that is wrong with it"),
     "dump": ("look", "print the graph in force as a file"),
     "apply": ("change", "apply a file now, also what waits for a yes"),
+    "reload": ("change", "have the runner read its file again, and say what came of it"),
     "rollback": ("change", "write the file as it was at an earlier change, and apply it"),
     "init": ("change", "write a file to begin with"),
     "insert": ("change", "put a new node between one that there is and what is above it"),

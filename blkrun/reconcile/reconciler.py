@@ -236,6 +236,8 @@ class Reconciler:
             return
         if self._known[0] != sources.digest or asked:
             self._told = set()
+        if asked:
+            self._waiting = None  # who asks is told again what waits
         path = self._shown
         try:
             config = parse(sources)
