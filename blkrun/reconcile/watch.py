@@ -89,8 +89,12 @@ class Watcher:
     def read(self) -> Sources | None:
         """Everything, if it is as it was seen; None if somebody is writing after all.
 
+        Nobody writes before, so the looks are of something whole; and nobody has begun to since.
         Raises FileError if the main file is not there to be read.
         """
+        if self._is_being_written(self._changed()):
+            self._settler.retract()
+            return None
         try:
             sources = read(self._path)
         except FileError:

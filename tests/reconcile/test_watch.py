@@ -282,6 +282,18 @@ def test_saved_while_it_is_read(lab: Path, watch: Watch, monkeypatch: pytest.Mon
     assert watched.texts(3)[0].endswith(b"# 3")
 
 
+def test_closed_while_it_is_read(lab: Path, watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second half comes when the first has been read and looked at: it was open before."""
+    watched = watch(lab)
+    file = lab.open("w")
+    file.write(INCLUDE)
+    file.flush()
+    assert watched.changed()
+    monkeypatch.setattr("blkrun.reconcile.watch._disagree", lambda *_: file.close())
+    assert watched.watcher.read() is None
+    file.close()
+
+
 SAVER = """
 import sys, time
 path, halves, seconds = sys.argv[1], ("[a]\\nx = 1\\n", "[b]\\ny = {}\\n"), float(sys.argv[2])
