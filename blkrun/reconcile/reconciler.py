@@ -148,8 +148,11 @@ class Reconciler:
     # The server
 
     async def start(self) -> None:
-        """Bring a new server to what the file says.  Raises RefusedError."""
-        await self._converge(self.config, self._sources)
+        """Bring a new server to what the file says: that it was started is the yes to that.
+
+        Raises RefusedError.
+        """
+        await self._converge(self.config, self._sources, yes=True)
 
     async def adopt(self) -> None:
         """Go on with a server that ran before: what is in force there is asked of it."""

@@ -31,4 +31,4 @@ def value_words(value: Any, unit: str | None) -> str:
         return f"[{shlex.join(map(str, value))}]"
     if unit == "bytes":
         return format_bytes(value)
-    return f"{value}s" if unit == "seconds" else str(value)
+    return f"{value}s" if unit == "seconds" else str(value) or '""'

@@ -135,6 +135,14 @@ def test_asking_for_everything(serve: Serve) -> None:
     assert service.blkrun("plan", "--exit-code").returncode == 0
 
 
+def test_a_start_is_a_yes(serve: Serve) -> None:
+    """Also with apply = "ask" a server that is started has what the file says, at once."""
+    service = serve('[runner]\napply = "ask"\n' + DISK)
+    assert service.graph()["reports"]["config"]["kind"] == "applied"
+    assert service.blkrun("plan", "--exit-code").returncode == 0
+    assert "drift" not in service.blkrun("status").stdout
+
+
 def test_commands_and_their_exit_codes(serve: Serve) -> None:
     """check, plan, status and stop say what they should, with the documented codes."""
     service = serve(DISK)
