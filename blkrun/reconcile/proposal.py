@@ -116,8 +116,8 @@ def _touched(operation: Operation, live: GraphModel) -> Iterator[str]:
         case "x-blkrun-set-edge":
             yield f"export {data['parent']}" if data["role"] == "root" else data["parent"]
         case "block-insert-node" | "block-remove-node":
-            yield data["node"]
-            yield data["parent"] if data["parent"] in live.nodes else f"export {data['parent']}"
+            parent = data["parent"]
+            yield f"export {parent}" if parent in live.exports else parent
         case "blockdev-reopen":
             yield from (options["node-name"] for options in data["options"])
         case "x-blkrun-replace-node":
