@@ -21,7 +21,8 @@ from blkrun.model import Config, GraphModel
 from blkrun.reconcile.apply import RefusedError, apply
 from blkrun.reconcile.chronicle import Chronicle
 from blkrun.reconcile.drift import DriftWatch, Step, drift_report
-from blkrun.reconcile.ended import EndedJobs, asks_for_a_plan
+from blkrun.reconcile.due import BY, Due
+from blkrun.reconcile.ended import EndedJobs
 from blkrun.reconcile.follow import follow
 from blkrun.reconcile.jobs import is_due, started_by, without_job
 from blkrun.reconcile.live import Live, changed_by_itself, read_live
@@ -39,8 +40,6 @@ from blkrun.reconcile.reports import (
     why_not_now,
 )
 
-_BY = "run"
-
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -49,36 +48,6 @@ class Waiting:
     config: Config
     sources: Sources
     proposal: Proposal
-
-
-@dataclass(slots=True)
-class Due:
-    """What is to be looked at, as events tell."""
-
-    plan: bool = False
-    """A job has ended or gone: something may have waited for it."""
-    file: bool = True
-    """A mirror may have pivoted, perhaps before this runner, and the file does not say so."""
-    drift: bool = True
-    yes: dict[str, Any] | None = None
-    """Somebody's, to what waits."""
-    revert: bool = False
-    applied: dict[str, Any] | None = None
-    """By somebody else."""
-
-    def hear(self, event: dict[str, Any]) -> None:
-        """All but ``reload``, which is about the file."""
-        name, data = event["event"], event.get("data", {})
-        if name == "X_BLKRUN_CONFIG_APPLIED" and data.get("by") != _BY:
-            self.applied = data
-        elif name == "X_BLKRUN_GRAPH_CHANGED" and not data.get("of-file"):
-            self.drift = True
-        elif name == "X_BLKRUN_RUNNER_ASKED" and data.get("kind") == "apply":
-            self.yes = data
-        elif name == "X_BLKRUN_RUNNER_ASKED" and data.get("kind") == "revert":
-            self.revert = True
-        elif asks_for_a_plan(event):
-            self.plan = self.file = True
 
 
 class Reconciler:
@@ -92,7 +61,7 @@ class Reconciler:
         self._good: GraphModel = config.graph
         self._shown = shown
         self._note = note
-        self._chronicle = Chronicle(config.address.control, _BY, note)
+        self._chronicle = Chronicle(config.address.control, BY, note)
         self._client: Client | None = None
         self._due = Due()
         self._ended = EndedJobs()
