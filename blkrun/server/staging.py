@@ -6,6 +6,7 @@ or ``abort`` closes what was opened.  Live nodes, edges and groups are only read
 failure at any point leaves no trace.
 """
 
+import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -245,11 +246,16 @@ class Staging:
             raise
 
     def abort(self) -> None:
-        """Undo what was done for nothing, and close what was opened, last first."""
-        for undo in reversed(self.aborts):
-            undo()
-        for node in reversed(self._opened):
-            node.close()
+        """Undo what was done for nothing, and close what was opened, last first.
+
+        What fails of it is logged: the rest is undone all the same.
+        """
+        closes = [node.close for node in self._opened]
+        for undo in (*reversed(self.aborts), *reversed(closes)):
+            try:
+                undo()
+            except OSError as error:
+                print(f"undoing an edit: {error}", file=sys.stderr)  # noqa: T201 - the server's log
 
     def _drop_orphans(self) -> None:
         """Inline children belong to their parents: they go with the last of them."""

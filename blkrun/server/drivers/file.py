@@ -71,9 +71,11 @@ class File(Node[FileOptions]):
     def close(self) -> None:
         """Close; this also gives up the lock.  An image made for nothing goes away again."""
         fd, self._fd = self._fd, -1
-        if self._is_trial and _same_file(fd, self.options.path):
-            Path(self.options.path).unlink()
-        os.close(fd)
+        try:
+            if self._is_trial and _same_file(fd, self.options.path):
+                Path(self.options.path).unlink()
+        finally:
+            os.close(fd)
 
     def size_over(self, sizes: Mapping[str, int]) -> int:
         """The image's length when it was opened."""

@@ -165,7 +165,11 @@ class Job(JobControl, ABC):
             self._emit_status()
 
     def start(self) -> None:
-        """Begin.  Cannot fail, and waits for nobody."""
+        """Begin.  Waits for nobody, and cannot fail: the edit that starts it is in force already.
+
+        Its thread is there since ``enlist``, and nothing leads out of ``created`` but this,
+        ``give_up`` and ``roll_back``; who cancels it before only notes that.
+        """
         with self._lock:
             self.in_run = True
             self._began_ns = monotonic_ns()
