@@ -21,6 +21,9 @@ from blkrun.server.graph import Graph
 
 REST_TIMEOUT_S = 5.0
 _POLL_S = 0.005
+_REPLY_TIMEOUT_S = 1.0
+_REPLIES_S = 0.1
+"""For what is past the graph, in nbdkit, and not sent yet."""
 
 
 class Shutdown:
@@ -58,16 +61,23 @@ class Shutdown:
         self._graph.let_all_go()
         self._graph.jobs.join(REST_TIMEOUT_S)  # while QMP clients can see how they ended
         self._end_nbdkit()
-        deadline = monotonic() + REST_TIMEOUT_S
-        while not self._graph.at_rest() and monotonic() < deadline:
-            sleep(_POLL_S)
-        if not self._graph.at_rest():
+        if not self._comes_to_rest(REST_TIMEOUT_S):
             for node in list(self._graph.nodes.values()):
                 node.abandon()
+            # Whoever writes to a connection that was shut down hangs up, and nbdkit 1.32.4 to
+            # 1.33.9 aborts if replies are due then: these failures go out first.
+            self._comes_to_rest(_REPLY_TIMEOUT_S)
+            sleep(_REPLIES_S)
         for _, connection in client_sockets(self._listen):
             with contextlib.suppress(OSError):  # it has left by itself
                 connection.shutdown(socket.SHUT_RD)
             connection.close()
+
+    def _comes_to_rest(self, timeout_s: float) -> bool:
+        deadline = monotonic() + timeout_s
+        while not self._graph.at_rest() and monotonic() < deadline:
+            sleep(_POLL_S)
+        return self._graph.at_rest()
 
 
 def _only_wake(number: int, frame: object) -> None:
