@@ -98,7 +98,7 @@ def drift_text(data: Mapping[str, Any]) -> str:
         return f"{text}, and cannot be brought back: {first}"
     if "why" in data:
         return f"{text}, and is not brought back unasked ({data['why']}): blkrun apply {file}"
-    return f"{text}; back with blkrun apply {file}"
+    return f"{text}; bring it back with: blkrun apply {file}"
 
 
 def _reverted(data: dict[str, Any]) -> str:

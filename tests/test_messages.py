@@ -218,7 +218,7 @@ DRIFT = {"file": "vm.toml", "summary": "-1", "operations": ["- node mine (thrott
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({}, "; back with blkrun apply vm.toml"),
+        ({}, "; bring it back with: blkrun apply vm.toml"),
         (
             {"why": "vda (1)"},
             ", and is not brought back unasked (vda (1)): blkrun apply vm.toml",

@@ -281,7 +281,7 @@ def test_drift_is_shown_before_the_last_edit() -> None:
     drift = {"kind": "drifted", "file": "lab.toml", "operations": ["- node mine (throttle)"]}
     report = {"kind": "applied", "file": "lab.toml", "summary": "+1"}
     rows = edit_rows(report, drift)
-    assert "back with blkrun apply lab.toml" in rows[0].text
+    assert "bring it back with: blkrun apply lab.toml" in rows[0].text
     assert [row.tone for row in rows] == ["warn", "remove", "good"]
     assert edit_rows(report, None) == rows[2:]
     assert len(edit_rows(None, drift)) == 3
