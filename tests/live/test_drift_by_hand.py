@@ -64,7 +64,7 @@ def test_warn(serve: Serve, hammer: Hammering) -> None:
         assert "- remove mine from between limit and disk" in told["operations"]
         wait_for(lambda: drift(service), "the server to know")
         status = service.blkrun("status").stdout
-        assert "drift: the graph is not as vm.toml says any more; bring it back with: blkrun apply" in status
+        assert "the graph is not as vm.toml says any more; bring it back with: blkrun" in status
         assert "- remove mine from between limit and disk" in status
         assert "drift: the graph is not as vm.toml says" in service.said()
         remove_by_hand(qmp)
