@@ -61,10 +61,7 @@ async def _send(client: Client, transaction: dict[str, Any]) -> Any:
 
 
 def refusal(error: CommandError, operations: tuple[Operation, ...], config: Config) -> RefusedError:
-    """``vm.toml:12: [nodes.limit] Could not open …``; the table is the subject's if no action is.
-
-    An operation's table may have gone from the file: then it has no line.
-    """
+    """``vm.toml:12: [nodes.limit] Could not …``; the table is the subject's if no action is."""
     operation = None if error.action is None else operations[error.action]
     table = _table_of(error.subject, config) if operation is None else operation.table
     if table is None:
@@ -73,18 +70,26 @@ def refusal(error: CommandError, operations: tuple[Operation, ...], config: Conf
 
 
 def place_of(table: str, config: Config) -> str:
-    """``vm.toml:12: [nodes.limit]``, for a table or what another one makes (Config.made_by)."""
+    """``vm.toml:12: [nodes.limit]``, for a table or what another one makes (Config.made_by).
+
+    What a plan takes away may have no table any more, or never had one:
+    ``vm.toml: [nodes.limit], which is not in the file:``.
+    """
     table = config.made_by.get(table, table)
     place = config.places.get(table)
-    where = config.path.name if place is None else f"{config.shown(place.file)}:{place.line}"
-    return f"{where}: [{table}]"
+    if place is None:
+        return f"{config.path.name}: [{table}], which is not in the file:"
+    return f"{config.shown(place.file)}:{place.line}: [{table}]"
 
 
 def _table_of(subject: dict[str, str], config: Config) -> str | None:
     """The table of what a graph that is refused as a whole is about."""
     if "export" in subject:
         return f"exports.{subject['export']}"
-    tables = (f"{kind}.{subject.get('node-name')}" for kind in ("nodes", "backends"))
+    name = subject.get("node-name")
+    tables = [f"{kind}.{name}" for kind in ("nodes", "backends")]
+    jobs = config.graph.jobs.values()
+    tables += [f"jobs.{job.job_id}" for job in jobs if job.filter_node_name == name]
     return next((table for table in tables if table in {**config.places, **config.made_by}), None)
 
 

@@ -301,8 +301,8 @@ class Staging:
             if rest:
                 child = rest.pop()
                 if child in on_path:
-                    raise CommandError(
-                        f"Making '{child.name}' a child of '{node.name}' would create a cycle"
+                    raise _refused(
+                        node, f"Making '{child.name}' a child of '{node.name}' would create a cycle"
                     )
                 if child not in depth:
                     push(child)
@@ -312,10 +312,18 @@ class Staging:
             below = [depth[child] for child in self.children(node).values()]
             depth[node] = 1 + max(below, default=0)
             if depth[node] > MAX_DEPTH:
-                raise CommandError(
+                raise _refused(
+                    node,
                     f"Node '{node.name}' would be the top of {depth[node]} nodes; "
-                    f"the limit is {MAX_DEPTH}"
+                    f"the limit is {MAX_DEPTH}",
                 )
+
+
+def _refused(node: Node[Any], message: str) -> CommandError:
+    """The graph as a whole, for what is at a node."""
+    error = CommandError(message)
+    error.subject = {"node-name": node.name}
+    return error
 
 
 def root_size(export: Export) -> int:
