@@ -772,7 +772,7 @@ def test_transaction_refused(server: InProcess, arguments: dict[str, Any], messa
 
 
 def test_the_whole_is_checked_at_the_end(server: InProcess) -> None:
-    """A cycle that no single action makes is refused, and has no index."""
+    """A cycle that no single action makes is refused, and has no index but a place."""
     before = server.picture()
     actions = [
         {"type": "x-blkrun-set-edge", "data": {"parent": one, "role": "file", "child": other}}
@@ -780,7 +780,7 @@ def test_the_whole_is_checked_at_the_end(server: InProcess) -> None:
     ]
     answer = server.say({"execute": "transaction", "arguments": {"actions": actions}})
     assert "would create a cycle" in answer["error"]["desc"]
-    assert "data" not in answer["error"]
+    assert answer["error"]["data"] == {"node-name": "spare"}
     assert server.picture() == before
 
 
