@@ -431,6 +431,20 @@ def test_busy(server: CopyServer) -> None:
     server.refused("blockdev-backup", arguments("j", sync="full"))
 
 
+@pytest.mark.parametrize("command", ["blockdev-backup", "blockdev-mirror"])
+@pytest.mark.parametrize(("of_file", "device"), [(True, "disk"), (False, "other")])
+def test_an_export_named_like_another_disk(
+    server: CopyServer, command: str, device: str, *, of_file: bool
+) -> None:
+    """QEMU takes a device's name for the export's first; a file's job copies the node."""
+    server.faulty("other")
+    server.execute("block-export-add", {"type": "nbd", "id": "disk", "node-name": "other"})
+    server.execute(command, arguments("j", sync="none", **{"x-blkrun-of-file": of_file}))
+    job = server.context.jobs.find("j")
+    (top,) = job.nodes()
+    assert top.children["file"].name == device
+
+
 def test_device_by_export(server: CopyServer) -> None:
     """As QEMU takes a device's name, also while another job's filter is below."""
     server.end(server.backup(device="vda"))

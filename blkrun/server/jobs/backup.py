@@ -108,7 +108,7 @@ def start(staging: Staging, options: BackupOptions, conduct: Conduct) -> None:
 
     Raises CommandError in QEMU's words and order.
     """
-    device, target = find_places(staging, options)
+    device, target = find_places(staging, options, of_file=conduct.of_file)
     _check_bitmap(staging, options, device)
     keeper = CopyBeforeWrite(
         CopyBeforeWriteOptions(node_name=filter_name(options), file=device.name, target=target.name)

@@ -92,9 +92,15 @@ class CopyJob(Job):
             staging.take_out(self.filter)
 
 
-def find_places(staging: Staging, options: JobOptions) -> tuple[Node[Any], Node[Any]]:
-    """The device and the target.  Raises CommandError, in QEMU's words (qemu-semantics §6.3)."""
-    device = find_node(staging, _device_name(staging, options.device))
+def find_places(
+    staging: Staging, options: JobOptions, *, of_file: bool
+) -> tuple[Node[Any], Node[Any]]:
+    """The device and the target.  Raises CommandError, in QEMU's words (qemu-semantics §6.3).
+
+    A device is an export first, as in QEMU; but a file means the node, whatever exports are called.
+    """
+    name = options.device if of_file else _device_name(staging, options.device)
+    device = find_node(staging, name)
     target = find_node(staging, options.target)
     return device, target
 

@@ -209,7 +209,7 @@ class Mirror(CopyJob):
 
 def start(staging: Staging, options: MirrorOptions, conduct: Conduct) -> None:
     """As an action.  Raises CommandError in QEMU's words."""
-    device, target = find_places(staging, options)
+    device, target = find_places(staging, options, of_file=conduct.of_file)
     if device is target:
         raise CommandError("Can't mirror node into itself")
     _check_granularity(options.granularity)
