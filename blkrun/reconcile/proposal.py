@@ -4,7 +4,7 @@
 ``apply`` would send.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,7 +83,8 @@ def _changed_exports(
     operations: tuple[Operation, ...], desired: GraphModel, live: GraphModel
 ) -> set[str]:
     """Live exports that are changed themselves, or have something under them that is."""
-    touched = {name for operation in operations for name in _touched(operation, live)}
+    members = _members(live)
+    touched = {name for operation in operations for name in _touched(operation, live, members)}
     return {name for name in live.exports if not touched.isdisjoint(_reach(name, desired, live))}
 
 
@@ -107,7 +108,9 @@ def _below(graph: GraphModel, root: str) -> set[str]:
     return found
 
 
-def _touched(operation: Operation, live: GraphModel) -> Iterator[str]:
+def _touched(
+    operation: Operation, live: GraphModel, members: Mapping[str, Sequence[str]]
+) -> Iterator[str]:
     """Nodes, and exports as ``"export NAME"``, that are not after an operation what they were."""
     data: dict[str, Any] = operation.data
     match operation.type:
@@ -123,7 +126,7 @@ def _touched(operation: Operation, live: GraphModel) -> Iterator[str]:
         case "x-blkrun-replace-node":
             yield data["node-name"]
         case "qom-set":
-            yield from _members(data["path"], live)
+            yield from members.get(data["path"], ())
         case "block-dirty-bitmap-add" | "block-dirty-bitmap-remove":
             yield data["node"]
         case "blockdev-backup" | "blockdev-mirror":
@@ -132,7 +135,10 @@ def _touched(operation: Operation, live: GraphModel) -> Iterator[str]:
             yield live.jobs[data["id"]].device
 
 
-def _members(group: str, live: GraphModel) -> Iterator[str]:
+def _members(live: GraphModel) -> dict[str, list[str]]:
+    """Throttle group → its nodes, once for all operations: there may be a group a node."""
+    found: dict[str, list[str]] = {}
     for name, options in live.nodes.items():
-        if isinstance(options, ThrottleOptions) and options.throttle_group == group:
-            yield name
+        if isinstance(options, ThrottleOptions):
+            found.setdefault(options.throttle_group, []).append(name)
+    return found

@@ -21,12 +21,13 @@ from .backups import SCENES, Costs, Scene, backup_servers, measure_backups
 from .edits import EditPair, measure_edits
 from .load import WORKLOADS, Workload, measure
 from .place import BenchError, Place
+from .planning import Planning, measure_planning
 from .process import Running, which
 from .schedule import Pace, in_turn, schedule
 from .servers import THROTTLE, Server, all_servers, check_tools, titled
 from .stats_call import CROWDED, StatsCall, measure_stats
 
-EDITS, STATS = "edits", "stats"
+EDITS, STATS, PLANS = "edits", "stats", "plans"
 """What --only takes besides workloads."""
 
 FULL = Pace(rounds=3, seconds=0.5, judged_rounds=11, judged_seconds=0.8)
@@ -41,6 +42,8 @@ class Found:
     edits: dict[str, list[EditPair]] = field(default_factory=dict)
     backups: Costs = field(default_factory=dict)
     stats: StatsCall | None = None
+    plans: dict[int, Planning] = field(default_factory=dict)
+    """By how many nodes."""
 
 
 def main() -> int:
@@ -82,7 +85,7 @@ def _arguments() -> argparse.Namespace:
         parser.error("--seconds and --rounds must be more than 0")
     if arguments.against:
         arguments.against = arguments.against.resolve()
-    names = [workload.name for workload in WORKLOADS] + [EDITS, STATS]
+    names = [workload.name for workload in WORKLOADS] + [EDITS, STATS, PLANS]
     names += [scene.name for scene in SCENES]
     arguments.names = [name for name in names if _matches(name, arguments.only)]
     if not arguments.names:
@@ -129,6 +132,9 @@ def _run(servers: Sequence[Server], place: Place, arguments: argparse.Namespace)
         room = place.room("crowded", with_image=False)
         with CROWDED.up(room):
             found.stats = measure_stats(room.control)
+    if PLANS in arguments.names:
+        _say("plans")
+        found.plans = measure_planning(arguments.pace.rounds)
     return found
 
 
@@ -211,7 +217,8 @@ def _show(found: Found, about: dict[str, Any], arguments: argparse.Namespace) ->
 def _reached(found: Found, label: str) -> list[reach.Outcome]:
     edits = found.edits.get(titled(THROTTLE, label), [])
     stats = None if label else found.stats
-    return reach.outcomes(found.results, edits, stats, label, found.backups)
+    plans = {} if label else found.plans
+    return reach.outcomes(found.results, edits, stats, label, costs=found.backups, plans=plans)
 
 
 def _about(arguments: argparse.Namespace, place: Place) -> dict[str, Any]:

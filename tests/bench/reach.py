@@ -1,7 +1,7 @@
 """What is to be reached, and whether it was: the least, the aim, and what was measured."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from .backups import SCENES, Costs, more_lost
 from .edits import EditPair
 from .load import Workload
 from .middle import interval, median_or_none, quotients
+from .planning import SIZES, Planning
 from .report import Figure, Results, ratios, runs_of
 from .servers import CHAINS, FILE, NBDKIT_FILE, NBDKIT_RATE, QEMU, THROTTLE, titled
 from .stats_call import NODES, StatsCall
@@ -126,6 +127,10 @@ EDITS_LOST = Target(
     "a filter in and out ten times a second, throughput lost", "no edits", 3, 1, "%"
 )
 EDITS_LONGEST = Target("the same, longest request", "no edits", 5.0, 1.0, "ms more")
+PLANNING = {
+    nodes: Target(f"a plan, {nodes:,} nodes, the worst of edits", "", least, aim, "ms")
+    for nodes, (least, aim) in zip(SIZES, ((50, 20), (1_000, 250)), strict=True)
+}
 STATS = Target(f"one x-blkrun-stats call, {NODES} nodes, server time", "", 1.0, 0.2, "ms")
 
 
@@ -142,7 +147,9 @@ def outcomes(
     edits: Sequence[EditPair],
     stats: StatsCall | None,
     label: str = "",
+    *,
     costs: Costs | None = None,
+    plans: Mapping[int, Planning] | None = None,
 ) -> list[Outcome]:
     """Every row, measured or not, of this checkout or of another."""
     return [
@@ -150,6 +157,7 @@ def outcomes(
         *(Outcome(_FILTERS[step], lost_per_filter(results, step, label)) for step in _STEPS),
         *_backups(costs or {}, titled(FILE, label)),
         *_edits(edits),
+        *_plans(plans or {}),
         Outcome(STATS, stats.ms, stats.how) if stats else Outcome(STATS),
     ]
 
@@ -177,6 +185,13 @@ def _edits(edits: Sequence[EditPair]) -> list[Outcome]:
     return [
         Outcome(EDITS_LOST, [one.lost_percent for one in edits]),
         Outcome(EDITS_LONGEST, [one.longer_ms for one in edits]),
+    ]
+
+
+def _plans(plans: Mapping[int, Planning]) -> list[Outcome]:
+    return [
+        Outcome(target, plans[nodes].ms, plans[nodes].how) if nodes in plans else Outcome(target)
+        for nodes, target in PLANNING.items()
     ]
 
 

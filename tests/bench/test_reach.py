@@ -6,6 +6,7 @@ from tests.bench.backups import QEMU as QEMU_BACKUPS
 from tests.bench.backups import SCENES, Cost, Spans
 from tests.bench.edits import EditPair, SpanFigures
 from tests.bench.load import WORKLOADS
+from tests.bench.planning import SIZES, Planning
 from tests.bench.reach import (
     COMPARISONS,
     FOUR,
@@ -57,9 +58,9 @@ def test_verdicts(target: Target, measured: float | None, verdict: str) -> None:
 
 
 def test_every_row_is_there_without_a_measurement() -> None:
-    """Eleven rows for the chain, the further filters in two steps; a row a backup."""
+    """Eleven rows for the chain, the further filters in two steps; a row a backup, a row a size."""
     found = outcomes({}, [], None)
-    assert len(found) == 11 + len(SCENES)
+    assert len(found) == 11 + len(SCENES) + len(SIZES)
     assert {one.verdict for one in found} == {"not measured"}
     assert all(one["measured"] is None for one in as_json(found))
 
@@ -113,13 +114,24 @@ def test_edits_and_the_call() -> None:
         EditPair(SpanFigures(100.0, 10.0), SpanFigures(edited, longest))
         for edited, longest in ((98.0, 10.5), (96.0, 30.0), (99.0, 9.0))
     ]
-    *_, lost, longest, call = outcomes({}, pairs, StatsCall((), "not there yet"))
+    *_, lost, longest, _, _, call = outcomes({}, pairs, StatsCall((), "not there yet"))
     assert lost.measured == pytest.approx(2.0)
     assert longest.measured == pytest.approx(0.5)
     assert call.verdict == "not there yet"
     assert (
         outcomes({}, [], StatsCall([0.1], "as it says"))[-1].verdict == "aim reached (as it says)"
     )
+
+
+def test_plans() -> None:
+    """Each size by its own limits, and the edit that took longest is named."""
+    plans = {
+        1_000: Planning([60.0, 40.0, 51.0], "no change"),
+        10_000: Planning([60.0, 40.0, 51.0], "no change"),
+    }
+    *_, few, many, _ = outcomes({}, [], None, plans=plans)
+    assert (few.measured, few.verdict) == (51.0, "SHORT of the least (no change)")
+    assert (many.measured, many.verdict) == (51.0, "aim reached (no change)")
 
 
 def test_a_backups_cost_is_beside_the_better_of_qemus() -> None:
