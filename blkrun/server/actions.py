@@ -185,7 +185,7 @@ def group_del(staging: Staging, name: str) -> None:
     group = staging.groups.get(name)
     if group is None:
         raise CommandError(f"object '{name}' not found")
-    if staging.users_of(group):
+    if staging.is_used(group):
         raise CommandError(f"object '{name}' is in use, can not be deleted")
     del staging.groups[name]
 

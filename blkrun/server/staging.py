@@ -62,9 +62,18 @@ class Staging:
         self._departing = departing
         self._jobs: dict[str, Job] = {}
         self._parents: dict[Node[Any], set[Edge]] = {}
+        self._job_edges: dict[Node[Any], dict[Edge, Node[Any]]] = {}
+        """By child, those of its parents that are jobs' filters: a disk may have many others."""
+        self._users: dict[ThrottleGroup, set[Node[Any]]] = {}
         self._opened: list[Node[Any]] = []
         self._sizes: dict[Node[Any], int] = {}
         self._bitmaps: dict[Node[Any], dict[str, DirtyBitmap]] = {}
+        for node, group in self.memberships.items():
+            self._users.setdefault(group, set()).add(node)
+        for node in self.nodes.values():
+            if node.job_id is not None:
+                for role, child in node.children.items():
+                    self._note_job_edge((node, role), child)
 
     # Looking
 
@@ -91,16 +100,16 @@ class Staging:
 
         So nobody reads or writes the disk past the job, and nobody need know of the filter.
         """
-        for parent, role in self.parents(node):
-            if role == "file" and isinstance(parent, Node) and parent.job_id is not None:
-                return parent
+        for (_, role), top in self._job_edges.get(node, {}).items():
+            if role == "file":
+                return top
         return node
 
     def job_at(self, node: Node[Any]) -> Job | None:
         """The job that copies a node, or to it."""
-        for parent, _ in self.parents(node):
-            if isinstance(parent, Node) and parent.job_id is not None:
-                return self.find_job(parent.job_id)
+        for top in self._job_edges.get(node, {}).values():
+            if top.job_id is not None:
+                return self.find_job(top.job_id)
         return None
 
     def find_job(self, job_id: str) -> Job:
@@ -111,9 +120,9 @@ class Staging:
         """Live nodes that this transaction is going to remove or replace."""
         return [self.graph.nodes[name] for name in self._departing if name in self.graph.nodes]
 
-    def users_of(self, group: "ThrottleGroup") -> list[Node[Any]]:
-        """The nodes that will be members of a group."""
-        return [node for node in self.nodes.values() if self.memberships.get(node) is group]
+    def is_used(self, group: "ThrottleGroup") -> bool:
+        """Whether nodes will be members of a group."""
+        return bool(self._users.get(group))
 
     def group_limits(self, group: "ThrottleGroup") -> ThrottleLimits:
         """The limits a group will have."""
@@ -145,7 +154,7 @@ class Staging:
         self.spent.pop(node.name, None)
         for role, child in children.items():
             node.attach(role, child)  # at once: no request can see this node yet
-            self.parents(child).add((node, role))
+            self._link((node, role), child)
         try:
             node.open(self)
             self._opened.append(node)
@@ -157,15 +166,17 @@ class Staging:
         group = self.groups.get(name)
         if group is None:
             raise CommandError(f"Throttle group '{name}' does not exist")
+        self._leave_group(node)
         self.memberships[node] = group
+        self._users.setdefault(group, set()).add(node)
         return group
 
     def drop_node(self, node: Node[Any]) -> None:
         """Take a node that nobody uses out of the graph."""
         del self.nodes[node.name]
-        self.memberships.pop(node, None)
+        self._leave_group(node)
         for role, child in self.children(node).items():
-            self.parents(child).discard((node, role))
+            self._unlink((node, role), child)
 
     def retire(self, node: Node[Any]) -> None:
         """A filter leaves by itself: its child takes its place.
@@ -189,10 +200,28 @@ class Staging:
         """Point an edge at a node."""
         old = self.child(parent, role)
         if old is not None:
-            self.parents(old).discard((parent, role))
+            self._unlink((parent, role), old)
         self.edges[parent, role] = child
-        self.parents(child).add((parent, role))
+        self._link((parent, role), child)
         self._sizes.clear()
+
+    def _link(self, edge: Edge, child: Node[Any]) -> None:
+        self.parents(child).add(edge)
+        self._note_job_edge(edge, child)
+
+    def _note_job_edge(self, edge: Edge, child: Node[Any]) -> None:
+        parent, _ = edge
+        if isinstance(parent, Node) and parent.job_id is not None:
+            self._job_edges.setdefault(child, {})[edge] = parent
+
+    def _unlink(self, edge: Edge, child: Node[Any]) -> None:
+        self.parents(child).discard(edge)
+        self._job_edges.get(child, {}).pop(edge, None)
+
+    def _leave_group(self, node: Node[Any]) -> None:
+        group = self.memberships.pop(node, None)
+        if group is not None:
+            self._users[group].discard(node)
 
     def add_job(self, job: Job) -> None:
         """A job that starts when the edit has become true, or is rolled back with it.
@@ -259,13 +288,15 @@ class Staging:
 
     def _drop_orphans(self) -> None:
         """Inline children belong to their parents: they go with the last of them."""
-        inline = [
-            node for node in self.nodes.values() if not node.monitor_owned and node.job_id is None
-        ]
-        while orphans := [node for node in inline if not self.parents(node)]:
-            for node in orphans:
-                self.drop_node(node)
-                inline.remove(node)
+        orphans = [node for node in self.nodes.values() if self._is_orphan(node)]
+        while orphans:
+            node = orphans.pop()
+            below = set(self.children(node).values())
+            self.drop_node(node)
+            orphans += filter(self._is_orphan, below)
+
+    def _is_orphan(self, node: Node[Any]) -> bool:
+        return not (node.monitor_owned or node.job_id is not None or self.parents(node))
 
     def _check_export(self, export: Export) -> None:
         root = self.child(export, "root")

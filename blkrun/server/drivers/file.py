@@ -158,12 +158,13 @@ class File(Node[FileOptions]):
         None count if there is an heir already: two writers are refused however they come.
         """
         found: dict[bool, list[int]] = {True: [], False: []}
-        new = set(staging.nodes.values()).difference(staging.graph.nodes.values(), [self])
-        if any(self._is_rival(node) for node in new):
-            return found
         for node in staging.departing():
-            if isinstance(node, File) and node._is_on(self.options.path):  # noqa: SLF001
+            if isinstance(node, File) and node._is_on(self.options.path):  # noqa: SLF001 - the same class
                 found[node.options.read_only].append(node._fd)  # noqa: SLF001 - the same class
+        if found[True] or found[False]:
+            new = set(staging.nodes.values()).difference(staging.graph.nodes.values(), [self])
+            if any(self._is_rival(node) for node in new):
+                return {True: [], False: []}
         return found
 
     def _is_rival(self, node: Node[Any]) -> bool:
