@@ -1,6 +1,7 @@
 """Dry runs: they change nothing, anywhere, and say what the transaction then does."""
 
 import contextlib
+import re
 import sys
 import tempfile
 import threading
@@ -253,8 +254,13 @@ def test_any_edit_is_rehearsed_without_a_trace(sequence: list[list[Action]]) -> 
             said = here.server.execute("x-blkrun-check-transaction", transaction)
             assert here.traces() == before
             assert held == []
-            assert outcome_of(here, transaction, held) == said
+            assert nameless(outcome_of(here, transaction, held)) == nameless(said)
             held.clear()
+
+
+def nameless(outcome: dict[str, Any]) -> dict[str, Any]:
+    """Without the numbers in generated names, which are never used twice."""
+    return dict(msgspec.json.decode(re.sub(rb"#block\d+", b"#block", msgspec.json.encode(outcome))))
 
 
 def outcome_of(here: Place, transaction: dict[str, Any], held: list[str]) -> dict[str, Any]:
