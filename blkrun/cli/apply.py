@@ -2,11 +2,10 @@
 
 import argparse
 import asyncio
-import sys
 from pathlib import Path
 
 from blkrun.cli import Exit
-from blkrun.cli.output import console, print_proposal
+from blkrun.cli.output import confirmed, console, print_proposal
 from blkrun.client import Client
 from blkrun.config import load
 from blkrun.model import Config
@@ -43,16 +42,9 @@ async def _apply(config: Config, *, yes: bool) -> Exit:
             return Exit.DONE
         if proposal.refused is not None:
             return Exit.FAILED
-        if proposal.taken and not (yes or _confirmed()):
+        if proposal.taken and not (yes or confirmed("take the disks from these clients?")):
             console(stderr=True).print("nothing was changed: --yes takes them, unasked")
             return Exit.PENDING
         chronicle = Chronicle(config.address.control, "apply", console(stderr=True).print)
         await carry_out(client, config, proposal, chronicle, hard=True)
         return Exit.DONE
-
-
-def _confirmed() -> bool:
-    """A question only where somebody can answer it."""
-    if not sys.stdin.isatty():
-        return False
-    return console().input("take the disks from these clients? [y/N] ").strip().lower() == "y"

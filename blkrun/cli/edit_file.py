@@ -21,6 +21,7 @@ from typing import Any
 from rich.text import Text
 
 from blkrun.cli import Exit
+from blkrun.cli.asking import connect, propose_to
 from blkrun.cli.output import console, print_proposal
 from blkrun.cli.text_diff import print_diff, text_diff
 from blkrun.client import Client
@@ -30,16 +31,14 @@ from blkrun.config.references import Document
 from blkrun.config.save import save_sources
 from blkrun.config.source import document_of, encoding_fault
 from blkrun.config.steps import Step
-from blkrun.errors import FileError, NoServerError, WaitError
+from blkrun.errors import FileError, WaitError
 from blkrun.messages import report_text
-from blkrun.model import EMPTY, Config
-from blkrun.reconcile.apply import RefusedError, ask_live, transaction_of
+from blkrun.model import Config
+from blkrun.reconcile.apply import RefusedError, transaction_of
 from blkrun.reconcile.carry_out import carry_out, postponed
 from blkrun.reconcile.chronicle import Chronicle
 from blkrun.reconcile.lease import holder_of
-from blkrun.reconcile.live import Live
 from blkrun.reconcile.outcome import wait_for_outcome
-from blkrun.reconcile.proposal import Proposal, propose, proposed
 
 OUTCOME_TIMEOUT_S = 60.0
 _TRIES = 5
@@ -128,23 +127,9 @@ def _diff(before: Sources, after: Sources) -> Iterator[str]:
 # The server
 
 
-async def connect(control: Path) -> Client | None:
-    """None: nothing is served."""
-    try:
-        return await Client.connect(control)
-    except NoServerError:
-        return None
-
-
-async def _propose(client: Client | None, config: Config) -> Proposal:
-    if client is None:
-        return proposed(config, Live(graph=EMPTY, clients={}, pid=0))
-    return await propose(client, config, await ask_live(client))
-
-
 async def show_plan(client: Client | None, edited: Edited, *, as_json: bool) -> Exit:
     """For --dry-run: what would be done after the save."""
-    proposal = await _propose(client, edited.config)
+    proposal = await propose_to(client, edited.config)
     if as_json:
         transaction = transaction_of(proposal.operations, hard=True)
         outcome = {**transaction, "refused": proposal.refused, "why": proposal.why}
@@ -186,7 +171,7 @@ async def _outcome(client: Client, config: Config) -> dict[str, Any] | None:
 
 async def _apply(client: Client, config: Config) -> dict[str, Any]:
     """Nobody follows the file: apply it here, unless it has to wait for ``blkrun apply``."""
-    proposal = await _propose(client, config)
+    proposal = await propose_to(client, config)
     if proposal.why is not None:
         return postponed(config, proposal)
     chronicle = Chronicle(config.address.control, "edit", console(stderr=True).print)

@@ -52,6 +52,13 @@ def console(*, stderr: bool = False) -> Console:
     )
 
 
+def confirmed(question: str) -> bool:
+    """A question only where somebody can answer it."""
+    if not sys.stdin.isatty():
+        return False
+    return console().input(f"{question} [y/N] ").strip().lower() == "y"
+
+
 def print_proposal(
     proposal: Proposal, config: Config, *, running: bool = True, offer: bool = True
 ) -> None:

@@ -6,14 +6,12 @@ import json
 from pathlib import Path
 
 from blkrun.cli import Exit
+from blkrun.cli.asking import connect, propose_to
 from blkrun.cli.output import console, print_proposal
-from blkrun.client import Client
 from blkrun.config import load
-from blkrun.errors import NoServerError
-from blkrun.model import EMPTY, Config
-from blkrun.reconcile.apply import ask_live, transaction_of
-from blkrun.reconcile.live import Live
-from blkrun.reconcile.proposal import Proposal, propose, proposed
+from blkrun.model import Config
+from blkrun.reconcile.apply import transaction_of
+from blkrun.reconcile.proposal import Proposal
 
 EXAMPLES = """
 blkrun plan vm.toml              what saving this file would do
@@ -34,25 +32,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Without a server the plan is what a start would do.  One that is refused is a failure."""
     config = load(args.file)
-    asked = asyncio.run(_ask(config))
-    proposal = asked or proposed(config, Live(graph=EMPTY, clients={}, pid=0))
+    proposal, running = asyncio.run(_ask(config))
     if args.json:
         _print_transaction(proposal)
     else:
-        print_proposal(proposal, config, running=asked is not None)
+        print_proposal(proposal, config, running=running)
     if proposal.refused is not None:
         return Exit.FAILED
     return Exit.PENDING if proposal.operations and args.exit_code else Exit.DONE
 
 
-async def _ask(config: Config) -> Proposal | None:
-    """None if there is no server.  One that goes away, or hangs, is an error."""
-    try:
-        client = await Client.connect(config.address.control)
-    except NoServerError:
-        return None
+async def _ask(config: Config) -> tuple[Proposal, bool]:
+    """And whether there is a server."""
+    client = await connect(config.address.control)
+    if client is None:
+        return await propose_to(None, config), False
     async with client:
-        return await propose(client, config, await ask_live(client))
+        return await propose_to(client, config), True
 
 
 def _print_transaction(proposal: Proposal) -> None:

@@ -2,14 +2,14 @@
 
 import argparse
 import asyncio
-import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from blkrun.cli import Exit
-from blkrun.cli.edit_file import Edited, connect, see_through, show_plan
-from blkrun.cli.output import console
+from blkrun.cli.asking import connect
+from blkrun.cli.edit_file import Edited, see_through, show_plan
+from blkrun.cli.output import confirmed, console
 from blkrun.cli.text_diff import print_diff, text_diff
 from blkrun.config import Sources, locate, parse, read
 from blkrun.config.restore import Texts, restore
@@ -84,7 +84,7 @@ async def _rollback(args: argparse.Namespace) -> Exit:
             await stack.enter_async_context(client)
         if args.dry_run:
             return await show_plan(client, plan.edited, as_json=args.json)
-        if not (args.yes or _confirmed()):
+        if not (args.yes or confirmed("write this?")):
             console(stderr=True).print("nothing was written: --yes does it, unasked")
             return Exit.PENDING
         followed = holder_of(control) is not None
@@ -142,10 +142,3 @@ def _now(file: Path) -> Sources | None:
 
 def _text(path: Path) -> bytes | None:
     return path.read_bytes() if path.exists() else None
-
-
-def _confirmed() -> bool:
-    """A question only where somebody can answer it."""
-    if not sys.stdin.isatty():
-        return False
-    return console().input("write this? [y/N] ").strip().lower() == "y"

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from blkrun.cli import Exit
-from blkrun.cli.output import console
+from blkrun.cli.output import confirmed, console
 from blkrun.client import Client
 from blkrun.config import locate
 from blkrun.messages import at_stake
@@ -57,4 +57,4 @@ def _confirmed(stake: str) -> bool:
     if not sys.stdin.isatty():
         console(stderr=True).print(f"blkrun: still in use ({stake}); stop it anyway with --yes")
         return False
-    return console().input(f"{stake}. Stop anyway? [y/N] ").strip().lower() == "y"
+    return confirmed(f"{stake}. Stop anyway?")

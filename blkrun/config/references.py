@@ -8,11 +8,14 @@ from blkrun.options import DRIVERS, EDGES, BlockdevOptions
 
 Document = Mapping[str, Any]
 
+Edge = tuple[str, str, str]
+"""Section, parent, role: ``("exports", "vda", "node")``."""
+
 NODE_SECTIONS = ("backends", "nodes")
 """Their tables share one name space."""
 
 
-def edges(document: Document) -> Iterator[tuple[Path, str]]:
+def edges(document: Document) -> Iterator[tuple[Edge, str]]:
     """Every edge as written, exports' among them, also of filters that are switched off."""
     for section in NODE_SECTIONS:
         for name, table in section_of(document, section).items():

@@ -4,19 +4,18 @@ Comments, order and layout stay.  The mirror's own table gets ``enabled = false`
 work, and says where the disk came from.  A plan made of the edited file is empty.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from blkrun.config import Sources, parse, read
-from blkrun.config.edit import Key, edit_sources
+from blkrun.config.edit import Key, document_in, edit_sources
+from blkrun.config.references import edges
 from blkrun.config.save import save_sources
-from blkrun.config.sections import members
-from blkrun.config.source import document_of
 from blkrun.errors import FileError
 from blkrun.job_options import JobOptions
 from blkrun.model import Config, GraphModel
-from blkrun.options import DRIVERS, EDGES
+from blkrun.options import EDGES
 from blkrun.reconcile.pivots import pivoted
 
 _TRIES = 5
@@ -41,7 +40,7 @@ def follow(
             live = live_for(config.graph)
             if not (jobs := list(pivoted(config.graph, live))):
                 return None
-            changes = changes_for(_tables(sources), config, live)
+            changes = changes_for(document_in(sources), config, live)
             if _write(sources, changes):
                 words = [_words(key, value, config) for key, value in changes.items()]
                 return _report(path, jobs) | {"changes": words}
@@ -62,8 +61,8 @@ def _write(before: Sources, changes: Changes) -> bool:
     parse(after)
     if sum(before.texts[file] != text for file, text in after.texts.items()) == 1:
         return save_sources(before, after)
-    edges = {key: value for key, value in changes.items() if key not in ends}
-    moved = edit_sources(before, edges)
+    moves = {key: value for key, value in changes.items() if key not in ends}
+    moved = edit_sources(before, moves)
     return save_sources(before, moved) and _end(before.main, ends)
 
 
@@ -75,20 +74,11 @@ def _end(path: Path, ends: Changes) -> bool:
     return False
 
 
-def _tables(sources: Sources) -> dict[str, dict[str, Any]]:
-    """Section → name → table, from all files."""
-    found: dict[str, dict[str, Any]] = {}
-    for text in sources.texts.values():
-        for (section, name), table in members(document_of(text) or {}):
-            found.setdefault(str(section), {})[str(name)] = table
-    return found
-
-
 def changes_for(
     document: Mapping[str, Any], config: Config, live: GraphModel
 ) -> dict[Key, str | bool]:
     """What the file says otherwise from now on: every edge that does not lead to the device now."""
-    written = dict(_edges(document))
+    written = dict(edges(document))
     changes: dict[Key, str | bool] = {}
     for job in pivoted(config.graph, live):
         for key, child in written.items():
@@ -96,17 +86,6 @@ def changes_for(
                 written[key] = changes[key] = job.target
         changes["jobs", job.job_id, "enabled"] = False
     return changes
-
-
-def _edges(document: Mapping[str, Any]) -> Iterator[tuple[Key, str]]:
-    """Every edge as written, also of filters that are switched off."""
-    for section in ("backends", "nodes"):
-        for name, table in document.get(section, {}).items():
-            for role in EDGES[DRIVERS[table["driver"]]]:
-                if role in table:
-                    yield (section, name, role), table[role]
-    for name, table in document.get("exports", {}).items():
-        yield ("exports", name, "node"), table["node"]
 
 
 def _live_child(key: Key, config: Config, live: GraphModel) -> str | None:

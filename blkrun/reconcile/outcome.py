@@ -22,7 +22,8 @@ async def wait_for_outcome(
 
     ``client`` must have been connected before the file was saved: it keeps every event since.
     ``anew``: a report from before does not count, as for a text that is to be looked at again.
-    None also when the server goes away, or somebody has saved something else meanwhile.
+    In vain: the server goes away, or the time is over, as when somebody has saved something else
+    before it was read.
     """
     if not anew and (told := await _told(client, digest)) is not None:
         return told

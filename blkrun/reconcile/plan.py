@@ -24,8 +24,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from blkrun.model import GraphModel
 from blkrun.options import BlockdevOptions, ExportOptions, children_of, fields_of
 from blkrun.reconcile import nodes
@@ -165,7 +163,7 @@ class _Planner:
         old, new = self.live.exports.get(name), self.desired.exports.get(name)
         if old is None or new is None:
             return False
-        return old == new or _without_node(old) == _without_node(new)
+        return not _fixed_changes(old, new)
 
     def _export(self, name: str, new: ExportOptions) -> Iterator[Operation]:
         if not self._keeps_export(name):
@@ -206,12 +204,19 @@ def _mode_words(old: ExportOptions, new: ExportOptions | None) -> str:
     """Why an export that stays in the file is withdrawn, and offered anew."""
     if new is None:
         return ""
+    return f", to come back with {change_words(old, new, _fixed_changes(old, new))}"
+
+
+def _fixed_changes(old: ExportOptions, new: ExportOptions) -> set[str]:
+    """Wire names of what differs and cannot be changed under clients."""
+    if old == new:
+        return set()
     changed = {
         each.encode_name
         for each in fields_of(ExportOptions)
-        if each.name != "node" and getattr(old, each.name) != getattr(new, each.name)
+        if getattr(old, each.name) != getattr(new, each.name)
     }
-    return f", to come back with {change_words(old, new, changed)}"
+    return changed - ExportOptions.changeable
 
 
 def _add_export(name: str, new: ExportOptions) -> Operation:
@@ -221,7 +226,3 @@ def _add_export(name: str, new: ExportOptions) -> Operation:
     mode = "read-only" if new.read_only else "writable"
     text = f"export {name} of {new.node}, {mode}"
     return Operation("block-export-add", data, "+", text, f"exports.{name}")
-
-
-def _without_node(export: ExportOptions) -> ExportOptions:
-    return msgspec.structs.replace(export, node="")
