@@ -26,6 +26,23 @@ size   = "64MiB"
 [exports.vda]
 node = "disk"
 """
+THROTTLED = """\
+[throttle-groups.g]
+iops-total = 100000
+
+[backends.disk]
+driver = "memory"
+size   = "64MiB"
+
+[nodes.limit]
+driver         = "throttle"
+throttle-group = "g"
+file           = "disk"
+
+[exports.vda]
+node = "limit"
+"""
+"""The same behind a limit that holds nobody up."""
 
 
 def wait_for(done: Callable[[], Any], what: str, patience_s: float = PATIENCE_S) -> Any:

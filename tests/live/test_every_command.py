@@ -9,24 +9,9 @@ import pytest
 
 from blkrun.cli import COMMANDS, Exit
 from tests.live.hammering import Hammer
-from tests.live.service import PATIENCE_S, Service
+from tests.live.service import PATIENCE_S, THROTTLED, Service
 
-FILE = """# of the tour
-[throttle-groups.g]
-iops-total = 100000
-
-[backends.disk]
-driver = "memory"
-size = "64MiB"
-
-[nodes.limit]
-driver = "throttle"
-throttle-group = "g"
-file = "disk"
-
-[exports.vda]
-node = "limit"
-"""
+FILE = "# of the tour\n" + THROTTLED
 
 Step = tuple[str, tuple[str, ...], Exit, str]
 """Command, what is said after the file, how it ends, and something that it prints."""

@@ -8,32 +8,20 @@ from typing import Any
 
 import pytest
 
-from tests.live.service import Service
+from tests.live.service import THROTTLED, Service
 
 Serve = Callable[[str], Service]
 
-FILE = """
-[throttle-groups.g]
-iops-total = 1000
-
-[backends.disk]
-driver = "memory"
-size   = "64MiB"
-
-[nodes.limit]
-driver         = "throttle"
-throttle-group = "g"
-file           = "disk"
-
-[exports.vda]
-node = "limit"
-
+FILE = (
+    THROTTLED.replace("100000", "1000")
+    + """
 [backends.more]
 driver = "null"
 
 [exports.vdb]
 node = "more"
 """
+)
 NEW = '\n[backends.new]\ndriver = "file"\npath = "new.img"\nsize = "1MiB"\ncreate = true\n'
 BAD = '\n[backends.bad]\ndriver = "file"\npath = "none.img"\n'
 

@@ -8,24 +8,8 @@ import pytest
 
 from blkrun.cli import Exit
 from tests.live.hammering import Hammer
-from tests.live.service import Service
+from tests.live.service import THROTTLED, Service
 
-FILE = """\
-[throttle-groups.g]
-iops-total = 100000
-
-[backends.disk]
-driver = "memory"
-size   = "64MiB"
-
-[nodes.limit]
-driver         = "throttle"
-throttle-group = "g"
-file           = "disk"
-
-[exports.vda]
-node = "limit"
-"""
 EDITED = """\
 [throttle-groups.g]
 iops-total = 50000
@@ -73,7 +57,7 @@ def test_an_image_that_cannot_be_opened(
 
     Clients who write meanwhile read what they wrote; what is mended is then done.
     """
-    service = serve(FILE)
+    service = serve(THROTTLED)
     client = hammer(service.uri())
     client.rate(0.2)
     before = state(service)
