@@ -2,11 +2,10 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from time import monotonic
 from typing import ClassVar
 
 from textual import events
@@ -19,6 +18,7 @@ from textual.widgets import Footer
 
 from blkrun.dashboard.apply_screen import ApplyScreen
 from blkrun.dashboard.arrange import LEAST_HEIGHT, LEAST_WIDTH, Arrangement, arrange
+from blkrun.dashboard.feed import Feed, Happened, Lost, Report, Seen
 from blkrun.dashboard.help_screen import HelpScreen
 from blkrun.dashboard.keys import APP_KEYS
 from blkrun.dashboard.model.edit import edit_rows, edit_title
@@ -30,7 +30,6 @@ from blkrun.dashboard.model.snapshot import Snapshot
 from blkrun.dashboard.model.status import Contact, State, Status, totals
 from blkrun.dashboard.model.tree import graph_rows
 from blkrun.dashboard.model.waiting import Waiting, waiting
-from blkrun.dashboard.poller import Feed, Happened, Lost, Report, Seen
 from blkrun.dashboard.stop_screen import Answer, StopScreen
 from blkrun.dashboard.theme import default_theme_path, load_theme, variable_defaults
 from blkrun.dashboard.widgets.events import EventsPanel
@@ -64,15 +63,12 @@ class Dashboard(App[str]):
     BINDINGS: ClassVar[list[BindingType]] = [*APP_KEYS]
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(
-        self, feed: Feed, *, title: str, owner: bool, clock: Callable[[], float] = monotonic
-    ) -> None:
+    def __init__(self, feed: Feed, *, title: str, owner: bool) -> None:
         no_color = "NO_COLOR" in os.environ  # Textual takes it out of the environment
         super().__init__(ansi_color=no_color or None)  # decides how Textual leaves colours out
         self.title = title
         self._feed = feed
         self._owner = owner
-        self._clock = clock
         self._contact = Contact()
         self._why = ""
         self._snapshot: Snapshot | None = None
@@ -137,17 +133,17 @@ class Dashboard(App[str]):
     def on_reported(self, message: Reported) -> None:
         """From the feed."""
         match message.report:
-            case Seen(snapshot):
+            case Seen(snapshot, at_s):
                 self._rates = interval(self._snapshot, snapshot)
                 self._snapshot = snapshot
                 self._note_waiting(snapshot)
-                self._contact = Contact(last_s=self._clock())
+                self._contact = Contact(last_s=at_s)
             case Happened(happened):
                 self._records.add(happened)
                 self._events.grown()
             case Lost(why):
                 self._why = why
-                self._contact = Contact(last_s=self._contact.last_s, lost_s=self._clock())
+                self._contact = Contact(last_s=self._contact.last_s, lost_s=self._feed.now_s())
         self._show()
 
     # What is shown
@@ -157,7 +153,7 @@ class Dashboard(App[str]):
         return self._paused_at_s is not None
 
     def _state(self) -> State:
-        return self._contact.state(self._clock(), self._feed.refresh_s)
+        return self._contact.state(self._feed.now_s(), self._feed.refresh_s)
 
     def _show(self) -> None:
         if self._snapshot is not None and not self._paused:
@@ -205,8 +201,8 @@ class Dashboard(App[str]):
 
     def _show_status(self) -> None:
         """Also once a second: an age grows without any report."""
-        self._check_on_yes(self._clock())
-        now_s, state = self._clock(), self._state()
+        self._check_on_yes(self._feed.now_s())
+        now_s, state = self._feed.now_s(), self._state()
         status = Status(
             title=self.title,
             state=state,
@@ -285,7 +281,7 @@ class Dashboard(App[str]):
 
     def action_pause(self) -> None:
         """Freeze what is shown; looking and listening go on."""
-        self._paused_at_s = self._clock()
+        self._paused_at_s = self._feed.now_s()
         self._changed_offer()
 
     def action_resume(self) -> None:
@@ -314,7 +310,7 @@ class Dashboard(App[str]):
         except BlkrunError as error:
             self._advise(question, f"{error}; say yes with")
         else:
-            self._said_yes = (question, self._clock())
+            self._said_yes = (question, self._feed.now_s())
 
     def action_follow(self) -> None:
         """Follow the newest events, or stop doing so."""

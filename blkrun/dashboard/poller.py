@@ -8,60 +8,20 @@ a lost connection.  When the server goes, connecting is tried again, ever less o
 import asyncio
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from time import monotonic
+from typing import Any
 
 import msgspec
 
 from blkrun.client import Client
-from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
+from blkrun.dashboard.feed import Happened, Lost, Report, Seen
+from blkrun.dashboard.model.snapshot import read_snapshot
 from blkrun.errors import BlkrunError, NoServerError
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 2.0
 _LAST_WORDS_S = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What the server looks like now."""
-
-    snapshot: Snapshot
-
-
-@dataclass(frozen=True, slots=True)
-class Happened:
-    """Events as they came over the wire, oldest first."""
-
-    events: tuple[dict[str, Any], ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Nobody answers.  Said once; the next ``Seen`` ends it."""
-
-    why: str
-
-
-Report = Seen | Happened | Lost
-
-
-class Feed(Protocol):
-    """What the app needs of a poller; tests have another one."""
-
-    @property
-    def refresh_s(self) -> float:
-        """Time between two looks."""
-
-    def set_refresh(self, refresh_s: float) -> None:
-        """Change it, from now on."""
-
-    async def run(self, tell: Callable[[Report], object]) -> None:
-        """Look and tell, until cancelled."""
-
-    async def ask_runner(self, kind: str, data: dict[str, Any]) -> None:
-        """Ask whoever keeps the file.  Raises BlkrunError; says nothing of who heard it."""
 
 
 class Poller:
@@ -76,6 +36,10 @@ class Poller:
         self._number = 0
         self._told = (0, 0)
         self._lost = False
+
+    def now_s(self) -> float:
+        """Monotonic."""
+        return monotonic()
 
     @property
     def refresh_s(self) -> float:
@@ -151,7 +115,7 @@ class Poller:
         if snapshot.pid != self._pid:
             self._pid, self._number = snapshot.pid, 0
         self._lost = False
-        tell(Seen(snapshot))
+        tell(Seen(snapshot, self.now_s()))
 
     async def _fetch_events(self, client: Client, tell: Callable[[Report], object]) -> None:
         known = len(self._rung)

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from blkrun.dashboard.app import Dashboard
+from blkrun.dashboard.feed import Happened, Lost, Report, Seen
 from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
-from blkrun.dashboard.poller import Happened, Lost, Report, Seen
 from blkrun.errors import BlkrunError
 
 SECOND = 10**9
@@ -153,7 +153,8 @@ def connected(number: int) -> dict[str, Any]:
 class FakeFeed:
     """Says what the test says, when it says it."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: "FakeClock | None" = None) -> None:
+        self.now_s = clock or FakeClock()
         self.refresh_s = 0.5
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refusal: BlkrunError | None = None
@@ -177,7 +178,7 @@ class FakeFeed:
     def see(self, *replies: dict[str, Any]) -> None:
         """Looks, one after the other."""
         for raw in replies:
-            self._say(Seen(read_snapshot(raw)))
+            self._say(Seen(read_snapshot(raw), self.now_s()))
 
     def hear(self, *events: dict[str, Any]) -> None:
         """Events."""
@@ -205,5 +206,6 @@ class FakeClock:
 
 def dashboard(*, owner: bool = True) -> tuple[Dashboard, FakeFeed, FakeClock]:
     """The app over a fake feed and clock."""
-    feed, clock = FakeFeed(), FakeClock()
-    return Dashboard(feed, title="lab.toml", owner=owner, clock=clock), feed, clock
+    clock = FakeClock()
+    feed = FakeFeed(clock)
+    return Dashboard(feed, title="lab.toml", owner=owner), feed, clock

@@ -9,7 +9,8 @@ import pytest
 
 from blkrun.client import Client
 from blkrun.dashboard import poller as module
-from blkrun.dashboard.poller import Happened, Lost, Poller, Report, Seen
+from blkrun.dashboard.feed import Happened, Lost, Report, Seen
+from blkrun.dashboard.poller import Poller
 from blkrun.errors import NoServerError
 from tests.dashboard.dashboard_samples import connected, lab
 
