@@ -1,0 +1,70 @@
+"""How the present is looked at: frozen or not, how often, and what the keys are."""
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+
+from textual.app import SystemCommand
+from textual.screen import Screen
+
+from blkrun.dashboard.actions.base import Acting
+from blkrun.dashboard.help_screen import HelpScreen
+from blkrun.dashboard.keys import APP_KEYS
+
+REFRESH_STEPS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+
+
+class Looking(Acting):
+    """Nothing here changes anything but the screen."""
+
+    def offered(self) -> Mapping[str, bool]:
+        """Pause, or the way back."""
+        paused = self.paused_at_s is not None
+        return {**super().offered(), "pause": not paused, "resume": paused}
+
+    def action_pause(self) -> None:
+        """Freeze what is shown; looking and listening go on."""
+        self._set_paused(self.feed.now_s())
+
+    def action_resume(self) -> None:
+        """The present, at once."""
+        self._set_paused(None)
+
+    def _set_paused(self, at_s: float | None) -> None:
+        self.paused_at_s = at_s
+        self.show()
+        self.refresh_bindings()
+
+    def action_follow(self) -> None:
+        """Follow the newest events, or stop doing so."""
+        self.panels.events.follow = not self.panels.events.follow
+
+    def action_slower(self) -> None:
+        """The next longer interval."""
+        longer = (step for step in REFRESH_STEPS_S if step > self.feed.refresh_s)
+        self._set_refresh(next(longer, REFRESH_STEPS_S[-1]))
+
+    def action_faster(self) -> None:
+        """The next shorter interval."""
+        shorter = (step for step in reversed(REFRESH_STEPS_S) if step < self.feed.refresh_s)
+        self._set_refresh(next(shorter, REFRESH_STEPS_S[0]))
+
+    def _set_refresh(self, refresh_s: float) -> None:
+        self.feed.set_refresh(refresh_s)
+        self.show_status()
+
+    def action_help(self) -> None:
+        """Keys and columns."""
+        offered = (
+            key for key in APP_KEYS if key.action != "apply" or self.check_action("apply", ())
+        )
+        self.push_screen(HelpScreen(offered))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Every key is in the palette too."""
+        for key in APP_KEYS:
+            if self.check_action(key.action, ()):
+                run = partial(self.run_action, key.action)
+                yield SystemCommand(key.description, key.tooltip, run)
+        for command in super().get_system_commands(screen):
+            if command.title in ("Theme", "Screenshot"):
+                yield command
