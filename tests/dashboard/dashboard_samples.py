@@ -59,8 +59,6 @@ def export(name: str, root: str, **more: Any) -> dict[str, Any]:
         "size": 2**30,
         "in-flight": 0,
         "stats": stats(),
-        "read-latency": [],
-        "write-latency": [],
         "clients": [],
     } | more
 

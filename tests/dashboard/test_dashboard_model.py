@@ -2,14 +2,19 @@
 
 from typing import Any
 
+import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blkrun.dashboard.model.edit import edit_rows, edit_title
 from blkrun.dashboard.model.groups import group_rows
-from blkrun.dashboard.model.rates import NOTHING, interval, percentile_ns, total
+from blkrun.dashboard.model.rates import NOTHING, interval, latency_of, total
 from blkrun.dashboard.model.record import Log
+from blkrun.dashboard.model.snapshot import Snapshot
 from blkrun.dashboard.model.status import Contact, State, duration_text, totals
 from blkrun.dashboard.model.tree import GraphRow, Kind, graph_rows, size_text
+from blkrun.server.stats import floor_ns, index_of, percentiles_ns
 from tests.dashboard.dashboard_samples import (
     SECOND,
     client,
@@ -65,19 +70,77 @@ def test_a_new_node_has_no_rate_yet() -> None:
     assert "new" not in interval(snapshot(lab(5)), snapshot(after)).nodes
 
 
-def test_p99_is_of_the_requests_since_the_last_look() -> None:
+def durations(**counts: int) -> dict[str, list[int]]:
+    """Requests by the floor of their bucket in ns: ``_1024=50``."""
+    return {"floors-ns": [int(key[1:]) for key in counts], "counts": list(counts.values())}
+
+
+def timed(seconds: float, reads: int, *latencies: dict[str, Any]) -> Snapshot:
+    """An export over two nodes that all have the latencies at place 1."""
+    done: dict[str, Any] = {"stats": stats(reads=reads), "latency": 1}
+    nodes = [node("limit", "throttle", "disk", **done), node("disk", "file", **done)]
+    return snapshot(
+        reply(
+            seconds,
+            nodes=nodes,
+            exports=[export("vda", "limit", **done)],
+            latencies=[{}, *latencies],
+        )
+    )
+
+
+def test_latency_is_of_the_requests_since_the_last_look() -> None:
     """Slow requests of long ago do not count; reads and writes count together."""
-    old = {"read-latency": [[1024, 50], [2**20, 1000]], "write-latency": []}
-    new = {"read-latency": [[1024, 149], [2**20, 1000]], "write-latency": [[2**24, 1]]}
-    before = reply(1, exports=[export("vda", "x", **old)])
-    after = reply(2, exports=[export("vda", "x", **new)])
-    p99_ns = interval(snapshot(before), snapshot(after)).p99_ns["vda"]
-    assert 1024 <= p99_ns < 1024 * 9 / 8
+    before = timed(1, 1050, {"reads": durations(_1024=50, _1048576=1000)})
+    after = timed(
+        2,
+        1149,
+        {"reads": durations(_1024=149, _1048576=1000), "writes": durations(_16777216=1)},
+    )
+    rates = interval(before, after)
+    latency = rates.export_latency["vda"]
+    assert latency.p50_ns == latency.p99_ns == 1024 + 32
+    assert rates.node_latency == {"limit": latency, "disk": latency}
 
 
-def test_percentile_of_nothing_is_unknown() -> None:
-    """No request, no latency."""
-    assert percentile_ns({}, 0.99) is None
+def test_the_slowest_hundredth_shows_in_p99_only() -> None:
+    """Two of a hundred are more than a hundredth."""
+    latency = latency_of({1024: 98, 2**20: 2})
+    assert latency is not None
+    assert (latency.p50_ns, latency.p99_ns) == (1024 + 32, 2**20 + 2**15)
+
+
+@given(
+    st.dictionaries(
+        st.integers(80, 500).map(floor_ns), st.integers(1, 1000), min_size=1, max_size=40
+    )
+)
+def test_latency_is_what_the_server_would_say(counts: dict[int, int]) -> None:
+    """The same buckets, the same middles, the same share."""
+    by_index = {index_of(floor): count for floor, count in counts.items()}
+    assert latency_of(counts) == tuple(percentiles_ns(by_index, (0.5, 0.99)))
+
+
+def test_who_did_nothing_has_no_latency() -> None:
+    """What it once took says nothing of now."""
+    before = timed(1, 50, {"reads": durations(_1024=50)})
+    after = timed(2, 50, {"reads": durations(_1024=50)})
+    rates = interval(before, after)
+    assert rates.nodes["disk"].operations == 0
+    assert (rates.node_latency, rates.export_latency) == ({}, {})
+    assert latency_of({}) is None
+
+
+def test_latencies_that_went_back_are_a_gap() -> None:
+    """A bucket cannot lose requests: these are of two lives."""
+    before = timed(1, 50, {"reads": durations(_1024=50)})
+    assert interval(before, timed(2, 60, {"reads": durations(_1024=40)})).node_latency == {}
+
+
+def test_snapshot_survives_json() -> None:
+    """Recordings store it so."""
+    seen = timed(1, 50, {"reads": durations(_1024=50)})
+    assert msgspec.json.decode(msgspec.json.encode(seen), type=Snapshot) == seen
 
 
 def test_tree_goes_from_export_to_backend() -> None:

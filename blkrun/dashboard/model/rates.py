@@ -1,9 +1,12 @@
 """Rates between two snapshots.  Where the counters began anew there is a gap, never a number."""
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from typing import NamedTuple
 
-from blkrun.dashboard.model.snapshot import Export, Histogram, Snapshot, Stats
+from blkrun.dashboard.model.snapshot import Durations, Export, Latencies, Node, Snapshot, Stats
 
 _NS_PER_S = 1_000_000_000
 
@@ -48,48 +51,83 @@ def total(rates: Iterable[Rate | None]) -> Rate | None:
     return sum(known, Rate()) if known else None
 
 
+class Latency(NamedTuple):
+    """How long reads and writes took: half of them at most this, 99 % at most that."""
+
+    p50_ns: int
+    p99_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """The rates of everything between two snapshots; empty when they are of different servers."""
+    """What everything did between two snapshots; empty when they are of different servers.
+
+    Who did nothing has no latency, and neither has one whose rate is not known.
+    """
 
     nodes: dict[str, Rate]
     exports: dict[str, Rate]
-    p99_ns: dict[str, int]
+    node_latency: dict[str, Latency]
+    export_latency: dict[str, Latency]
 
 
-NOTHING = Interval({}, {}, {})
+NOTHING = Interval({}, {}, {}, {})
 
 
 def interval(before: Snapshot | None, after: Snapshot) -> Interval:
     """What happened between two snapshots."""
     if before is None or before.pid != after.pid or after.now_ns <= before.now_ns:
         return NOTHING
-    seconds = (after.now_ns - before.now_ns) / _NS_PER_S
-    nodes = {node.node_name: node.stats for node in before.nodes}
-    exports = {export.id: export for export in before.exports}
-    return Interval(
-        nodes={
-            node.node_name: rate
-            for node in after.nodes
-            if (rate := _rate(nodes.get(node.node_name), node.stats, seconds))
-        },
-        exports={
-            export.id: rate
-            for export in after.exports
-            if (old := exports.get(export.id)) and (rate := _rate(old.stats, export.stats, seconds))
-        },
-        p99_ns={
-            export.id: slow
-            for export in after.exports
-            if (old := exports.get(export.id)) and (slow := _p99_ns(old, export))
-        },
+    growth = _Growth(before, after)
+    nodes, node_latency = growth.of(
+        {node.node_name: node for node in before.nodes},
+        {node.node_name: node for node in after.nodes},
     )
+    exports, export_latency = growth.of(
+        {export.id: export for export in before.exports},
+        {export.id: export for export in after.exports},
+    )
+    return Interval(nodes, exports, node_latency, export_latency)
 
 
-def _rate(before: Stats | None, after: Stats, seconds: float) -> Rate | None:
-    """None when there is no before, or when it counted further than after."""
-    if before is None:
-        return None
+class _Growth:
+    """Compares places; those that share their latencies in both snapshots share the answer."""
+
+    def __init__(self, before: Snapshot, after: Snapshot) -> None:
+        self._seconds = (after.now_ns - before.now_ns) / _NS_PER_S
+        self._before = before.latencies
+        self._after = after.latencies
+        self._found: dict[tuple[int, int], Latency | None] = {}
+
+    def of(
+        self, before: Mapping[str, Node | Export], after: Mapping[str, Node | Export]
+    ) -> tuple[dict[str, Rate], dict[str, Latency]]:
+        """Rates and latencies of those that were there before, by name."""
+        rates: dict[str, Rate] = {}
+        latencies: dict[str, Latency] = {}
+        for name, new in after.items():
+            old = before.get(name)
+            if old is None or (rate := _rate(old.stats, new.stats, self._seconds)) is None:
+                continue
+            rates[name] = rate
+            if rate.operations and (latency := self._latency(old.latency, new.latency)):
+                latencies[name] = latency
+        return rates, latencies
+
+    def _latency(self, old: int, new: int) -> Latency | None:
+        if (old, new) not in self._found:
+            counts = _new_counts(_entry(self._before, old), _entry(self._after, new))
+            self._found[old, new] = latency_of(counts)
+        return self._found[old, new]
+
+
+_IDLE = Rate()
+
+
+def _rate(before: Stats, after: Stats, seconds: float) -> Rate | None:
+    """None when it counted further before than after."""
+    if after == before:
+        return _IDLE
     differences = (
         after.rd_operations - before.rd_operations,
         after.wr_operations - before.wr_operations,
@@ -104,30 +142,42 @@ def _rate(before: Stats | None, after: Stats, seconds: float) -> Rate | None:
     return Rate(*(difference / seconds for difference in differences))
 
 
-def _p99_ns(before: Export, after: Export) -> int | None:
+_NO_LATENCIES = Latencies()
+
+
+def _entry(latencies: Sequence[Latencies], place: int) -> Latencies:
+    """A place that is not there is one where nothing has passed."""
+    return latencies[place] if place < len(latencies) else _NO_LATENCIES
+
+
+def _new_counts(old: Latencies, new: Latencies) -> dict[int, int]:
+    """Requests since, by bucket: reads and writes, zeroes being writes."""
     counts: dict[int, int] = {}
-    for old, new in (
-        (before.read_latency, after.read_latency),
-        (before.write_latency, after.write_latency),
-    ):
-        _add_growth(counts, old, new)
-    return percentile_ns(counts, 0.99) if min(counts.values(), default=0) >= 0 else None
+    _add_growth(counts, old.reads, new.reads)
+    _add_growth(counts, old.writes, new.writes)
+    _add_growth(counts, old.zeroes, new.zeroes)
+    return counts
 
 
-def _add_growth(counts: dict[int, int], old: Histogram, new: Histogram) -> None:
-    was = dict(old)
-    for floor_ns, count in new:
+def _add_growth(counts: dict[int, int], old: Durations, new: Durations) -> None:
+    if new == old:
+        return
+    was = dict(zip(old.floors_ns, old.counts, strict=True))
+    for floor_ns, count in zip(new.floors_ns, new.counts, strict=True):
         if growth := count - was.get(floor_ns, 0):
             counts[floor_ns] = counts.get(floor_ns, 0) + growth
 
 
-def percentile_ns(counts: dict[int, int], share: float) -> int | None:
-    """The middle of the bucket that the share of requests did not exceed; None without any."""
-    rest = sum(counts.values()) * share
-    if not rest:
+def latency_of(counts: Mapping[int, int]) -> Latency | None:
+    """Of requests by bucket; None without any, or when some have vanished."""
+    if not counts or min(counts.values()) < 0:
         return None
-    for floor_ns in sorted(counts):
-        rest -= counts[floor_ns]
-        if rest <= 0:
-            break
+    floors = sorted(counts)
+    reached = list(accumulate(map(counts.__getitem__, floors)))
+    p50, p99 = (floors[bisect_left(reached, share * reached[-1])] for share in (0.5, 0.99))
+    return Latency(_middle_ns(p50), _middle_ns(p99))
+
+
+def _middle_ns(floor_ns: int) -> int:
+    """Of the bucket: a sixteenth of a power of two wide."""
     return floor_ns + (1 << max(floor_ns.bit_length() - 5, 0)) // 2

@@ -31,8 +31,25 @@ class Stats(Struct, frozen=True):
         )
 
 
+class Durations(Struct, frozen=True, rename="kebab"):
+    """How many requests took how long: the buckets' floors, in order, and the counts in step."""
+
+    floors_ns: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+class Latencies(Struct, frozen=True):
+    """By kind of request, since the node or export came to be."""
+
+    reads: Durations = Durations()
+    writes: Durations = Durations()
+    zeroes: Durations = Durations()
+    trims: Durations = Durations()
+    flushes: Durations = Durations()
+
+
 class Node(Struct, frozen=True, rename="kebab", kw_only=True):
-    """A node and where its edges lead."""
+    """A node and where its edges lead.  ``latency`` is a place in the snapshot's ``latencies``."""
 
     node_name: str
     options: dict[str, Any] = {}
@@ -41,6 +58,7 @@ class Node(Struct, frozen=True, rename="kebab", kw_only=True):
     size: int = 0
     in_flight: int = 0
     stats: Stats = Stats()
+    latency: int = 0
     job: str | None = None
     """The job whose filter it is."""
 
@@ -78,11 +96,8 @@ class Client(Struct, frozen=True, rename="kebab"):
     in_flight: int = 0
 
 
-Histogram = tuple[tuple[int, int], ...]
-
-
 class Export(Struct, frozen=True, rename="kebab", kw_only=True):
-    """A disk that clients see.  Histograms are (bucket's floor in ns, count)."""
+    """A disk that clients see.  ``latency`` is a place in the snapshot's ``latencies``."""
 
     id: str
     node_name: str
@@ -90,8 +105,7 @@ class Export(Struct, frozen=True, rename="kebab", kw_only=True):
     size: int = 0
     in_flight: int = 0
     stats: Stats = Stats()
-    read_latency: Histogram = ()
-    write_latency: Histogram = ()
+    latency: int = 0
     clients: tuple[Client, ...] = ()
 
 
@@ -114,7 +128,10 @@ class Job(Struct, frozen=True, rename="kebab", kw_only=True):
 
 
 class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
-    """Everything at one instant of the server."""
+    """Everything at one instant of the server.
+
+    Nodes that have seen the same requests share their entry of ``latencies``.
+    """
 
     pid: int
     now_ns: int
@@ -122,6 +139,7 @@ class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
     nodes: tuple[Node, ...] = ()
     throttle_groups: tuple[Group, ...] = ()
     exports: tuple[Export, ...] = ()
+    latencies: tuple[Latencies, ...] = ()
     jobs: tuple[Job, ...] = ()
     reports: dict[str, dict[str, Any] | None] = {}
 

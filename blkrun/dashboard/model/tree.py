@@ -81,6 +81,7 @@ class _Walk:
         clients = {0: "no client", 1: "1 client"}.get(count, f"{count} clients")
         access = "rw" if export.writable else "ro"
         short = f"{clients} · {access}"
+        latency = self._rates.export_latency.get(export.id)
         return GraphRow(
             key=f"/{export.id}",
             kind=Kind.EXPORT,
@@ -88,7 +89,7 @@ class _Walk:
             details=(f"{short} · {size_text(export.size)}", short, clients),
             rate=self._rates.exports.get(export.id),
             in_flight=export.in_flight,
-            p99_ns=self._rates.p99_ns.get(export.id),
+            p99_ns=latency.p99_ns if latency else None,
             failed=export.stats.failed,
         )
 
