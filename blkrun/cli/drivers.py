@@ -14,6 +14,7 @@ from blkrun.cli import Exit
 from blkrun.cli.output import console
 from blkrun.cli.shipped import example_of
 from blkrun.config.catalogue import Entry, Option, catalogue
+from blkrun.config.changes import INSERTABLE
 from blkrun.decode import nearest
 from blkrun.errors import FileError
 from blkrun.units import format_ns
@@ -187,6 +188,7 @@ def _row(entry: Entry) -> dict[str, Any]:
         "name": entry.name,
         "kind": entry.kind,
         "table": entry.table,
+        "insertable": entry.name in INSERTABLE,
         "description": entry.text,
         "otherwise": entry.otherwise,
         "example": _example(entry),

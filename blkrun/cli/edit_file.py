@@ -37,8 +37,11 @@ from blkrun.model import Config
 from blkrun.reconcile.apply import RefusedError, transaction_of
 from blkrun.reconcile.carry_out import carry_out, postponed
 from blkrun.reconcile.chronicle import Chronicle
+from blkrun.reconcile.jobs import cancelled_by
 from blkrun.reconcile.lease import holder_of
 from blkrun.reconcile.outcome import wait_for_outcome
+from blkrun.reconcile.proposal import Proposal
+from blkrun.reconcile.reports import about, stakes
 
 OUTCOME_TIMEOUT_S = 60.0
 _TRIES = 5
@@ -75,9 +78,9 @@ def edit_file(args: argparse.Namespace, ask: Ask) -> int:
 async def _edit_file(file: Path, ask: Ask, *, dry_run: bool, as_json: bool) -> Exit:
     control = locate(file).control  # of the server that runs: the edit may be about the address
     for _ in range(_TRIES):
-        edited = _edit(file, ask, quiet=as_json)
+        edited = edited_by(file, ask, quiet=as_json)
         if edited is None:
-            _say(as_json, "nothing to change: the file says so already", {"changed": False})
+            say_unchanged(as_json=as_json)
             return Exit.DONE
         async with AsyncExitStack() as stack:
             client = await connect(control)
@@ -94,8 +97,8 @@ async def _edit_file(file: Path, ask: Ask, *, dry_run: bool, as_json: bool) -> E
 # The file
 
 
-def _edit(file: Path, ask: Ask, *, quiet: bool) -> Edited | None:
-    """None if there is nothing to change."""
+def edited_by(file: Path, ask: Ask, *, quiet: bool) -> Edited | None:
+    """What an edit makes of the file; None if there is nothing to change.  Raises FileError."""
     before = read(file)
     if any(document_of(text) is None or encoding_fault(text) for text in before.texts.values()):
         parse(before)  # says where it is no TOML
@@ -130,19 +133,36 @@ def _diff(before: Sources, after: Sources) -> Iterator[str]:
 async def show_plan(client: Client | None, edited: Edited, *, as_json: bool) -> Exit:
     """For --dry-run: what would be done after the save."""
     proposal = await propose_to(client, edited.config)
+    return show_proposal(proposal, edited, running=client is not None, as_json=as_json)
+
+
+def show_proposal(proposal: Proposal, edited: Edited, *, running: bool, as_json: bool) -> Exit:
+    """What would be done, to whom, and what the server says to it."""
     if as_json:
-        transaction = transaction_of(proposal.operations, hard=True)
-        outcome = {**transaction, "refused": proposal.refused, "why": proposal.why}
-        _print_json(edited, saved=False, outcome=outcome)
+        _print_json(edited, saved=False, outcome=_planned(edited.config, proposal))
     else:
-        print_proposal(proposal, edited.config, running=client is not None, offer=False)
+        print_proposal(proposal, edited.config, running=running, offer=False)
     return Exit.DONE if proposal.refused is None else Exit.FAILED
 
 
+def _planned(config: Config, proposal: Proposal) -> dict[str, Any]:
+    """As a report about it would have it, and the transaction itself."""
+    cancelled = map(cancelled_by, proposal.operations)
+    return {
+        "kind": "planned",
+        **about(config, proposal.operations),
+        **stakes(proposal.drains, proposal.taken),
+        "cancelled": [job for job in cancelled if job is not None],
+        "refused": proposal.refused,
+        "why": proposal.why,
+        **transaction_of(proposal.operations, hard=True),
+    }
+
+
 async def see_through(
-    client: Client | None, edited: Edited, *, followed: bool, as_json: bool
+    client: Client | None, edited: Edited, *, followed: bool, as_json: bool, anew: bool = False
 ) -> Exit:
-    """After the save: what came of it."""
+    """After the save: what came of it.  ``anew``: what was told of this text before is not it."""
     name = shlex.quote(str(edited.before.main))
     if client is None:
         text = "its runner is about to start the server again" if followed else "nothing is served"
@@ -151,7 +171,7 @@ async def see_through(
         return Exit.DONE
     if not followed:
         report = await _apply(client, edited.config)
-    elif (told := await _outcome(client, edited.config)) is not None:
+    elif (told := await _outcome(client, edited.config, anew=anew)) is not None:
         report = told
     else:
         raise WaitError(
@@ -165,8 +185,8 @@ async def see_through(
     return _EXITS.get(report["kind"], Exit.FAILED)
 
 
-async def _outcome(client: Client, config: Config) -> dict[str, Any] | None:
-    return await wait_for_outcome(client, config.digest, OUTCOME_TIMEOUT_S)
+async def _outcome(client: Client, config: Config, *, anew: bool) -> dict[str, Any] | None:
+    return await wait_for_outcome(client, config.digest, OUTCOME_TIMEOUT_S, anew=anew)
 
 
 async def _apply(client: Client, config: Config) -> dict[str, Any]:
@@ -183,6 +203,11 @@ async def _apply(client: Client, config: Config) -> dict[str, Any]:
 
 
 # What is said
+
+
+def say_unchanged(*, as_json: bool) -> None:
+    """There is nothing to do."""
+    _say(as_json, "nothing to change: the file says so already", {"changed": False})
 
 
 def _print_report(report: dict[str, Any], name: str) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from blkrun.cli import Exit
 from blkrun.cli.asking import connect
-from blkrun.cli.edit_file import Edited, see_through, show_plan
+from blkrun.cli.edit_file import Edited, say_unchanged, see_through, show_plan
 from blkrun.cli.output import confirmed, console
 from blkrun.cli.text_diff import print_diff, text_diff
 from blkrun.config import Sources, locate, parse, read
@@ -76,7 +76,7 @@ async def _rollback(args: argparse.Namespace) -> Exit:
         console().print(f"to change {plan.target.number}")
         print_diff(plan.edited.diff)
     if not plan.edited.diff:
-        console(stderr=args.json).print("nothing to change: the file says so already")
+        say_unchanged(as_json=args.json)
         return Exit.DONE
     async with AsyncExitStack() as stack:
         client = await connect(control)

@@ -54,6 +54,14 @@ def started_by(operation: Operation) -> str | None:
     return str(operation.data["job-id"]) if starts else None
 
 
+def cancelled_by(operation: Operation) -> str | None:
+    """The name of the job that an operation cancels: what has ended is forgotten, not cancelled."""
+    if operation.type != "x-blkrun-job-remove":
+        return None
+    _, _, what = operation.text.partition(": ")  # no name has a colon
+    return str(operation.data["id"]) if what.startswith("cancelled") else None
+
+
 def without_job(graph: GraphModel, name: str) -> GraphModel:
     """The same, but for this job."""
     jobs = {other: options for other, options in graph.jobs.items() if other != name}

@@ -11,11 +11,13 @@ from blkrun.reconcile.plan import summarise
 
 
 def about(config: Config, operations: tuple[Operation, ...]) -> dict[str, Any]:
-    """Which file, and what its plan is."""
+    """Which file, what its plan is, and the jobs that are switched off, if any are."""
+    resting = {"resting": sorted(config.graph.resting)} if config.graph.resting else {}
     return {
         "file": config.path.name,
         "summary": summarise(operations),
         "operations": [f"{op.sign} {op.text}" for op in operations],
+        **resting,
     }
 
 

@@ -9,10 +9,10 @@ from textual.pilot import Pilot
 from textual.widgets import Static
 
 from blkrun.dashboard.app import Dashboard, run
-from blkrun.dashboard.help_screen import HelpScreen
+from blkrun.dashboard.dialogs.help_screen import HelpScreen
+from blkrun.dashboard.dialogs.stop_screen import StopScreen
 from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
 from blkrun.dashboard.model.record import KEPT_RECORDS
-from blkrun.dashboard.stop_screen import StopScreen
 from blkrun.dashboard.widgets.events import EventsPanel
 from blkrun.dashboard.widgets.header import Header
 from blkrun.dashboard.widgets.panel import LinesPanel, Panel

@@ -11,7 +11,7 @@ from textual.widgets import Static
 
 from blkrun.client import Client
 from blkrun.dashboard.app import Dashboard
-from blkrun.dashboard.apply_screen import ApplyScreen
+from blkrun.dashboard.dialogs.apply_screen import ApplyScreen
 from blkrun.dashboard.model.waiting import waiting
 from blkrun.dashboard.poller import Poller
 from blkrun.errors import CommandNotFound

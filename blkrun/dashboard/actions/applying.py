@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from blkrun.dashboard.actions.base import Acting
-from blkrun.dashboard.apply_screen import ApplyScreen
+from blkrun.dashboard.dialogs.apply_screen import ApplyScreen
 from blkrun.dashboard.model.waiting import Waiting
 from blkrun.errors import BlkrunError
 

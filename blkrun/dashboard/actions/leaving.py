@@ -1,8 +1,8 @@
 """The way out: whether the server ends with the dashboard."""
 
 from blkrun.dashboard.actions.base import Acting
+from blkrun.dashboard.dialogs.stop_screen import Answer, StopScreen
 from blkrun.dashboard.model.status import State
-from blkrun.dashboard.stop_screen import Answer, StopScreen
 from blkrun.messages import at_stake
 
 

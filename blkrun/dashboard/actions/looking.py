@@ -7,7 +7,7 @@ from textual.app import SystemCommand
 from textual.screen import Screen
 
 from blkrun.dashboard.actions.base import Acting
-from blkrun.dashboard.help_screen import HelpScreen
+from blkrun.dashboard.dialogs.help_screen import HelpScreen
 from blkrun.dashboard.keys import APP_KEYS
 
 REFRESH_STEPS_S = (0.2, 0.5, 1.0, 2.0, 5.0)

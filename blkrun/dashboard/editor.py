@@ -1,0 +1,210 @@
+"""Edits of the file, made by blkrun's own commands in processes of their own.
+
+The dashboard stays a client: what goes wrong there cannot hurt it, and it can name the command.
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast, get_args
+
+from blkrun.dashboard.model.edits import Edit
+from blkrun.errors import BlkrunError, WaitError
+
+PREVIEW_TIMEOUT_S = 30.0
+PERFORM_TIMEOUT_S = 120.0
+"""More than the command itself waits for a runner."""
+_END_TIMEOUT_S = 2.0
+
+Kind = Literal["applied", "pending", "failed", "unchanged", "saved"]
+"""``saved``: nothing is served from the file just now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """What an edit would do.  Mappings lead from exports to numbers of clients.
+
+    ``digest`` is of the file as it would be: a yes can be given to that text and no other.
+    """
+
+    changed: bool
+    diff: str = ""
+    digest: str = ""
+    operations: tuple[str, ...] = ()
+    taken: Mapping[str, int] | None = None
+    drains: Mapping[str, int] | None = None
+    cancelled: tuple[str, ...] = ()
+    refused: str = ""
+    why: str = ""
+    """Why it would wait for a yes once it is saved."""
+
+    @property
+    def dangerous(self) -> bool:
+        """Whether a client loses something, work is thrown away, or the server says no."""
+        return bool(self.taken or self.cancelled or self.refused)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an edit.  One that waits is applied by a yes to its ``digest``."""
+
+    kind: Kind
+    message: str
+    diff: str = ""
+    digest: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An option of a driver that has to be given."""
+
+    name: str
+    text: str
+    unit: str | None = None
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """What can be put in between, and what it needs besides its child."""
+
+    name: str
+    text: str
+    keys: tuple[Key, ...] = ()
+
+
+class Editor(Protocol):
+    """What the app needs; tests have another one."""
+
+    async def preview(self, edit: Edit) -> Preview:
+        """What it would do; nothing is written.  Raises BlkrunError."""
+
+    async def perform(self, edit: Edit) -> Outcome:
+        """Write it and see it through.  Raises BlkrunError; then nothing was written."""
+
+    async def drivers(self) -> tuple[Driver, ...]:
+        """What can be inserted.  Raises BlkrunError."""
+
+
+class CommandEditor:
+    """Edits of ``file``, one at a time."""
+
+    def __init__(self, file: Path, *, program: Sequence[str] = ()) -> None:
+        self._file = file
+        self._program = tuple(program) or (sys.executable, "-m", "blkrun")
+        self._lock = asyncio.Lock()
+        self._drivers: tuple[Driver, ...] = ()
+
+    async def preview(self, edit: Edit) -> Preview:
+        """By ``--dry-run``."""
+        arguments = edit.arguments(self._file, dry_run=True)
+        return _preview(await self._ask(arguments, PREVIEW_TIMEOUT_S))
+
+    async def perform(self, edit: Edit) -> Outcome:
+        """By the command itself."""
+        arguments = edit.arguments(self._file, dry_run=False)
+        return _outcome(await self._ask(arguments, PERFORM_TIMEOUT_S))
+
+    async def drivers(self) -> tuple[Driver, ...]:
+        """Asked for once."""
+        if not self._drivers:
+            self._drivers = _insertable(await self._ask(("drivers", "--json"), PREVIEW_TIMEOUT_S))
+        return self._drivers
+
+    async def _ask(self, arguments: Sequence[str], timeout_s: float) -> Any:
+        """What a command prints as JSON; without any, what it says is why."""
+        async with self._lock:
+            code, out, err = await self._run(arguments, timeout_s)
+        with contextlib.suppress(ValueError):
+            return json.loads(out)
+        said = err.strip().removeprefix("blkrun: ")
+        raise BlkrunError(said or f"blkrun {arguments[0]} ended with {code} and said nothing")
+
+    async def _run(self, arguments: Sequence[str], timeout_s: float) -> tuple[int, str, str]:
+        pipe = asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._program,
+                *arguments,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,  # a terminal that closes ends no edit halfway
+            )
+        except (OSError, ValueError) as error:  # ValueError: a name that no process can be told
+            raise BlkrunError(f"cannot run blkrun {arguments[0]}: {error}") from error
+        try:
+            async with asyncio.timeout(timeout_s):
+                out, err = await process.communicate()
+        except TimeoutError as error:
+            text = f"blkrun {arguments[0]} has not ended in {timeout_s:g} s and was stopped"
+            raise WaitError(text) from error
+        finally:
+            await _end(process)
+        return process.returncode or 0, _text(out), _text(err)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """By its id, if it has not ended; it may tidy up first."""
+    for stop in (process.terminate, process.kill):
+        if process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            stop()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_END_TIMEOUT_S):
+                await process.wait()
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode(errors="replace")
+
+
+def _preview(data: Any) -> Preview:
+    outcome = data.get("outcome", {})
+    return Preview(
+        changed=data["changed"],
+        diff=data.get("diff", ""),
+        digest=data.get("digest", ""),
+        operations=tuple(outcome.get("operations", ())),
+        taken=outcome.get("taken") or {},
+        drains=outcome.get("drains"),
+        cancelled=tuple(outcome.get("cancelled", ())),
+        refused=outcome.get("refused") or "",
+        why=outcome.get("why") or "",
+    )
+
+
+def _outcome(data: Any) -> Outcome:
+    if not data["changed"]:
+        return Outcome("unchanged", "nothing to change: the file says so already")
+    report = data["outcome"]
+    kind = report["kind"] if report["kind"] in get_args(Kind) else "failed"
+    said = {
+        "pending": f"{report.get('summary', '')}; it waits: {report.get('why', '')}",
+        "applied": report.get("summary") or "nothing to do for the server",
+    }
+    message = report.get("message") or said.get(kind, "")
+    return Outcome(cast(Kind, kind), message, data["diff"], data["digest"])
+
+
+def _insertable(rows: Any) -> tuple[Driver, ...]:
+    return tuple(
+        Driver(row["name"], row["description"], tuple(map(_key, _asked_for(row))))
+        for row in rows
+        if row.get("insertable")
+    )
+
+
+def _asked_for(row: Any) -> list[Any]:
+    said = ("driver", "file")
+    return [each for each in row["options"] if each["required"] and each["name"] not in said]
+
+
+def _key(row: Any) -> Key:
+    choices = tuple(map(str, row["schema"].get("enum", ())))
+    return Key(row["name"], row["description"], row["unit"], choices)
