@@ -22,7 +22,7 @@ from blkrun.dashboard.actions.looking import Looking
 from blkrun.dashboard.arrange import LEAST_HEIGHT, LEAST_WIDTH
 from blkrun.dashboard.feed import Feed, Happened, Report
 from blkrun.dashboard.keys import APP_KEYS
-from blkrun.dashboard.model.edit import edit_rows, edit_title
+from blkrun.dashboard.model.config import config_view
 from blkrun.dashboard.model.groups import group_rows
 from blkrun.dashboard.model.jobs import JobCount, job_count, job_rows
 from blkrun.dashboard.model.rates import Interval
@@ -117,11 +117,10 @@ class Dashboard(Arranging, Looking, Applying, Leaving):
         self.show_status()
 
     def _show_panels(self, snapshot: Snapshot, rates: Interval) -> None:
-        panels, reports = self.panels, snapshot.reports
+        panels, edited_at = self.panels, self.board.log.edited_at
         panels.graph.show(graph_rows(snapshot, rates))
         panels.groups.show(group_rows(snapshot, rates))
-        report, drift = reports.get("config"), reports.get("drift")
-        panels.edit.show(edit_title(report, self.board.log.edited_at), edit_rows(report, drift))
+        panels.config.show(config_view(snapshot.reports, file=self.title, edited_at=edited_at))
         self._show_jobs(snapshot)
 
     def _show_jobs(self, snapshot: Snapshot) -> None:

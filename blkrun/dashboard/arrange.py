@@ -5,7 +5,7 @@
     ≥ 96 columns            ≥ 60 by 16             smaller, or maximised
     graph     │ groups      graph                  one panel
     ──────────┼───────      ──────────────
-    edit │ events           groups │ edit
+    config │ events         groups │ config
     ──────────────          ──────────────
     jobs (from 22 rows)     events
                             ──────────────
@@ -43,12 +43,12 @@ class _Row:
 
 _NARROW = (
     _Row({"graph": COLUMNS}, least=5, good=8, stretch=False),
-    _Row({"groups": 6, "edit": 6}, least=4, good=7, stretch=False),
+    _Row({"groups": 6, "config": 6}, least=4, good=7, stretch=False),
     _Row({"events": COLUMNS}, least=4, good=5, stretch=True),
 )
 _WIDE = (
     _Row({"graph": 8, "groups": 4}, least=7, good=12, stretch=True),
-    _Row({"edit": 5, "events": 7}, least=6, good=10, stretch=True),
+    _Row({"config": 5, "events": 7}, least=6, good=10, stretch=True),
 )
 
 

@@ -29,7 +29,9 @@ APP_KEYS: tuple[Binding, ...] = (
     ),
     Binding("1", "pane('graph')", "Graph", id="pane.graph", tooltip="focus it", show=False),
     Binding("2", "pane('groups')", "Groups", id="pane.groups", tooltip="focus it", show=False),
-    Binding("3", "pane('edit')", "Last edit", id="pane.edit", tooltip="focus it", show=False),
+    Binding(
+        "3", "pane('config')", "Configuration", id="pane.config", tooltip="focus it", show=False
+    ),
     Binding("4", "pane('events')", "Events", id="pane.events", tooltip="focus it", show=False),
     Binding("J,5", "pane('jobs')", "Jobs", id="pane.jobs", tooltip="go to them, if there are any"),
     Binding(

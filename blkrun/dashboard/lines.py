@@ -70,6 +70,16 @@ def fit(text: str, width: int) -> str:
     return set_cell_size(text, width - 1) + "…" if width > 0 else ""
 
 
+def fit_left(text: str, width: int) -> str:
+    """Exactly ``width`` cells; of what is too long the end stays: for paths."""
+    text = clean(text)
+    if cell_len(text) <= width:
+        return set_cell_size(text, width)
+    while text and cell_len(text) > width - 1:
+        text = text[1:]
+    return set_cell_size(f"…{text}", width) if width > 0 else ""
+
+
 def fit_right(text: str, width: int) -> str:
     """Exactly ``width`` cells, at the right: for numbers."""
     text = clean(text)

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 from blkrun.dashboard.model.record import Log
+from blkrun.dashboard.widgets.config import ConfigPanel
 from blkrun.dashboard.widgets.events import EventsPanel
 from blkrun.dashboard.widgets.graph import GraphPanel
 from blkrun.dashboard.widgets.groups import GroupsPanel
 from blkrun.dashboard.widgets.jobs import JobsPanel
-from blkrun.dashboard.widgets.last_edit import EditPanel
 from blkrun.dashboard.widgets.panel import Panel
 
 
@@ -18,7 +18,7 @@ class Panels:
 
     graph: GraphPanel = field(default_factory=lambda: GraphPanel(id="graph"))
     groups: GroupsPanel = field(default_factory=lambda: GroupsPanel(id="groups"))
-    edit: EditPanel = field(default_factory=lambda: EditPanel(id="edit"))
+    config: ConfigPanel = field(default_factory=lambda: ConfigPanel(id="config"))
     events: EventsPanel
     jobs: JobsPanel = field(default_factory=lambda: JobsPanel(id="jobs"))
 

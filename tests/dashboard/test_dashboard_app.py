@@ -283,15 +283,19 @@ def test_log_follows_until_somebody_reads_further_up() -> None:
     perform(play)
 
 
-def test_last_edit_shows_the_report() -> None:
+def test_configuration_shows_the_report() -> None:
     """With the time of its event in the frame."""
 
     async def play(stage: Stage) -> None:
         applied = {"kind": "applied", "file": "lab.toml", "summary": "+1", "operations": ["+ a"]}
         await stage.hear(event("X_BLKRUN_CONFIG_APPLIED", file="lab.toml"))
         await stage.see(lab(1, reports={"config": applied}))
-        assert [line.rstrip() for line in stage.lines("edit")] == ["applied lab.toml: +1", "+ a"]
-        assert "applied" in str(stage.app.query_one("#edit").border_title)
+        assert [line.rstrip() for line in stage.lines("config")] == [
+            "lab.toml",
+            "applied lab.toml: +1",
+            "+ a",
+        ]
+        assert "in force" in str(stage.app.query_one("#config").border_title)
 
     perform(play)
 

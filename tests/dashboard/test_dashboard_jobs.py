@@ -34,7 +34,7 @@ from tests.dashboard.test_dashboard_app import Stage, perform
 from tests.dashboard.test_dashboard_lines import WIDTHS, assert_fits
 
 GIB = 2**30
-WANTS = {"graph": 9, "groups": 5, "edit": 5, "events": 50}
+WANTS = {"graph": 9, "groups": 5, "config": 5, "events": 50}
 NO_SPACE = "No space left on device"
 
 SAMPLES = (
@@ -349,14 +349,14 @@ def test_panel_comes_with_the_first_job_and_goes_with_the_last() -> None:
         before = [panel.region for panel in stage.app.query(Panel) if panel.display]
         await stage.see(lab(3, jobs=[SAMPLES[0], SAMPLES[5]]))
         await stage.pilot.pause()
-        assert placed(stage) == ["graph", "groups", "edit", "events", "jobs"]
+        assert placed(stage) == ["graph", "groups", "config", "events", "jobs"]
         assert stage.app.query_one("#jobs").region.height == 4
         assert "60%" in stage.lines("jobs")[0]
         assert NO_SPACE in stage.lines("jobs")[1]
         assert "1 ▸ 60% · 1 FAILED" in caption(stage)
         assert "jobs" not in stage.header
         await stage.see(lab(4))
-        assert placed(stage) == ["graph", "groups", "edit", "events"]
+        assert placed(stage) == ["graph", "groups", "config", "events"]
         assert [panel.region for panel in stage.app.query(Panel) if panel.display] == before
 
     perform(play, size=(160, 50))
@@ -370,9 +370,9 @@ def test_small_screen_counts_jobs_and_shows_them_by_key() -> None:
         footer = {key.action for _, key, _, _ in stage.app.screen.active_bindings.values()}
         assert "pane('jobs')" not in footer
         await stage.pilot.press("J")
-        assert placed(stage) == ["graph", "groups", "edit", "events"]
+        assert placed(stage) == ["graph", "groups", "config", "events"]
         await stage.see(lab(3, jobs=[SAMPLES[0], SAMPLES[5]]))
-        assert placed(stage) == ["graph", "groups", "edit", "events"]
+        assert placed(stage) == ["graph", "groups", "config", "events"]
         assert "jobs 1 ▸ 60% · 1 FAILED" in stage.header
         assert "J" in stage.app.screen.active_bindings
         await stage.pilot.press("J")
@@ -382,7 +382,7 @@ def test_small_screen_counts_jobs_and_shows_them_by_key() -> None:
         assert "jobs" not in stage.header
         assert "105M/s" in stage.lines("jobs")[0]
         await stage.pilot.press("escape")
-        assert placed(stage) == ["graph", "groups", "edit", "events"]
+        assert placed(stage) == ["graph", "groups", "config", "events"]
         assert "jobs 1" in stage.header
         assert stage.app.focused is stage.app.query_one("#graph")
 
@@ -398,7 +398,7 @@ def test_last_job_goes_while_its_panel_is_focused(size: tuple[int, int], keys: s
         await stage.pilot.press(*keys)
         assert stage.app.focused is stage.app.query_one("#jobs")
         await stage.see(lab(2))
-        assert placed(stage) == ["graph", "groups", "edit", "events"]
+        assert placed(stage) == ["graph", "groups", "config", "events"]
         assert stage.app.focused is stage.app.query_one("#graph")
 
     perform(play, size=size)

@@ -9,18 +9,18 @@ from rich.cells import cell_len
 
 from blkrun.dashboard.arrange import arrange
 from blkrun.dashboard.lines import Line, Span, clean, fit, fit_right, fit_spans, gauge, wrap
-from blkrun.dashboard.model.edit import edit_rows
+from blkrun.dashboard.model.config import config_view
 from blkrun.dashboard.model.groups import group_rows
 from blkrun.dashboard.model.rates import interval
 from blkrun.dashboard.model.record import Record
 from blkrun.dashboard.model.snapshot import Snapshot
 from blkrun.dashboard.model.status import State, Status
 from blkrun.dashboard.model.tree import graph_rows
+from blkrun.dashboard.widgets.config import config_lines
 from blkrun.dashboard.widgets.events import record_line
 from blkrun.dashboard.widgets.graph import graph_lines
 from blkrun.dashboard.widgets.groups import group_lines
 from blkrun.dashboard.widgets.header import header_line
-from blkrun.dashboard.widgets.last_edit import edit_lines
 from blkrun.messages import Level
 from tests.dashboard.dashboard_samples import (
     NASTY_NAMES,
@@ -93,7 +93,9 @@ def test_event_and_edit_rows_fit() -> None:
     report = {"kind": "applied", "operations": texts, "notes": texts, "message": texts[-1]}
     for width in WIDTHS:
         assert_fits([record_line(record, width) for record in records], width)
-        assert_fits(edit_lines(edit_rows(report), width), width)
+        assert_fits(
+            config_lines(config_view({"config": report}, file=texts[-1]).rows, width), width
+        )
 
 
 def test_header_fits() -> None:
@@ -163,7 +165,7 @@ def test_arrangement_fills_the_screen(rows: int) -> None:
     """Heights add up, each grid row has all twelve columns, and no panel is a mere frame."""
     for width, height in product(range(20, 201), range(5, 61)):
         plan = arrange(
-            width, height, dict.fromkeys(("graph", "groups", "edit", "events"), rows), None
+            width, height, dict.fromkeys(("graph", "groups", "config", "events"), rows), None
         )
         assert sum(plan.heights) == height - 2
         assert sum(plan.spans.values()) == 12 * len(plan.heights)
@@ -172,6 +174,6 @@ def test_arrangement_fills_the_screen(rows: int) -> None:
 
 def test_small_graph_leaves_room_for_the_others() -> None:
     """At 80 by 24 a large graph does not squeeze the groups, a small one gives them more."""
-    wants = {"graph": 40, "groups": 12, "edit": 4, "events": 99}
+    wants = {"graph": 40, "groups": 12, "config": 4, "events": 99}
     assert arrange(80, 24, wants, None).heights == (10, 7, 5)
     assert arrange(80, 24, wants | {"graph": 6}, None).heights == (6, 11, 5)

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blkrun.dashboard.model.edit import edit_rows, edit_title
 from blkrun.dashboard.model.groups import group_rows
 from blkrun.dashboard.model.rates import NOTHING, interval, latency_of, total
 from blkrun.dashboard.model.record import Log
@@ -296,55 +295,9 @@ def test_log_knows_when_the_file_was_edited() -> None:
     log = Log()
     log.add([event("X_BLKRUN_CONFIG_APPLIED", file="lab.toml"), connected(1)])
     assert log.edited_at is not None
-    assert edit_title({"kind": "applied"}, "12:03:54.123") == "applied 12:03:54"
-
-
-def test_applied_edit_lists_operations_by_sign() -> None:
-    """Added, changed and removed differ in tone, notes come last."""
-    report = {
-        "kind": "applied",
-        "file": "lab.toml",
-        "summary": "+1 ~1 -1",
-        "operations": ["+ filter a", "~ group b", "- export c"],
-        "milliseconds": 4.1,
-        "notes": ["later"],
-    }
-    rows = edit_rows(report)
-    assert rows[0].text == "applied lab.toml: +1 ~1 -1 in 4.1 ms"
-    assert [row.tone for row in rows[1:]] == ["add", "change", "remove", "change"]
-
-
-def test_rejected_edit_keeps_caret_lines_as_they_came() -> None:
-    """Sentences may be wrapped, excerpts may not."""
-    message = 'lab.toml:41:1: error: unknown key "x"\n   41 | x = 1\n      | ^'
-    rows = edit_rows({"kind": "rejected", "message": message, "problems": 1})
-    assert [(row.text, row.verbatim) for row in rows] == [
-        ('lab.toml:41:1: error: unknown key "x"', False),
-        ("   41 | x = 1", True),
-        ("      | ^", True),
-        ("nothing was changed; what ran goes on", False),
-    ]
-
-
-def test_pending_edit_says_how_to_say_yes() -> None:
-    """And why it waits."""
-    rows = edit_rows({"kind": "pending", "file": "lab.toml", "why": "a client", "summary": "-1"})
-    assert "a client" in rows[0].text
-    assert rows[-1].text == "say yes with: blkrun apply lab.toml"
 
 
 def test_unknown_fields_of_a_newer_server_are_ignored() -> None:
     """And missing ones have defaults."""
     raw = {"pid": 1, "now-ns": SECOND, "novelty": 1, "nodes": [{"node-name": "a", "new": 2}]}
     assert snapshot(raw).nodes[0].driver == "?"
-
-
-def test_drift_is_shown_before_the_last_edit() -> None:
-    """With what brings the graph back; it is gone when it has ended."""
-    drift = {"kind": "drifted", "file": "lab.toml", "operations": ["- node mine (throttle)"]}
-    report = {"kind": "applied", "file": "lab.toml", "summary": "+1"}
-    rows = edit_rows(report, drift)
-    assert "bring it back with: blkrun apply lab.toml" in rows[0].text
-    assert [row.tone for row in rows] == ["warn", "remove", "good"]
-    assert edit_rows(report, None) == rows[2:]
-    assert len(edit_rows(None, drift)) == 3

@@ -38,14 +38,20 @@ def _lines(report: Mapping[str, Any]) -> Iterator[str]:
     yield from operations[:_SHOWN]
     if len(operations) > _SHOWN:
         yield f"and {len(operations) - _SHOWN} more"
+    yield from concerned(report)
+    if not report.get("taken"):
+        yield f"it waits: {report.get('why', '')}"
+
+
+def concerned(report: Mapping[str, Any], *, done: bool = False) -> Iterator[str]:
+    """Clients that lose a disk, or whose requests wait; ``done``: that they did."""
     taken, drains = report.get("taken") or {}, report.get("drains") or {}
     for export, count in taken.items():
-        yield f"takes {export} from {_clients(count)}"
+        yield f"{'took' if done else 'takes'} {export} from {_clients(count)}"
+    wait = "waited while it was" if done else "wait while it is"
     for export, count in drains.items():
         if count and export not in taken:
-            yield f"{export}: requests of {_clients(count)} wait while it is done"
-    if not taken:
-        yield f"it waits: {report.get('why', '')}"
+            yield f"{export}: requests of {_clients(count)} {wait} done"
 
 
 def _clients(count: int) -> str:
