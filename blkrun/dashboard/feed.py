@@ -41,6 +41,9 @@ class Feed(Protocol):
     def now_s(self) -> float:
         """The feed's clock: ages and plots are by it, and a recording's goes as it is played."""
 
+    def wall_s(self, at_s: float) -> float:
+        """A time of the feed's clock as seconds since 1970."""
+
     @property
     def refresh_s(self) -> float:
         """Time between two looks."""

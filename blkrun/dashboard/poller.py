@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from time import monotonic
+from time import monotonic, time
 from typing import Any
 
 import msgspec
@@ -40,6 +40,10 @@ class Poller:
     def now_s(self) -> float:
         """Monotonic."""
         return monotonic()
+
+    def wall_s(self, at_s: float) -> float:
+        """By how long ago it was."""
+        return time() - (self.now_s() - at_s)
 
     @property
     def refresh_s(self) -> float:

@@ -158,6 +158,10 @@ class FakeFeed:
         self.refusal: BlkrunError | None = None
         self._tell: Callable[[Report], object] | None = None
 
+    def wall_s(self, at_s: float) -> float:
+        """Noon of a day, and the clock."""
+        return 1_800_000_000 + at_s
+
     def set_refresh(self, refresh_s: float) -> None:
         """Remember it."""
         self.refresh_s = refresh_s

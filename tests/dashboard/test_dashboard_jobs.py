@@ -34,7 +34,15 @@ from tests.dashboard.test_dashboard_app import Stage, perform
 from tests.dashboard.test_dashboard_lines import WIDTHS, assert_fits
 
 GIB = 2**30
-WANTS = {"graph": 9, "groups": 5, "config": 5, "events": 50}
+WANTS = {
+    "graph": 9,
+    "plots": 9,
+    "groups": 5,
+    "config": 5,
+    "events": 50,
+    "node": 20,
+    "clients": 4,
+}
 NO_SPACE = "No space left on device"
 
 SAMPLES = (
@@ -299,7 +307,7 @@ def test_server_without_jobs_has_none() -> None:
     assert (bare.device, bare.target, bare.share, bare.left_s) == ("?", "?", None, None)
 
 
-@pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 27), (100, 21), (50, 30)])
+@pytest.mark.parametrize(("width", "height"), [(80, 24), (80, 27), (100, 25), (50, 30)])
 def test_small_screens_have_no_place_for_jobs(width: int, height: int) -> None:
     """They are arranged as without."""
     assert arrange(width, height, WANTS | {"jobs": 4}, None) == arrange(width, height, WANTS, None)
@@ -308,7 +316,7 @@ def test_small_screens_have_no_place_for_jobs(width: int, height: int) -> None:
 @pytest.mark.parametrize("wanted", [3, 4, 9, 40])
 def test_jobs_have_the_last_row_and_leave_the_others_theirs(wanted: int) -> None:
     """All of up to three jobs are seen, and nobody else is squeezed to a frame."""
-    for width, least in ((60, 28), (95, 28), (96, 22), (200, 22)):
+    for width, least in ((60, 28), (95, 28), (96, 26), (200, 26)):
         for height in range(least, 61):
             plan = arrange(width, height, WANTS | {"jobs": wanted}, None)
             assert sum(plan.heights) == height - 2

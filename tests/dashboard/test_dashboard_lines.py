@@ -160,13 +160,14 @@ def test_wrapped_text_is_indented_where_it_goes_on() -> None:
     assert wrap("+ one two three", 8) == ["+ one", "  two", "  three"]
 
 
+PANELS = ("graph", "plots", "groups", "config", "events", "node", "clients")
+
+
 @pytest.mark.parametrize("rows", [3, 9, 200])
 def test_arrangement_fills_the_screen(rows: int) -> None:
     """Heights add up, each grid row has all twelve columns, and no panel is a mere frame."""
     for width, height in product(range(20, 201), range(5, 61)):
-        plan = arrange(
-            width, height, dict.fromkeys(("graph", "groups", "config", "events"), rows), None
-        )
+        plan = arrange(width, height, dict.fromkeys(PANELS, rows), None)
         assert sum(plan.heights) == height - 2
         assert sum(plan.spans.values()) == 12 * len(plan.heights)
         assert min(plan.heights) >= min(4, height - 2)
@@ -174,6 +175,6 @@ def test_arrangement_fills_the_screen(rows: int) -> None:
 
 def test_small_graph_leaves_room_for_the_others() -> None:
     """At 80 by 24 a large graph does not squeeze the groups, a small one gives them more."""
-    wants = {"graph": 40, "groups": 12, "config": 4, "events": 99}
-    assert arrange(80, 24, wants, None).heights == (10, 7, 5)
-    assert arrange(80, 24, wants | {"graph": 6}, None).heights == (6, 11, 5)
+    wants = dict.fromkeys(PANELS, 9) | {"graph": 40, "groups": 12, "events": 99}
+    assert arrange(80, 24, wants, None).heights == (8, 5, 5, 4)
+    assert arrange(80, 24, wants | {"graph": 6}, None).heights == (6, 5, 6, 5)

@@ -33,6 +33,11 @@ class Board:
                 self.why_lost = why
                 self._contact = Contact(last_s=self._contact.last_s, lost_s=now_s)
 
+    @property
+    def seen_s(self) -> float | None:
+        """When the snapshot was taken, by the feed's clock."""
+        return self._contact.last_s
+
     def state(self, now_s: float, refresh_s: float) -> State:
         """Whether the server is there."""
         return self._contact.state(now_s, refresh_s)
