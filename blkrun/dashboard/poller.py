@@ -1,6 +1,8 @@
 """The one task that talks to the server: looks at it regularly and tells what it saw.
 
-A look never begins before the last one has ended.  An event is only a bell: what is shown is
+A look never begins before the last one has ended.  It asks for the numbers, which are cheap, and
+for the whole graph only when that may be another one: when an edit or an event has come since, and
+every few seconds in any case.  An event is only a bell: what is shown is
 fetched by number (``x-blkrun-query-events``), so that nothing is missed or shown twice, also over
 a lost connection.  When the server goes, connecting is tried again, ever less often.
 """
@@ -16,12 +18,18 @@ import msgspec
 
 from blkrun.client import Client
 from blkrun.dashboard.feed import Happened, Lost, Report, Seen
-from blkrun.dashboard.model.snapshot import read_snapshot
+from blkrun.dashboard.model.numbers import Numbers, fits, read_numbers, renewed
+from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
 from blkrun.errors import BlkrunError, NoServerError
 
 _FIRST_RETRY_S = 0.1
 _LAST_RETRY_S = 2.0
 _LAST_WORDS_S = 0.2
+_GRAPH_AGE_S = 5.0
+"""Whatever the server says, the graph is looked at after this long."""
+
+_GRAPH_TRIES = 3
+"""Edits may come between the graph and its numbers."""
 
 
 class Poller:
@@ -36,6 +44,9 @@ class Poller:
         self._number = 0
         self._told = (0, 0)
         self._lost = False
+        self._graph: Snapshot | None = None
+        self._graph_event = 0  # the last one that the graph is known to have seen
+        self._graph_s = 0.0
 
     def now_s(self) -> float:
         """Monotonic."""
@@ -84,6 +95,7 @@ class Poller:
             tell(Lost(why))
 
     async def _follow(self, client: Client, tell: Callable[[Report], object]) -> None:
+        self._graph = None  # there may be another server behind the same address
         listening = asyncio.create_task(self._listen(client))
         try:
             self._bell.set()  # for what happened before this connection
@@ -115,11 +127,31 @@ class Poller:
         self._bell.set()
 
     async def _look(self, client: Client, tell: Callable[[Report], object]) -> None:
-        snapshot = read_snapshot(await client.execute("x-blkrun-query-graph"))
-        if snapshot.pid != self._pid:
-            self._pid, self._number = snapshot.pid, 0
+        numbers = read_numbers(await client.execute("x-blkrun-stats"))
+        graph = self._graph
+        if graph is None or self._is_old(graph, numbers):
+            graph, numbers = await self._look_at_graph(client, numbers)
+        if graph.pid != self._pid:
+            self._pid, self._number = graph.pid, 0
         self._lost = False
-        tell(Seen(snapshot, self.now_s()))
+        tell(Seen(renewed(graph, numbers), self.now_s()))
+
+    def _is_old(self, graph: Snapshot, numbers: Numbers) -> bool:
+        return (
+            not fits(graph, numbers)
+            or numbers.last_event != self._graph_event
+            or self.now_s() - self._graph_s >= _GRAPH_AGE_S
+        )
+
+    async def _look_at_graph(self, client: Client, numbers: Numbers) -> tuple[Snapshot, Numbers]:
+        """The graph, and numbers that are of it, unless edits come faster than one can look."""
+        for _ in range(_GRAPH_TRIES):
+            graph = read_snapshot(await client.execute("x-blkrun-query-graph"))
+            self._graph, self._graph_s, self._graph_event = graph, self.now_s(), numbers.last_event
+            numbers = read_numbers(await client.execute("x-blkrun-stats"))
+            if fits(graph, numbers):
+                break
+        return graph, numbers
 
     async def _fetch_events(self, client: Client, tell: Callable[[Report], object]) -> None:
         known = len(self._rung)

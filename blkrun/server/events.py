@@ -26,6 +26,11 @@ class Events:
         self._past: deque[tuple[int, Event]] = deque(maxlen=KEPT_EVENTS)
         self._number = 0
 
+    @property
+    def number(self) -> int:
+        """The last event's; 0 before the first."""
+        return self._number
+
     def emit(self, name: str, data: dict[str, Any] | None = None) -> None:
         """Send one event to everybody.  ``name`` as on the wire."""
         seconds, fraction = divmod(self._clock(), 1)

@@ -122,6 +122,14 @@ class Graph:
         with self._connections_lock:
             return [client for client in self._connections.values() if client.export is export]
 
+    def clients(self) -> dict[Export, list[Connection]]:
+        """Who has what open, deleted exports among it."""
+        found: dict[Export, list[Connection]] = {}
+        with self._connections_lock:
+            for client in self._connections.values():
+                found.setdefault(client.export, []).append(client)
+        return found
+
     # Edits
 
     def transaction(

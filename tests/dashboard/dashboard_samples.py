@@ -211,3 +211,48 @@ def dashboard(*, owner: bool = True) -> tuple[Dashboard, FakeFeed, FakeClock]:
     clock = FakeClock()
     feed = FakeFeed(clock)
     return Dashboard(feed, title="lab.toml", owner=owner), feed, clock
+
+
+COLUMNS = {
+    "rd_operations": "reads-done",
+    "wr_operations": "writes-done",
+    "unmap_operations": "trims-done",
+    "rd_bytes": "reads-bytes",
+    "wr_bytes": "writes-bytes",
+    "unmap_bytes": "trims-bytes",
+    "failed_rd_operations": "reads-failed",
+    "failed_wr_operations": "writes-failed",
+    "failed_flush_operations": "flushes-failed",
+    "failed_unmap_operations": "trims-failed",
+}
+"""A counter of x-blkrun-query-graph → its column in x-blkrun-stats; nothing is ever zeroed here."""
+
+
+def numbers(graph: dict[str, Any], last_event: int = 0) -> dict[str, Any]:
+    """What x-blkrun-stats answers when x-blkrun-query-graph would answer this."""
+
+    def place(of: dict[str, Any]) -> dict[str, Any]:
+        counters = [of["stats"].get(counter, 0) for counter in COLUMNS]
+        return {"numbers": [*counters, 0, 0, 0, of["in-flight"]], "latency": of.get("latency", 0)}
+
+    waiting = {
+        member["node-name"]: {"driver-specific": {"waiting": member["waiting"]}}
+        for each in graph["throttle-groups"]
+        for member in each["members"]
+    }
+    return {
+        "pid": graph["pid"],
+        "now-ns": graph["now-ns"],
+        "revision": graph.get("revision", 0),
+        "last-event": last_event,
+        "columns": [*COLUMNS.values(), "zeroes-done", "zeroes-bytes", "zeroes-failed", "in-flight"],
+        "nodes": {
+            each["node-name"]: place(each) | waiting.get(each["node-name"], {})
+            for each in graph["nodes"]
+        },
+        "exports": {each["id"]: place(each) for each in graph["exports"]},
+        "latencies": graph.get("latencies", [{}]),
+        "throttle-groups": {each["id"]: each["levels"] for each in graph["throttle-groups"]},
+        "clients": {each["id"]: each["clients"] for each in graph["exports"]},
+        "jobs": graph.get("jobs", []),
+    }

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
 
@@ -10,9 +11,11 @@ import pytest
 from blkrun.client import Client
 from blkrun.dashboard import poller as module
 from blkrun.dashboard.feed import Happened, Lost, Report, Seen
+from blkrun.dashboard.model.rates import NOTHING, interval
+from blkrun.dashboard.model.snapshot import Snapshot
 from blkrun.dashboard.poller import Poller
 from blkrun.errors import NoServerError
-from tests.dashboard.dashboard_samples import connected, lab
+from tests.dashboard.dashboard_samples import connected, group, lab, numbers
 
 
 class Server:
@@ -24,12 +27,19 @@ class Server:
         self.queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         self.gone = False
         self.looks = 0
+        self.graphs = 0
+        self.graph: dict[str, Any] = {}
+        self.edits = 0  # as many come after each look at the graph
         self.busy = 0
 
     def emit(self, number: int) -> None:
         """An event happens."""
         self.past.append({"number": len(self.past) + 1, **connected(number)})
         self.queue.put_nowait(connected(number))
+
+    def edit(self, **changes: Any) -> None:
+        """The graph changes, and the event that says so is still on its way."""
+        self.graph |= {"revision": self.graph.get("revision", 0) + 1, **changes}
 
     def end(self) -> None:
         """It dies."""
@@ -50,9 +60,16 @@ class Server:
         self.busy -= 1
         if self.gone:
             raise NoServerError("gone")
-        if command == "x-blkrun-query-graph":
+        now = lab(self.looks) | {"pid": self.pid} | self.graph
+        if command == "x-blkrun-stats":
             self.looks += 1
-            return lab(self.looks) | {"pid": self.pid}
+            return numbers(now, len(self.past))
+        if command == "x-blkrun-query-graph":
+            self.graphs += 1
+            if self.edits:
+                self.edits -= 1
+                self.edit()
+            return now
         since = (arguments or {})["since"]
         return [event for event in self.past if event["number"] > since]
 
@@ -85,6 +102,10 @@ class Audience:
         """Who connected, in the order told."""
         happened = [report for report in self.reports if isinstance(report, Happened)]
         return [event["data"]["id"] for report in happened for event in report.events]
+
+    def seen(self) -> list[Snapshot]:
+        """The looks."""
+        return [report.snapshot for report in self.reports if isinstance(report, Seen)]
 
     def count(self, kind: type[Report]) -> int:
         """Reports of a kind."""
@@ -200,3 +221,98 @@ def test_reply_of_another_shape_is_a_loss_not_a_crash(monkeypatch: pytest.Monkey
         await audience.until(lambda: audience.count(Lost) == 1)
 
     play(monkeypatch, [Other()], act)
+
+
+def test_the_graph_is_looked_at_once_while_nothing_changes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Numbers are enough, and they are new with each look."""
+    server = Server()
+
+    async def act(audience: Audience) -> None:
+        await audience.until(lambda: audience.count(Seen) > 9)
+
+    seen = play(monkeypatch, [server], act).seen()
+    assert server.graphs == 1
+    done = [each.exports[0].stats.rd_operations for each in seen]
+    assert done == sorted(set(done))
+    assert interval(seen[3], seen[4]).exports["vda"].reads == 1000
+
+
+def test_the_graph_is_looked_at_every_few_seconds_in_any_case(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Here every time."""
+    monkeypatch.setattr(module, "_GRAPH_AGE_S", 0)
+    server = Server()
+
+    async def act(audience: Audience) -> None:
+        await audience.until(lambda: audience.count(Seen) > 5)
+
+    play(monkeypatch, [server], act)
+    assert server.graphs >= 5
+
+
+def test_an_edit_shows_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also before its event has come."""
+    server = Server()
+
+    async def act(audience: Audience) -> None:
+        await audience.until(lambda: audience.count(Seen) > 2)
+        server.edit(**{"throttle-groups": [group("gold", ("limit", 0), iops_total=77)]})
+        seen = audience.count(Seen)
+        await audience.until(lambda: audience.count(Seen) > seen)
+
+    last = play(monkeypatch, [server], act).seen()[-1]
+    assert last.throttle_groups[0].limits == {"iops-total": 77}
+    assert server.graphs == 2
+
+
+def test_what_an_event_is_about_shows_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report of the runner is no edit."""
+    server = Server()
+
+    async def act(audience: Audience) -> None:
+        await audience.until(lambda: audience.count(Seen) > 2)
+        server.graph["reports"] = {"config": {"kind": "applied"}}
+        server.emit(1)
+        seen = audience.count(Seen)
+        await audience.until(lambda: audience.count(Seen) > seen)
+
+    last = play(monkeypatch, [server], act).seen()[-1]
+    assert last.reports == {"config": {"kind": "applied"}}
+    assert server.graphs == 2
+
+
+@pytest.mark.parametrize(("edits", "graphs"), [(1, 2), (10**6, 3)])
+def test_edits_while_looking_do_not_hold_up_the_look(
+    monkeypatch: pytest.MonkeyPatch, edits: int, graphs: int
+) -> None:
+    """The graph is asked for again, but not for ever."""
+    server = Server()
+    server.edits = edits
+
+    async def act(audience: Audience) -> None:
+        await audience.until(lambda: audience.count(Seen) > 0)
+
+    seen = play(monkeypatch, [server], act, refresh_s=60).seen()
+    assert server.graphs == graphs
+    assert seen[0].exports[0].stats.rd_operations > 0
+
+
+def test_a_restarted_server_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Never zero, nor less than nothing, though its counters and its clock have begun anew."""
+    first, second = Server(), Server(pid=43)
+    first.looks = 1000
+
+    async def act(audience: Audience) -> None:
+        await audience.until(lambda: audience.count(Seen) > 2)
+        first.end()
+        await audience.until(lambda: audience.seen()[-1].pid == 43)
+        seen = audience.count(Seen)
+        await audience.until(lambda: audience.count(Seen) > seen)
+
+    seen = play(monkeypatch, [first, second], act).seen()
+    gaps = [interval(*pair) is NOTHING for pair in pairwise(seen)]
+    assert gaps.count(True) == 1
+    assert second.graphs == 1

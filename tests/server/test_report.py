@@ -47,7 +47,8 @@ def test_shape(server: InProcess) -> None:
     client.flush(0)
     reply = server.execute("x-blkrun-stats")
     assert set(reply) == {
-        "now-ns", "columns", "nodes", "exports", "latencies", "throttle-groups",
+        "pid", "now-ns", "revision", "last-event", "columns", "nodes", "exports", "latencies",
+        "throttle-groups", "clients", "jobs",
     }  # fmt: skip
     assert (set(reply["nodes"]), set(reply["exports"])) == ({"disk", "limit"}, {"vda", "vdb"})
     for place in (*reply["nodes"].values(), reply["exports"]["vda"]):
@@ -68,6 +69,44 @@ def test_shape(server: InProcess) -> None:
         "waiting": 0, "waited-ns": 0, "waited-operations": 0,
     }  # fmt: skip
     assert set(reply["throttle-groups"]["g"]) == {"iops-total"}
+    assert [each["id"] for each in reply["clients"]["vda"]] == [1]
+    assert "vdb" not in reply["clients"]
+
+
+def test_tells_whether_to_look_at_the_graph_again(server: InProcess) -> None:
+    """An edit has another revision, whatever else happens another last event; looking has not."""
+    marks = [mark(server)]
+    assert mark(server) == marks[0]
+    value = {"iops-total": 7}
+    server.execute("qom-set", {"path": "g", "property": "limits", "value": value})
+    marks.append(mark(server))
+    client = server.graph.connect("vda", ignore)
+    marks.append(mark(server))
+    client.pread(memoryview(bytearray(512)), 0, 0)
+    assert mark(server) == marks[2]
+    server.graph.disconnect(client)
+    marks.append(mark(server))
+    server.execute("x-blkrun-report", {"kind": "applied", "data": {}})
+    marks.append(mark(server))
+    assert len({revision for revision, _ in marks}) == 2
+    assert len({event for _, event in marks}) == len(marks)
+    assert marks[-1][1] == server.execute("x-blkrun-query-events")[-1]["number"]
+
+
+def mark(server: InProcess) -> tuple[int, int]:
+    """What stays while nothing but numbers changes."""
+    reply = server.execute("x-blkrun-stats")
+    return reply["revision"], reply["last-event"]
+
+
+def test_clients_of_a_deleted_export_are_nobodys(server: InProcess) -> None:
+    """Though they are connected still, and the name may be another export's by now."""
+    server.graph.connect("vdb", ignore)
+    server.execute("block-export-del", {"id": "vdb", "mode": "hard"})
+    assert server.execute("x-blkrun-stats")["clients"] == {}
+    arguments = {"type": "nbd", "id": "vdb", "node-name": "disk"}
+    server.execute("block-export-add", arguments)
+    assert server.execute("x-blkrun-stats")["clients"] == {}
 
 
 def test_nodes_that_saw_the_same_share_latencies(server: InProcess) -> None:

@@ -59,6 +59,7 @@ class Node(Struct, frozen=True, rename="kebab", kw_only=True):
     in_flight: int = 0
     stats: Stats = Stats()
     latency: int = 0
+    driver_specific: dict[str, Any] = {}
     job: str | None = None
     """The job whose filter it is."""
 
@@ -136,6 +137,7 @@ class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
     pid: int
     now_ns: int
     uptime_ns: int = 0
+    revision: int = 0
     nodes: tuple[Node, ...] = ()
     throttle_groups: tuple[Group, ...] = ()
     exports: tuple[Export, ...] = ()

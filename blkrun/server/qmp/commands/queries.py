@@ -223,7 +223,7 @@ def _query_graph(context: Context, args: NoArguments) -> dict[str, Any]:
             "nodes": [_node(node) for node in graph.nodes.values()],
             "throttle-groups": [_group(group) for group in graph.groups.values()],
             "exports": [_export(context, export) for export in graph.exports.values()],
-            "jobs": [_job(job) for job in graph.jobs.listing()],
+            "jobs": [describe_job(job) for job in graph.jobs.listing()],
             "spent": [to_wire(options) for options in graph.spent.values()],
             "reports": context.reports,
         }
@@ -257,7 +257,8 @@ def _bitmap(bitmap: DirtyBitmap) -> dict[str, Any]:
     }
 
 
-def _job(job: Job) -> dict[str, Any]:
+def describe_job(job: Job) -> dict[str, Any]:
+    """For ``x-blkrun-query-graph`` and ``x-blkrun-stats``."""
     return {
         "id": job.id,
         "type": job.type,
