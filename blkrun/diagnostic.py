@@ -1,7 +1,7 @@
 """What is wrong with a file, and where: plain data, for whoever shows it.
 
 A :class:`~blkrun.decode.Problem` leads to a key; a :class:`Diagnostic` to a place in a text.  How
-one looks is ``blkrun.config.diagnostics``' business.
+one looks is ``blkrun.toml.diagnostics``' business.
 """
 
 from dataclasses import asdict, dataclass

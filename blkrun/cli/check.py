@@ -8,9 +8,9 @@ from pathlib import Path
 
 from blkrun import config
 from blkrun.config import Diagnostic, Sources
-from blkrun.config.diagnostics import place
 from blkrun.errors import FileError
 from blkrun.model import GraphModel
+from blkrun.toml.diagnostics import place
 
 EXAMPLES = """
 blkrun check vm.toml         all mistakes at once, with line and caret

@@ -29,7 +29,6 @@ from blkrun.config import Sources, locate, parse, read, render
 from blkrun.config.edit import document_in, perform_in
 from blkrun.config.references import Document
 from blkrun.config.save import save_sources
-from blkrun.config.source import document_of, encoding_fault
 from blkrun.config.steps import Step
 from blkrun.errors import FileError, WaitError
 from blkrun.messages import report_text
@@ -42,6 +41,7 @@ from blkrun.reconcile.lease import holder_of
 from blkrun.reconcile.outcome import wait_for_outcome
 from blkrun.reconcile.proposal import Proposal
 from blkrun.reconcile.reports import about, stakes
+from blkrun.toml.source import document_of, encoding_fault
 
 OUTCOME_TIMEOUT_S = 60.0
 _TRIES = 5

@@ -4,11 +4,11 @@ import os
 import re
 from pathlib import Path
 
-from blkrun.config.source import absolute
 from blkrun.config.tables import Table
 from blkrun.decode import Kind, Problem
 from blkrun.model import ServerAddress
 from blkrun.options import ServerOptions
+from blkrun.toml.source import absolute
 
 MAX_SOCKET_PATH_BYTES = 107
 """Linux: ``sun_path`` has 108 bytes, the last one NUL."""

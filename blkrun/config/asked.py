@@ -4,12 +4,12 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from blkrun.config.diagnostics import dotted
 from blkrun.config.references import NODE_SECTIONS, Document, section_of
 from blkrun.config.sections import COLLECTIONS, SETTINGS
 from blkrun.config.steps import Value, as_written
 from blkrun.decode import Path, nearest
 from blkrun.errors import FileError
+from blkrun.toml.diagnostics import dotted
 
 
 def table_path(document: Document, text: str) -> Path:

@@ -16,7 +16,6 @@ from blkrun.config.asked import (
     table_path,
     unknown,
 )
-from blkrun.config.diagnostics import dotted
 from blkrun.config.references import (
     NODE_SECTIONS,
     Document,
@@ -31,6 +30,7 @@ from blkrun.config.steps import Add, Remove, Set, Step, Unset, Value, as_written
 from blkrun.decode import Path
 from blkrun.errors import FileError
 from blkrun.options import DRIVERS, EDGES, ThrottleLimits
+from blkrun.toml.diagnostics import dotted
 
 INSERTABLE = tuple(
     name for name, each in DRIVERS.items() if "file" in EDGES[each] and not each.only_reads

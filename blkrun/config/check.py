@@ -28,12 +28,12 @@ from blkrun.config.check_jobs import (
     targets_in_use,
 )
 from blkrun.config.check_options import files_used_twice, limits, nbd_source, nul_characters
-from blkrun.config.diagnostics import dotted
 from blkrun.config.graph import by_name, cycles, role_of
 from blkrun.config.names import RULE, is_name
 from blkrun.config.tables import Draft, ExportTable, Table
 from blkrun.decode import Kind, Path, Problem, nearest
 from blkrun.options import ThrottleOptions
+from blkrun.toml.diagnostics import dotted
 
 MAX_GUESSES = 50
 

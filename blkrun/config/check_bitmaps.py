@@ -2,11 +2,11 @@
 
 from collections.abc import Iterator
 
-from blkrun.config.diagnostics import dotted
 from blkrun.config.graph import by_name, skip_disabled
 from blkrun.config.tables import Draft
 from blkrun.decode import Kind, Problem
 from blkrun.job_options import BackupOptions
+from blkrun.toml.diagnostics import dotted
 
 MIN_GRANULARITY_BYTES = 512
 MAX_GRANULARITY_BYTES = 2**31

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from blkrun.config.check_options import read_only
-from blkrun.config.diagnostics import dotted
 from blkrun.config.graph import by_name, main_chain
 from blkrun.config.names import RULE, is_name
 from blkrun.config.tables import Draft, ExportTable, NodeTable, Table
 from blkrun.decode import Kind, Problem
+from blkrun.toml.diagnostics import dotted
 
 MAX_EXPORT_NAME_BYTES = 4096
 """NBD's bound on every string."""

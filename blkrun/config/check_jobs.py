@@ -7,12 +7,12 @@ it is switched on.
 from collections.abc import Iterator
 
 from blkrun.config.check_options import read_only
-from blkrun.config.diagnostics import dotted
 from blkrun.config.graph import by_name, main_chain, over_all, parents, skip_disabled, tree
 from blkrun.config.names import JOB_RULE, RULE, is_job_name, is_name
 from blkrun.config.tables import Draft, ExportTable, JobTable, NodeTable
 from blkrun.decode import Kind, Path, Problem
 from blkrun.job_options import BackupOptions, MirrorOptions
+from blkrun.toml.diagnostics import dotted
 
 MIN_GRANULARITY_BYTES = 512
 MAX_GRANULARITY_BYTES = 64 * 2**20

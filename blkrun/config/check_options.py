@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
-from blkrun.config.diagnostics import dotted
-from blkrun.config.source import absolute
 from blkrun.config.tables import Draft, NodeTable, Table
 from blkrun.decode import Kind, Problem
 from blkrun.limits import check_limits
 from blkrun.options import FileOptions, NbdOptions
+from blkrun.toml.diagnostics import dotted
+from blkrun.toml.source import absolute
 
 
 def limits(draft: Draft) -> Iterator[Problem]:

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from blkrun.config.diagnostics import dotted
 from blkrun.config.sections import SETTINGS, members
-from blkrun.config.source import document_of
 from blkrun.config.sources import Sources
 from blkrun.config.steps import Add, Set, Step, perform, value_of
 from blkrun.decode import Path as KeyPath
 from blkrun.errors import FileError
+from blkrun.toml.diagnostics import dotted
+from blkrun.toml.source import document_of
 
 Key = tuple[str, str, str]
 """Section, table, key: ``("exports", "vda", "node")``."""

@@ -5,11 +5,11 @@ from typing import Any
 
 from msgspec import structs
 
-from blkrun.config.diagnostics import dotted
 from blkrun.config.node_table import current, guess_again, with_context
 from blkrun.config.tables import JobTable, Raw
 from blkrun.decode import Kind, Path, Problem, decode, nearest
 from blkrun.job_options import JOBS, JobOptions
+from blkrun.toml.diagnostics import dotted
 
 _WRITTEN_ELSEWHERE = ("type", "enabled", "job-id")
 """Keys of a job that its options do not have in TOML, or not under that name."""

@@ -12,8 +12,8 @@ from itertools import chain
 import tomlkit
 
 from blkrun.config.lines import Block, Lines, lines_of
-from blkrun.config.positions import Positions, locate
 from blkrun.decode import Path
+from blkrun.toml.positions import Positions, locate
 
 Pairs = Sequence[tuple[str, str]]
 """Key → value as TOML text."""

@@ -10,8 +10,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from blkrun.config.positions import Positions, locate
 from blkrun.decode import Path
+from blkrun.toml.positions import Positions, locate
 
 _LINE = re.compile(r"[^\n]*\n|[^\n]+")
 

@@ -15,18 +15,19 @@ from pathlib import Path
 
 from blkrun.config.address import decode_address
 from blkrun.config.check import refer
-from blkrun.config.diagnostics import place, render
-from blkrun.config.parts import Part, Parts
+from blkrun.config.parts import Parts
 from blkrun.config.resolve import resolve
 from blkrun.config.sections import decode_document, decode_included, merge
 from blkrun.config.sources import Sources, Unread, read
-from blkrun.config.syntax import parse_toml
 from blkrun.config.tables import Draft
 from blkrun.decode import Kind, Problem
 from blkrun.diagnostic import Diagnostic, Place
 from blkrun.errors import FileError
 from blkrun.model import Config, ServerAddress
 from blkrun.options import DashboardOptions, RunnerOptions, ServerOptions
+from blkrun.toml.diagnostics import place, render
+from blkrun.toml.part import Part
+from blkrun.toml.syntax import parse_toml
 
 EMPTY = Problem(path=(), kind=Kind.OTHER, message="the file describes nothing")
 

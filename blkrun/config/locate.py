@@ -8,13 +8,13 @@ mistake is in that very line.
 from pathlib import Path
 
 from blkrun.config.address import decode_address
-from blkrun.config.parts import Part
 from blkrun.config.sections import decode_document
-from blkrun.config.source import absolute, read_bytes
-from blkrun.config.syntax import parse_toml
 from blkrun.config.tables import Raw
 from blkrun.errors import FileError
 from blkrun.model import ServerAddress
+from blkrun.toml.part import Part
+from blkrun.toml.source import absolute, read_bytes
+from blkrun.toml.syntax import parse_toml
 
 
 def locate(path: Path) -> ServerAddress:

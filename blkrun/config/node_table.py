@@ -5,10 +5,10 @@ from dataclasses import replace
 
 from msgspec import Struct
 
-from blkrun.config.diagnostics import dotted
 from blkrun.config.tables import NodeTable, Raw
 from blkrun.decode import Kind, Path, Problem, decode, nearest, with_current_names
 from blkrun.options import DRIVERS, BlockdevOptions
+from blkrun.toml.diagnostics import dotted
 
 _WRITTEN_ELSEWHERE = ("driver", "enabled", "node-name")
 """Keys of a node that its options do not have in TOML, or not under that name."""

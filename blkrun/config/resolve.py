@@ -10,7 +10,6 @@ from pathlib import Path
 from msgspec import structs
 
 from blkrun.config.graph import by_name, skip_disabled
-from blkrun.config.source import absolute
 from blkrun.config.tables import Draft, ExportTable, NodeTable
 from blkrun.job_options import JobOptions
 from blkrun.model import GraphModel
@@ -23,6 +22,7 @@ from blkrun.options import (
     children_of,
     with_child,
 )
+from blkrun.toml.source import absolute
 
 
 def resolve(draft: Draft) -> GraphModel:

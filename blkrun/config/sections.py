@@ -6,7 +6,6 @@ from typing import Any, TypeVar
 
 from msgspec import Struct
 
-from blkrun.config.diagnostics import dotted
 from blkrun.config.export_table import decode_export
 from blkrun.config.job_table import decode_job
 from blkrun.config.node_table import current, decode_node, with_context
@@ -20,6 +19,7 @@ from blkrun.options import (
     ServerOptions,
     ThrottleLimits,
 )
+from blkrun.toml.diagnostics import dotted
 
 S = TypeVar("S", bound=Struct)
 T = TypeVar("T", bound=Table[Any])

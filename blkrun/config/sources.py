@@ -15,8 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from blkrun.config.source import absolute, document_of, read_bytes, reason_of
 from blkrun.decode import Kind, Problem
+from blkrun.toml.source import absolute, document_of, read_bytes, reason_of
 
 
 @dataclass(frozen=True, slots=True)

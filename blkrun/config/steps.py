@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 import tomlkit
 
-from blkrun.config.diagnostics import dotted
 from blkrun.config.layout import add_table, remove_key, remove_table, set_values
 from blkrun.decode import Path
 from blkrun.errors import FileError
+from blkrun.toml.diagnostics import dotted
 
 Document = dict[str, Any]
 T = TypeVar("T")

@@ -9,10 +9,10 @@ from typing import Any
 
 from blkrun.client import Client
 from blkrun.config import Sources
-from blkrun.config.source import absolute
 from blkrun.errors import CommandError, NoServerError
 from blkrun.history import KINDS, History, HistoryError, history_path
 from blkrun.messages import event_text
+from blkrun.toml.source import absolute
 
 _OF_THE_GRAPH = ("drifted", "reverted", "drift-ended")
 

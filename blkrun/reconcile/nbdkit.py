@@ -15,10 +15,10 @@ from pathlib import Path
 import msgspec
 
 import blkrun
-from blkrun.config.source import absolute
 from blkrun.errors import BlkrunError
 from blkrun.model import Config, ServerAddress
 from blkrun.reconcile.activation import listens_at
+from blkrun.toml.source import absolute
 
 MISSING = (
     "nbdkit is not installed; on Debian or Ubuntu: "

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 
 from blkrun import config
-from blkrun.config.syntax import MAX_ERRORS
 from blkrun.decode import Kind
+from blkrun.toml.syntax import MAX_ERRORS
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,11 @@ import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from blkrun.config.positions import Span
-from blkrun.config.source import text_of
 from blkrun.decode import WARNINGS, Problem
 from blkrun.decode import Path as KeyPath
 from blkrun.diagnostic import Diagnostic, Related
+from blkrun.toml.positions import Span
+from blkrun.toml.source import text_of
 
 _RED, _YELLOW, _CYAN = "\x1b[1;31m", "\x1b[1;33m", "\x1b[1;36m"
 _BOLD, _PLAIN = "\x1b[1m", "\x1b[0m"

@@ -10,12 +10,12 @@ import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
-from blkrun.config.diagnostics import dotted, place, relate
-from blkrun.config.parts import Part
-from blkrun.config.positions import Span, locate
-from blkrun.config.source import encoding_fault, text_of
 from blkrun.decode import Kind, Problem
 from blkrun.diagnostic import Diagnostic
+from blkrun.toml.diagnostics import dotted, place, relate
+from blkrun.toml.part import Part
+from blkrun.toml.positions import Span, locate
+from blkrun.toml.source import encoding_fault, text_of
 
 MAX_ERRORS = 20
 

@@ -8,8 +8,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given
 
-from blkrun.config.positions import Span, locate
 from blkrun.decode import Path as KeyPath
+from blkrun.toml.positions import Span, locate
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.toml"))
 
