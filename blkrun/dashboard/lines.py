@@ -21,6 +21,7 @@ Tone = Literal[
     "add",
     "change",
     "remove",
+    "hit",
 ]
 TONES: tuple[Tone, ...] = get_args(Tone)
 

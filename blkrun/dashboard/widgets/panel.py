@@ -15,7 +15,7 @@ from textual.strip import Strip
 from blkrun.dashboard.keys import PANEL_KEYS
 from blkrun.dashboard.lines import TONES, Line, Tone
 
-_SUPERSCRIPT = dict(zip("12345", "¹²³⁴⁵", strict=True))
+_SUPERSCRIPT = dict(zip("12345678", "¹²³⁴⁵⁶⁷⁸", strict=True))
 
 
 class Panel(ScrollView, can_focus=True):

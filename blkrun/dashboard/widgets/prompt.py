@@ -1,0 +1,57 @@
+"""A line to type in in the lower edge of a panel; what is typed is told at once."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from textual.binding import Binding, BindingType
+from textual.geometry import Offset, Region
+from textual.widgets import Input
+
+
+class Prompt(Input):
+    """``typed`` hears every change; ``ended`` whether what was typed is kept."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "clear", "Clear", id="prompt.clear", tooltip="take it back"),
+    ]
+
+    def __init__(
+        self, sign: str, value: str, typed: Callable[[str], None], ended: Callable[[bool], None]
+    ) -> None:
+        super().__init__(
+            value, placeholder=f"{sign} words that all must hold; !not  ~gppd", compact=True
+        )
+        self._typed = typed
+        self._ended = ended
+        self._over = False
+
+    def put(self, region: Region) -> None:
+        """In the lower edge of a panel's region: nothing of what it shows is hidden."""
+        self.styles.width = max(region.width - 2, 1)
+        self.absolute_offset = Offset(region.x + 1, max(region.bottom - 1, 0))
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        """Narrow while typing."""
+        message.stop()
+        if not self._over:
+            self._typed(message.value)
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        """Enter keeps it."""
+        message.stop()
+        self._end(kept=True)
+
+    def action_clear(self) -> None:
+        """Escape takes it back."""
+        self._end(kept=False)
+
+    def on_blur(self) -> None:
+        """Who goes elsewhere keeps it; who only looks at another window has not gone."""
+        if self.app.app_focus:
+            self._end(kept=True)
+
+    def _end(self, *, kept: bool) -> None:
+        if not self._over:
+            self._over = True
+            self._ended(kept)
+            self.remove()
