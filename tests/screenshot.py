@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from blkrun.dashboard.actions.base import Desk
 from blkrun.dashboard.app import Dashboard
 from blkrun.dashboard.poller import Poller
 from tests.live.service import Service
@@ -58,7 +59,7 @@ node = "limit-b"
 
 async def picture(service: Service) -> None:
     """Look for a while, with an edit in between, then save the screen."""
-    app = Dashboard(Poller(service.control, refresh_s=0.5), title="lab.toml", owner=True)
+    app = Dashboard(Poller(service.control, refresh_s=0.5), Desk(title="lab.toml", owner=True))
     async with app.run_test(size=SIZE) as pilot:
         await asyncio.sleep(LOOK_S / 2)
         service.edit(service.file.read_text().replace("iops-total = 6000", "iops-total = 4000"))

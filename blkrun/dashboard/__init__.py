@@ -24,8 +24,9 @@ async def show(
 
     Gives "stop" when the user wants the server ended, else "detach".  Only an ``owner`` is asked.
     """
+    from blkrun.dashboard.actions.base import Desk  # noqa: PLC0415
     from blkrun.dashboard.app import Dashboard, run  # noqa: PLC0415 - Textual is for those who look
     from blkrun.dashboard.poller import Poller  # noqa: PLC0415
 
-    app = Dashboard(Poller(control, refresh_s=refresh_s), title=title, owner=owner)
+    app = Dashboard(Poller(control, refresh_s=refresh_s), Desk(title=title, owner=owner))
     return await run(app, closing)

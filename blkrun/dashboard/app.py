@@ -17,6 +17,7 @@ from textual.widgets import Footer
 
 from blkrun.dashboard.actions.applying import Applying
 from blkrun.dashboard.actions.arranging import Arranging
+from blkrun.dashboard.actions.base import Desk
 from blkrun.dashboard.actions.leaving import Leaving
 from blkrun.dashboard.actions.looking import Looking
 from blkrun.dashboard.arrange import LEAST_HEIGHT, LEAST_WIDTH
@@ -43,15 +44,15 @@ class Reported(Message):
 
 
 class Dashboard(Arranging, Looking, Applying, Leaving):
-    """One server on one screen.  ``owner``: leaving may stop the server."""
+    """One server on one screen."""
 
     CSS_PATH = Path(__file__).with_name("blkrun.tcss")
     BINDINGS: ClassVar[list[BindingType]] = [*APP_KEYS]
     ENABLE_COMMAND_PALETTE = True
 
-    def __init__(self, feed: Feed, *, title: str, owner: bool) -> None:
+    def __init__(self, feed: Feed, desk: Desk) -> None:
         no_color = "NO_COLOR" in os.environ  # Textual takes it out of the environment
-        super().__init__(feed, title=title, owner=owner, no_color=no_color)
+        super().__init__(feed, desk, no_color=no_color)
         self._shown: tuple[Snapshot, Interval] | None = None
         self._job_count: JobCount | None = None
         self._choose_theme(no_color=no_color)

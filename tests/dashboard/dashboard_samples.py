@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from blkrun.dashboard.actions.base import Desk
 from blkrun.dashboard.app import Dashboard
 from blkrun.dashboard.feed import Happened, Lost, Report, Seen
 from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
@@ -210,7 +211,7 @@ def dashboard(*, owner: bool = True) -> tuple[Dashboard, FakeFeed, FakeClock]:
     """The app over a fake feed and clock."""
     clock = FakeClock()
     feed = FakeFeed(clock)
-    return Dashboard(feed, title="lab.toml", owner=owner), feed, clock
+    return Dashboard(feed, Desk(title="lab.toml", owner=owner)), feed, clock
 
 
 COLUMNS = {

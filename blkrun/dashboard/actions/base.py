@@ -1,25 +1,45 @@
 """What every action may use: the feed, what is known, the panels, and how to tell the user."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from textual.app import App
 from textual.containers import Grid
 from textual.notifications import SeverityLevel
 
+from blkrun.dashboard.editor import Editor
 from blkrun.dashboard.feed import Feed
 from blkrun.dashboard.model.board import Board
+from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.panels import make_panels
 from blkrun.dashboard.widgets.header import Header
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Whose dashboard it is and what may be done from it.
+
+    ``owner``: leaving may stop the server.  Without ``file`` there is none to open, and without
+    ``editor`` nothing can be changed.  ``snapshots``: the folder that saves go to.
+    """
+
+    title: str
+    owner: bool = False
+    file: Path | None = None
+    editor: Editor | None = None
+    snapshots: Path = Path()
 
 
 class Acting(App[str]):
     """The app without its actions.  Gives stop or detach."""
 
-    def __init__(self, feed: Feed, *, title: str, owner: bool, no_color: bool) -> None:
+    def __init__(self, feed: Feed, desk: Desk, *, no_color: bool) -> None:
         super().__init__(ansi_color=no_color or None)  # decides how Textual leaves colours out
-        self.title = title
+        self.title = desk.title
         self.feed = feed
-        self.owner = owner
+        self.desk = desk
+        self.subject: Subject | None = None
         self.board = Board()
         self.header = Header()
         self.panels = make_panels(self.board.log)

@@ -14,7 +14,7 @@ class Leaving(Acting):
         seen = self.board.snapshot
         stake = at_stake(seen.clients, seen.unfinished) if seen is not None else ""
         state = self.board.state(self.feed.now_s(), self.feed.refresh_s)
-        if not self.owner:
+        if not self.desk.owner:
             self.exit("detach")
         elif not stake or state is State.OFFLINE:
             self.exit("stop")
