@@ -1,10 +1,12 @@
-"""What is selected: whatever the plots, the inspector and the keys are about."""
+"""What is selected, whichever panel it was selected in."""
 
 from typing import Literal, NamedTuple
 
+SubjectKind = Literal["node", "export", "group"]
+
 
 class Subject(NamedTuple):
-    """Something of the graph, by its name."""
+    """A node, an export or a throttle group, by its name."""
 
-    kind: Literal["node", "export", "group"]
+    kind: SubjectKind
     name: str
