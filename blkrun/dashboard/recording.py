@@ -1,0 +1,427 @@
+"""The file a recording is: SQLite, a row a report, each compressed by itself.
+
+::
+
+    meta    key, value    version, blkrun, title, begin-ms, dictionary
+    report  id, at_ms, kind, body
+            kind   look: a Snapshot · events: those of a Happened · lost: why
+            body   zlib of JSON, with the first snapshot as dictionary where there is one
+
+``id`` grows with ``at_ms``, unix time when it was told.  A writer that is killed loses what it had
+not committed, about a second; what a reader cannot read is counted and left out.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, Self, get_args
+
+import msgspec
+
+from blkrun import __version__
+from blkrun.dashboard.feed import Happened, Lost, Seen
+from blkrun.dashboard.model.snapshot import Snapshot
+from blkrun.errors import FileError
+
+VERSION = 1
+
+Kind = Literal["look", "events", "lost"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+Recorded = Seen | Happened | Lost
+"""The reports that a recording has."""
+
+_WINDOW_BYTES = 32768
+"""What zlib sees of a dictionary: its end."""
+_MOST_BODY_BYTES = 64 * 2**20
+_MOST_MS = 2**43
+"""In the year 2248: later times come from damage."""
+_BUSY_S = 5.0
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE report (
+    id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL
+);
+CREATE INDEX report_by_time ON report (kind, at_ms);
+"""
+
+
+class Entry(NamedTuple):
+    """A row without its body."""
+
+    id: int
+    at_ms: int
+    kind: Kind
+
+
+class Meta(NamedTuple):
+    """What a recording says of itself."""
+
+    title: str
+    blkrun: str
+    begin_ms: int
+
+
+# Bodies
+
+
+def encode(report: Recorded) -> tuple[Kind, bytes]:
+    """Its kind and its JSON."""
+    match report:
+        case Seen(snapshot):
+            return "look", _to_json(snapshot)
+        case Happened(events):
+            return "events", _to_json(events)
+        case Lost(why):
+            return "lost", _to_json(why)
+
+
+def decode(kind: str, text: bytes, at_ms: int) -> Recorded:
+    """Raises msgspec.MsgspecError or RecursionError for what is no such report."""
+    match kind:
+        case "look":
+            return Seen(msgspec.json.decode(text, type=Snapshot), at_ms / 1000)
+        case "events":
+            return Happened(msgspec.json.decode(text, type=tuple[dict[str, Any], ...]))
+        case _:
+            return Lost(msgspec.json.decode(text, type=str))
+
+
+def compress(text: bytes, dictionary: bytes = b"") -> bytes:
+    """A zlib stream; it says itself whether it needs the dictionary."""
+    packer = zlib.compressobj(zdict=dictionary) if dictionary else zlib.compressobj()
+    return packer.compress(text) + packer.flush()
+
+
+def decompress(body: bytes, dictionary: bytes = b"") -> bytes:
+    """Raises zlib.error for what is damaged, ends early or would fill the memory."""
+    unpacker = zlib.decompressobj(zdict=dictionary)
+    text = unpacker.decompress(body, _MOST_BODY_BYTES)
+    if not unpacker.eof:
+        raise zlib.error("incomplete")
+    return text
+
+
+def _to_json(value: Any) -> bytes:
+    """A file name need not be text: what is none of it is replaced."""
+    try:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(value), ensure_ascii=False)
+        return text.encode(errors="replace")
+
+
+# Writing
+
+
+class Writer:
+    """Writes reports; ``commit`` makes what was written last.  May be used by one other thread."""
+
+    def __init__(self, database: sqlite3.Connection, lock: int) -> None:
+        self._database = database
+        self._lock = lock
+        self._dictionary = _meta_value(database, "dictionary")
+        last = database.execute("SELECT at_ms FROM report ORDER BY id DESC LIMIT 1").fetchone()
+        self._last_ms: int | None = None if last is None else int(last[0])
+        if self._last_ms is not None:
+            self.write(Lost("nothing was recorded"), self._last_ms + 1)
+
+    @classmethod
+    def open(cls, path: Path, *, title: str, begin_ms: int) -> Self:
+        """Begin a recording, or go on with one of the same title.  Raises FileError."""
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        except FileExistsError:
+            return cls._go_on(path, title)
+        except OSError as error:
+            raise FileError(f"{path}: cannot be written: {error.strerror}") from error
+        return cls._begin(path, lock, Meta(title, __version__, begin_ms))
+
+    @classmethod
+    def _begin(cls, path: Path, lock: int, meta: Meta) -> Self:
+        with _closed_on_error(lock), _told(path):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            database = _connect(path, "rw")
+            database.executescript(_SCHEMA)
+            rows = {"version": VERSION, "blkrun": meta.blkrun, "title": meta.title}
+            rows["begin-ms"] = meta.begin_ms
+            database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+            database.commit()
+            return cls(database, lock)
+
+    @classmethod
+    def _go_on(cls, path: Path, title: str) -> Self:
+        with Recording.open(path) as recording:
+            theirs = recording.meta.title
+        if theirs != title:
+            raise FileError(f"{path}: is a recording of {theirs}; name another file to record to")
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        except OSError as error:
+            raise FileError(f"{path}: cannot be written: {error.strerror}") from error
+        with _closed_on_error(lock), _told(path):
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise FileError(
+                    f"{path}: another blkrun records to it; name another file"
+                ) from None
+            return cls(_connect(path, "rw"), lock)
+
+    def write(self, report: Recorded, at_ms: int) -> None:
+        """Time never goes back, whatever the clock does.  Raises sqlite3.Error."""
+        self._last_ms = at_ms if self._last_ms is None else max(at_ms, self._last_ms)
+        kind, text = encode(report)
+        if kind == "look" and not self._dictionary:
+            self._dictionary = text[-_WINDOW_BYTES:]
+            self._database.execute("INSERT INTO meta VALUES ('dictionary', ?)", (self._dictionary,))
+        self._database.execute(
+            "INSERT INTO report (at_ms, kind, body) VALUES (?, ?, ?)",
+            (self._last_ms, kind, compress(text, self._dictionary)),
+        )
+
+    def commit(self) -> None:
+        """From now on a kill loses nothing of it.  Raises sqlite3.Error."""
+        self._database.commit()
+
+    def close(self) -> None:
+        """With what was committed.  The lock goes last: closing it would end SQLite's."""
+        self._database.close()
+        os.close(self._lock)
+
+
+@contextlib.contextmanager
+def _closed_on_error(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+# Reading
+
+
+class Recording:
+    """Reads a recording, never writes to it.  Every method may raise FileError."""
+
+    def __init__(self, path: Path, database: sqlite3.Connection) -> None:
+        self.path = path
+        self._database = database
+        self._unreadable: set[int] = set()
+        self.meta = self._read_meta()
+        self._dictionary = b""
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Raises FileError for what is no recording, is damaged, or of another version."""
+        if not path.is_file():
+            raise FileError(f"{path}: no such recording")
+        with _told(path):
+            try:
+                database = _connect_whole(path)
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
+                    raise
+                # It was being written when the recorder was killed: SQLite undoes that.
+                _connect(path, "rw").execute("SELECT 1 FROM meta").close()
+                database = _connect_whole(path)
+        return cls(path, database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing is read any more."""
+        self._database.close()
+
+    def _read_meta(self) -> Meta:
+        with _told(self.path):
+            version = _number(_meta_value(self._database, "version"))
+            if version != VERSION:
+                raise FileError(
+                    f"{self.path}: a recording of format {version}, and this blkrun reads "
+                    f"format {VERSION}; replay it with "
+                    f"blkrun {_text(_meta_value(self._database, 'blkrun'))}"
+                )
+            return Meta(
+                _text(_meta_value(self._database, "title")),
+                _text(_meta_value(self._database, "blkrun")),
+                _number(_meta_value(self._database, "begin-ms")) or 0,
+            )
+
+    @property
+    def unreadable(self) -> int:
+        """Rows that were come across and could not be read."""
+        return len(self._unreadable)
+
+    def bounds_ms(self) -> tuple[int, int]:
+        """The times of the first and the last report; both the beginning when there is none."""
+        times = [
+            time
+            for kind in KINDS
+            for end in ("min", "max")
+            for (time,) in self._rows(
+                f"SELECT {end}(at_ms) FROM report WHERE kind = ? AND at_ms BETWEEN 0 AND ?",  # noqa: S608 - one of two words
+                kind,
+                _MOST_MS,
+            )
+            if isinstance(time, int)
+        ]
+        begin_ms = self.meta.begin_ms
+        return min(times, default=begin_ms), max(times, default=begin_ms)
+
+    def last_id(self, at_ms: int) -> int:
+        """Of what was told up to then; 0 if nothing was."""
+        found = (
+            self._last_entry(kind, "at_ms <= ? ORDER BY at_ms DESC, id DESC", at_ms)
+            for kind in KINDS
+        )
+        return max((entry.id for entry in found if entry is not None), default=0)
+
+    def look_before(self, row_id: int) -> Entry | None:
+        """The last look with a smaller id."""
+        return self._last_entry("look", "id < ? ORDER BY id DESC", row_id)
+
+    def look_after(self, row_id: int) -> Entry | None:
+        """The next look with a greater id."""
+        return self._last_entry("look", "id > ? ORDER BY id", row_id)
+
+    def _last_entry(self, kind: Kind, condition: str, bound: int) -> Entry | None:
+        rows = self._rows(
+            f"SELECT id, at_ms, kind FROM report WHERE kind = ? AND {condition} LIMIT 1",  # noqa: S608 - written above
+            kind,
+            bound,
+        )
+        return next(iter(self._entries(rows)), None)
+
+    def outline(self, after_id: int, to_id: int) -> list[Entry]:
+        """What there is with ids from after the one to the other, in their order."""
+        query = "SELECT id, at_ms, kind FROM report WHERE id > ? AND id <= ? ORDER BY id"
+        return self._entries(self._rows(query, after_id, to_id))
+
+    def newest(self, kind: Kind, since_ms: int, to_id: int) -> list[Entry]:
+        """Those of a kind since a time up to an id, the newest first."""
+        query = (
+            "SELECT id, at_ms, kind FROM report WHERE kind = ? AND at_ms >= ? AND id <= ? "
+            "ORDER BY at_ms DESC, id DESC"
+        )
+        return self._entries(self._rows(query, kind, since_ms, to_id))
+
+    def read(self, entry: Entry) -> Recorded | None:
+        """None when it cannot be read; that is counted."""
+        rows = self._rows("SELECT body FROM report WHERE id = ?", entry.id)
+        try:
+            ((body,),) = rows
+            text = decompress(body, self._needed_dictionary())
+            return decode(entry.kind, text, entry.at_ms)
+        except (ValueError, TypeError, zlib.error, msgspec.MsgspecError, RecursionError):
+            self._unreadable.add(entry.id)
+            return None
+
+    def reports(self) -> Iterator[tuple[float, Recorded]]:
+        """All that can be read, with its unix time, in order."""
+        last_id = 0
+        while entries := self.outline(last_id, last_id + 1000) or self._beyond(last_id + 1000):
+            for entry in entries:
+                if (report := self.read(entry)) is not None:
+                    yield entry.at_ms / 1000, report
+            last_id = entries[-1].id
+
+    def _beyond(self, row_id: int) -> list[Entry]:
+        query = "SELECT id, at_ms, kind FROM report WHERE id > ? ORDER BY id LIMIT 1"
+        return self._entries(self._rows(query, row_id))
+
+    def _needed_dictionary(self) -> bytes:
+        """It is there with the first look, which a recording that goes on may not have yet."""
+        if not self._dictionary:
+            with _told(self.path):
+                value = _meta_value(self._database, "dictionary")
+            self._dictionary = value if isinstance(value, bytes) else b""
+        return self._dictionary
+
+    def _entries(self, rows: list[Any]) -> list[Entry]:
+        good = []
+        for row_id, at_ms, kind in rows:
+            if isinstance(at_ms, int) and 0 <= at_ms <= _MOST_MS and kind in KINDS:
+                good.append(Entry(row_id, at_ms, kind))
+            else:
+                self._unreadable.add(row_id)
+        return good
+
+    def _rows(self, query: str, *values: object) -> list[Any]:
+        with _told(self.path):
+            return self._database.execute(query, values).fetchall()
+
+
+def _connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    database = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode={mode}",
+        uri=True,
+        timeout=_BUSY_S,
+        check_same_thread=False,  # one at a time, as their owners see to
+    )
+    database.text_factory = _replaced
+    database.execute("PRAGMA trusted_schema = OFF")
+    return database
+
+
+def _connect_whole(path: Path) -> sqlite3.Connection:
+    """SQLite itself takes what is missing of the last page for zeroes."""
+    database = _connect(path, "ro")
+    with contextlib.closing(database.execute("BEGIN")):
+        _meta_value(database, "version")  # from now on nobody writes
+        (pages,), (page_bytes,) = (
+            database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
+        )
+        size_bytes = path.stat().st_size
+    database.rollback()
+    if size_bytes < pages * page_bytes:
+        raise FileError(f"{path}: is damaged (its end is missing); if it is a copy, copy it again")
+    return database
+
+
+def _replaced(text: bytes) -> str:
+    return text.decode(errors="replace")
+
+
+def _meta_value(database: sqlite3.Connection, key: str) -> Any:
+    row = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return row[0] if row is not None else b""
+
+
+def _number(value: Any) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "?"
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """SQLite's errors in the words of somebody who wants to see a recording."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        if _is_no_recording(error):
+            message = f"{path}: is no recording of blkrun; name another file"
+        elif error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_CORRUPT:
+            message = f"{path}: is damaged ({error}); if it is a copy, copy it again"
+        else:
+            message = f"{path}: cannot be used: {error}"
+        raise FileError(message) from error
+    except UnicodeDecodeError as error:  # of a message of SQLite's that quotes what it found
+        raise FileError(f"{path}: is damaged; if it is a copy, copy it again") from error
+
+
+def _is_no_recording(error: sqlite3.Error) -> bool:
+    return error.sqlite_errorcode == sqlite3.SQLITE_NOTADB or "no such" in str(error)
