@@ -22,13 +22,15 @@ import socket
 import stat
 import struct
 import threading
-from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL
 _SOCKADDR_BYTES = 128
+_INET_BYTES, _INET6_BYTES = 8, 24  # of a sockaddr up to the end of the host
 _UCRED = struct.Struct("3i")  # pid, uid, gid
 
 _c = ctypes.CDLL(None)
@@ -36,8 +38,8 @@ _c = ctypes.CDLL(None)
 
 _here = threading.local()
 
-Peer = tuple[bytes, int]
-"""The address at the other end as the system writes it, and over a unix socket the process."""
+Peer = tuple[bytes, int, int]
+"""The address at the other end as the system writes it; over a unix socket the process and user."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,16 @@ class Socket:
 
 
 class Client:
-    """Who is at the other end of a connection.  ``sockets``: those that may be its own."""
+    """Who is at the other end of a connection.  ``sockets``: those that may be its own.
 
-    def __init__(self, sockets: Iterable[Socket] = ()) -> None:
+    ``origin`` says where that is, for who watches.
+    """
+
+    def __init__(
+        self, sockets: Iterable[Socket] = (), origin: Mapping[str, Any] | None = None
+    ) -> None:
         self.sockets = tuple(sockets)
+        self.origin = origin or {}
         self._lock = threading.Lock()
         self._first: int | None = None
 
@@ -114,7 +122,7 @@ class Clients:
             sockets = list(self._free_sockets(peer))
             if len(sockets) == 1:
                 self._taken.update(sockets)
-        return Client(sockets)
+        return Client(sockets, origin_of(peer))
 
     def _free_sockets(self, peer: Peer) -> Iterator[Socket]:
         for found, duplicate in client_sockets(self._listen, besides=self._taken):
@@ -126,16 +134,47 @@ class Clients:
 def peer_here() -> Peer:
     """Who the client is whose nbdkit callback the calling thread runs."""
     address = _address(_c.nbdkit_peer_name)
-    return address, _c.nbdkit_peer_pid() if _is_unix(address) else 0
+    if not _is_unix(address):
+        return address, 0, 0
+    return address, _c.nbdkit_peer_pid(), _c.nbdkit_peer_uid()
 
 
 def peer_of(connection: socket.socket) -> Peer:
     """Who is at the other end of a socket."""
     address = _address(_c.getpeername, connection.fileno())
     if not _is_unix(address):
-        return address, 0
+        return address, 0, 0
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    return address, _UCRED.unpack(credentials)[0]
+    pid, uid, _ = _UCRED.unpack(credentials)
+    return address, pid, uid
+
+
+def origin_of(peer: Peer) -> dict[str, Any]:
+    """A process and its user, or an address, as far as it can be told; raises nothing."""
+    address, pid, uid = peer
+    if not _is_unix(address):
+        where = _inet_text(address)
+        return {"address": where} if where else {}
+    if pid <= 0:
+        return {}  # one of another PID namespace
+    origin: dict[str, Any] = {"pid": pid, "uid": uid & 0xFFFF_FFFF}
+    with suppress(OSError):  # gone by now, or hidden
+        origin["process"] = Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
+    return origin
+
+
+def _inet_text(address: bytes) -> str:
+    """``127.0.0.1:4711`` or ``[::1]:4711``; empty if it is no such address."""
+    if len(address) < _INET_BYTES:
+        return ""
+    family, port = struct.unpack("H", address[:2])[0], int.from_bytes(address[2:4], "big")
+    if family == socket.AF_INET:
+        return f"{socket.inet_ntoa(address[4:8])}:{port}"
+    if family != socket.AF_INET6 or len(address) < _INET6_BYTES:
+        return ""
+    host = socket.inet_ntop(socket.AF_INET6, address[8:24])
+    mapped = host.removeprefix("::ffff:")
+    return f"{mapped}:{port}" if "." in mapped and mapped != host else f"[{host}]:{port}"
 
 
 def _address(ask: Callable[..., int], *of_whom: int) -> bytes:

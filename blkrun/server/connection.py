@@ -67,7 +67,7 @@ class Connection:
         self.workers: list[Worker] = []
         self._kept: list[KeptState] = []
         self._report_error = report_error
-        self._client = client
+        self.client = client
         self._connections = connections  # all that there are
 
     def close(self) -> None:
@@ -222,7 +222,7 @@ class Connection:
         self._kept.append(keep_thread_state())
         self.workers.append(worker)
         _local.worker = worker
-        self._client.serve()
+        self.client.serve()
         return worker
 
     def _change_route(self, route: Route) -> tuple[Route, int]:
@@ -246,4 +246,5 @@ def describe(connection: Connection) -> dict[str, Any]:
         "writable": connection.writable,
         "connected-seconds": round(monotonic() - connection.since, 3),
         "in-flight": sum(worker.busy for worker in connection.workers),
+        "peer": dict(connection.client.origin),
     }

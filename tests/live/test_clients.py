@@ -1,12 +1,15 @@
 """What NBD clients see: names, sizes, data, errors, with the tools that people use."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.live.service import DISK, Service, tool
+from tests.live.hammering import Hammer
+from tests.live.service import DISK, Service, tool, wait_for
 
 Serve = Callable[[str], Service]
 
@@ -203,3 +206,16 @@ def test_the_image_is_locked(serve: Serve) -> None:
     assert 'Failed to get "write" lock' in report["data"]["message"]
     assert "vm.toml:1: [backends.disk]" in report["data"]["message"]
     assert set(other.live().exports) == {"d"}
+
+
+def test_a_client_is_known_by_its_process(serve: Serve, hammer: Callable[[str], Hammer]) -> None:
+    """Over a unix socket: number, user and name, for who watches."""
+    service = serve(DISK)
+    process = hammer(service.uri()).process
+
+    def peers() -> list[dict[str, Any]]:
+        return [client["peer"] for client in service.graph()["exports"][0]["clients"]]
+
+    (peer, *_) = wait_for(peers, "a client")
+    name = Path(f"/proc/{process.pid}/comm").read_text().strip()
+    assert peer == {"pid": process.pid, "uid": os.getuid(), "process": name}

@@ -2,15 +2,18 @@
 
 import os
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from blkrun.server import client
-from blkrun.server.client import Client, Clients, Socket, peer_of
+from blkrun.server.client import Client, Clients, Socket, origin_of, peer_of
 from tests.server.inprocess import Worker, eventually
 
 
@@ -209,3 +212,46 @@ def test_one_thread_hears_of_it_first(unix: Listener) -> None:
     end.set()
     thread.finish()
     eventually(met.gone)
+
+
+def test_a_client_over_a_unix_socket_is_a_process(unix: Listener) -> None:
+    """Here the test's own, with its user and its name."""
+    ours, _ = unix.pair()
+    name = Path("/proc/self/comm").read_text().strip()
+    told = {"pid": os.getpid(), "uid": os.getuid(), "process": name}
+    assert unix.meet(ours).origin == told
+
+
+def test_a_client_over_tcp_has_an_address(tcp: Listener) -> None:
+    """With its port, by which its host knows the process."""
+    ours, theirs = tcp.pair()
+    assert tcp.meet(ours).origin == {"address": f"127.0.0.1:{theirs.getsockname()[1]}"}
+
+
+@pytest.mark.parametrize(
+    ("host", "text"), [("::1", "[::1]:4711"), ("::ffff:10.0.0.1", "10.0.0.1:4711")]
+)
+def test_addresses_of_ipv6(host: str, text: str) -> None:
+    """An IPv4 client of a socket for both is shown as what it is."""
+    address = struct.pack("=HHI16sI", socket.AF_INET6, socket.htons(4711), 0, packed(host), 0)
+    assert origin_of((address, 0, 0)) == {"address": text}
+
+
+def packed(host: str) -> bytes:
+    """As the system writes it."""
+    return socket.inet_pton(socket.AF_INET6, host)
+
+
+UNIX = struct.pack("H", socket.AF_UNIX)
+
+
+@given(
+    st.one_of(st.binary(max_size=40), st.sampled_from([UNIX])),
+    st.one_of(st.integers(-1, 0), st.just(2**31 - 1)),
+    st.integers(-(2**31), 2**31 - 1),
+)
+def test_nothing_that_is_said_of_a_client_keeps_it_out(address: bytes, pid: int, uid: int) -> None:
+    """Whatever the system answers, and whether or not the process is there."""
+    origin = origin_of((address, pid, uid))
+    assert origin.keys() <= {"address", "pid", "uid", "process"}
+    assert origin.get("uid", 0) >= 0

@@ -90,11 +90,23 @@ class Group(Struct, frozen=True):
     members: tuple[Member, ...] = ()
 
 
+class Peer(Struct, frozen=True):
+    """Where a client is: a process over a unix socket, else an address; unknown if neither."""
+
+    pid: int = 0
+    uid: int | None = None
+    process: str = ""
+    address: str = ""
+
+
 class Client(Struct, frozen=True, rename="kebab"):
     """A connection."""
 
     id: int
     in_flight: int = 0
+    writable: bool = False
+    connected_seconds: float = 0
+    peer: Peer = Peer()
 
 
 class Export(Struct, frozen=True, rename="kebab", kw_only=True):
