@@ -9,6 +9,13 @@ from pathlib import Path
 import msgspec
 
 from blkrun.cli import Exit
+from blkrun.cli.browser import (
+    ANYWHERE,
+    closing_with_the_browser,
+    is_for_a_browser,
+    serve_to_browsers,
+    web_address,
+)
 from blkrun.cli.output import console
 from blkrun.client import Client
 from blkrun.config import load, locate
@@ -19,29 +26,49 @@ from blkrun.options import DashboardOptions
 from blkrun.reconcile.lease import holder_of
 
 EXAMPLES = """
-blkrun attach vm.toml      q leaves it running
+blkrun attach vm.toml                q leaves it running
+blkrun attach vm.toml --read-only    a dashboard that changes nothing
+blkrun attach vm.toml --serve        in browsers on this machine: open the URL it prints
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE."""
+    """FILE, --read-only and --serve."""
     parser.add_argument("file", metavar="FILE", type=Path, help="the TOML file")
+    parser.add_argument("--read-only", action="store_true", help="only look: change nothing")
+    parser.add_argument(
+        "--serve",
+        nargs="?",
+        type=web_address,
+        const=ANYWHERE,
+        metavar="HOST:PORT",
+        help="in browsers on this machine, until Ctrl-C (127.0.0.1:8000, or the next free port)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Say so where no dashboard can be shown."""
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if args.serve is not None:
+        asyncio.run(_serve(args))
+        return Exit.DONE
+    if not is_for_a_browser() and not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BlkrunError(f"no terminal for a dashboard; see: blkrun status {args.file}")
     if find_spec("textual") is None:
         raise BlkrunError(
             "no dashboard: pip install 'blkrun[dashboard]'; without it see: "
             f"blkrun status {args.file}"
         )
-    asyncio.run(_attach(args.file, locate(args.file)))
+    asyncio.run(_attach(args.file, locate(args.file), read_only=args.read_only))
     return Exit.DONE
 
 
-async def _attach(file: Path, address: ServerAddress) -> None:
+async def _serve(args: argparse.Namespace) -> None:
+    async with await Client.connect(locate(args.file).control):
+        pass  # somebody is there
+    await serve_to_browsers(args.file, args.serve, read_only=args.read_only)
+
+
+async def _attach(file: Path, address: ServerAddress, *, read_only: bool) -> None:
     async with await Client.connect(address.control):
         pass  # somebody is there
     runner = holder_of(address.control)
@@ -50,8 +77,10 @@ async def _attach(file: Path, address: ServerAddress) -> None:
         title=file.name if runner else f"{file.name} (no runner)",
         refresh_s=_refresh_s(file),
         owner=False,
+        read_only=read_only,
+        closing=closing_with_the_browser() if is_for_a_browser() else None,
     )
-    if holder_of(address.control) is None:
+    if not is_for_a_browser() and holder_of(address.control) is None:
         console().print(
             f"nobody follows the edits of {file.name}; go on with: blkrun run {file}",
             style="yellow",

@@ -12,21 +12,25 @@ import asyncio
 from pathlib import Path
 
 
-async def show(
+async def show(  # noqa: PLR0913 - all by name
     *,
     control: Path,
     title: str,
     refresh_s: float,
     owner: bool,
+    read_only: bool = False,
     closing: asyncio.Event | None = None,
 ) -> str:
     """Show the server behind ``control`` until the user leaves or ``closing`` is set.
 
     Gives "stop" when the user wants the server ended, else "detach".  Only an ``owner`` is asked.
+    ``read_only``: no action that changes anything is on offer.
     """
     from blkrun.dashboard.actions.base import Desk  # noqa: PLC0415
     from blkrun.dashboard.app import Dashboard, run  # noqa: PLC0415 - Textual is for those who look
     from blkrun.dashboard.poller import Poller  # noqa: PLC0415
 
-    app = Dashboard(Poller(control, refresh_s=refresh_s), Desk(title=title, owner=owner))
+    app = Dashboard(
+        Poller(control, refresh_s=refresh_s), Desk(title=title, owner=owner, read_only=read_only)
+    )
     return await run(app, closing)

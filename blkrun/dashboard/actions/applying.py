@@ -20,7 +20,10 @@ class Applying(Acting):
 
     def offered(self) -> Mapping[str, bool]:
         """While something waits."""
-        return {**super().offered(), "apply": self.board.waiting is not None}
+        return {
+            **super().offered(),
+            "apply": self.board.waiting is not None and not self.desk.read_only,
+        }
 
     def note_waiting(self) -> None:
         """An edit waits for a yes, or does not any more: then nobody is asked about it."""

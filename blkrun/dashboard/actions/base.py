@@ -20,12 +20,14 @@ from blkrun.dashboard.widgets.header import Header
 class Desk:
     """Whose dashboard it is and what may be done from it.
 
-    ``owner``: leaving may stop the server.  Without ``file`` there is none to open, and without
-    ``editor`` nothing can be changed.  ``snapshots``: the folder that saves go to.
+    ``owner``: leaving may stop the server.  ``read_only``: a yes cannot be given here; without
+    ``editor`` nothing can be changed, without ``file`` there is none to open.  ``snapshots`` is
+    the folder that saves go to.
     """
 
     title: str
     owner: bool = False
+    read_only: bool = False
     file: Path | None = None
     editor: Editor | None = None
     snapshots: Path = Path()
