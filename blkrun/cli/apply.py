@@ -5,10 +5,10 @@ import asyncio
 from pathlib import Path
 
 from blkrun.cli import Exit
+from blkrun.cli.edit_file import Edited, print_outcome, say_unchanged, show_proposal
 from blkrun.cli.output import confirmed, console, print_proposal
 from blkrun.client import Client
-from blkrun.config import load
-from blkrun.model import Config
+from blkrun.config import parse, read
 from blkrun.reconcile.apply import ask_live
 from blkrun.reconcile.carry_out import carry_out
 from blkrun.reconcile.chronicle import Chronicle
@@ -21,30 +21,40 @@ blkrun apply vm.toml --yes  takes disks from connected clients unasked
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE and --yes."""
+    """FILE, --yes, --dry-run and --json."""
     parser.add_argument("file", type=Path, help="the TOML file")
     parser.add_argument(
         "--yes", action="store_true", help="also take disks from connected clients, unasked"
     )
+    parser.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
+    parser.add_argument("--json", action="store_true", help="plan and outcome as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Show the plan, ask where it hurts, do it.  What would be refused is not asked about."""
-    config = load(args.file)
-    return asyncio.run(_apply(config, yes=args.yes))
+    sources = read(args.file)
+    edited = Edited(sources, sources, (), parse(sources))
+    return asyncio.run(_apply(edited, args))
 
 
-async def _apply(config: Config, *, yes: bool) -> Exit:
+async def _apply(edited: Edited, args: argparse.Namespace) -> Exit:
+    config = edited.config
     async with await Client.connect(config.address.control) as client:
         proposal = await propose(client, config, await ask_live(client))
-        print_proposal(proposal, config, offer=False)
+        if not proposal.operations and args.json:
+            say_unchanged(as_json=True)
+            return Exit.DONE
+        if args.dry_run or proposal.refused is not None:
+            return show_proposal(proposal, edited, running=True, as_json=args.json)
+        if not args.json:
+            print_proposal(proposal, config, offer=False)
         if not proposal.operations:
             return Exit.DONE
-        if proposal.refused is not None:
-            return Exit.FAILED
-        if proposal.taken and not (yes or confirmed("take the disks from these clients?")):
+        if proposal.taken and not (args.yes or confirmed("take the disks from these clients?")):
             console(stderr=True).print("nothing was changed: --yes takes them, unasked")
             return Exit.PENDING
         chronicle = Chronicle(config.address.control, "apply", console(stderr=True).print)
-        await carry_out(client, config, proposal, chronicle, hard=True)
+        report = await carry_out(client, config, proposal, chronicle, hard=True)
+        if args.json:
+            print_outcome(edited, report)
         return Exit.DONE

@@ -179,7 +179,7 @@ async def see_through(
             f"see: blkrun status {name}"
         )
     if as_json:
-        _print_json(edited, saved=True, outcome=report)
+        print_outcome(edited, report)
     else:
         _print_report(report, name)
     return _EXITS.get(report["kind"], Exit.FAILED)
@@ -232,6 +232,11 @@ def _data(edited: Edited, *, saved: bool, outcome: dict[str, Any]) -> dict[str, 
         "digest": edited.config.digest,
         "outcome": outcome,
     }
+
+
+def print_outcome(edited: Edited, report: dict[str, Any]) -> None:
+    """What came of it, as one JSON object."""
+    _print_json(edited, saved=True, outcome=report)
 
 
 def _print_json(edited: Edited, *, saved: bool, outcome: dict[str, Any]) -> None:

@@ -7,12 +7,13 @@ import asyncio
 import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast, get_args
+from typing import Any, Protocol, TypeVar, cast, get_args
 
+from blkrun.dashboard.model.drivers import Driver, insertable
 from blkrun.dashboard.model.edits import Edit
+from blkrun.dashboard.model.preview import Kind, Outcome, Preview
 from blkrun.errors import BlkrunError, WaitError
 
 PREVIEW_TIMEOUT_S = 30.0
@@ -20,61 +21,7 @@ PERFORM_TIMEOUT_S = 120.0
 """More than the command itself waits for a runner."""
 _END_TIMEOUT_S = 2.0
 
-Kind = Literal["applied", "pending", "failed", "unchanged", "saved"]
-"""``saved``: nothing is served from the file just now."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """What an edit would do.  Mappings lead from exports to numbers of clients.
-
-    ``digest`` is of the file as it would be: a yes can be given to that text and no other.
-    """
-
-    changed: bool
-    diff: str = ""
-    digest: str = ""
-    operations: tuple[str, ...] = ()
-    taken: Mapping[str, int] | None = None
-    drains: Mapping[str, int] | None = None
-    cancelled: tuple[str, ...] = ()
-    refused: str = ""
-    why: str = ""
-    """Why it would wait for a yes once it is saved."""
-
-    @property
-    def dangerous(self) -> bool:
-        """Whether a client loses something, work is thrown away, or the server says no."""
-        return bool(self.taken or self.cancelled or self.refused)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of an edit.  One that waits is applied by a yes to its ``digest``."""
-
-    kind: Kind
-    message: str
-    diff: str = ""
-    digest: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """An option of a driver that has to be given."""
-
-    name: str
-    text: str
-    unit: str | None = None
-    choices: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Driver:
-    """What can be put in between, and what it needs besides its child."""
-
-    name: str
-    text: str
-    keys: tuple[Key, ...] = ()
+T = TypeVar("T")
 
 
 class Editor(Protocol):
@@ -102,27 +49,32 @@ class CommandEditor:
     async def preview(self, edit: Edit) -> Preview:
         """By ``--dry-run``."""
         arguments = edit.arguments(self._file, dry_run=True)
-        return _preview(await self._ask(arguments, PREVIEW_TIMEOUT_S))
+        return await self._ask(arguments, PREVIEW_TIMEOUT_S, _preview)
 
     async def perform(self, edit: Edit) -> Outcome:
         """By the command itself."""
         arguments = edit.arguments(self._file, dry_run=False)
-        return _outcome(await self._ask(arguments, PERFORM_TIMEOUT_S))
+        return await self._ask(arguments, PERFORM_TIMEOUT_S, _outcome)
 
     async def drivers(self) -> tuple[Driver, ...]:
         """Asked for once."""
         if not self._drivers:
-            self._drivers = _insertable(await self._ask(("drivers", "--json"), PREVIEW_TIMEOUT_S))
+            words = ("drivers", "--json")
+            self._drivers = await self._ask(words, PREVIEW_TIMEOUT_S, insertable)
         return self._drivers
 
-    async def _ask(self, arguments: Sequence[str], timeout_s: float) -> Any:
-        """What a command prints as JSON; without any, what it says is why."""
+    async def _ask(self, arguments: Sequence[str], timeout_s: float, read: Callable[[Any], T]) -> T:
+        """What a command prints as JSON, read; where it prints nothing, it says why."""
         async with self._lock:
             code, out, err = await self._run(arguments, timeout_s)
-        with contextlib.suppress(ValueError):
-            return json.loads(out)
-        said = err.strip().removeprefix("blkrun: ")
-        raise BlkrunError(said or f"blkrun {arguments[0]} ended with {code} and said nothing")
+        if not out.strip():
+            said = err.strip().removeprefix("blkrun: ")
+            raise BlkrunError(said or f"blkrun {arguments[0]} ended with {code} and said nothing")
+        try:
+            return read(json.loads(out))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            text = f"blkrun {arguments[0]} said what is no answer: {out.strip()[:200]}"
+            raise BlkrunError(text) from error
 
     async def _run(self, arguments: Sequence[str], timeout_s: float) -> tuple[int, str, str]:
         pipe = asyncio.subprocess.PIPE
@@ -190,21 +142,3 @@ def _outcome(data: Any) -> Outcome:
     }
     message = report.get("message") or said.get(kind, "")
     return Outcome(cast(Kind, kind), message, data["diff"], data["digest"])
-
-
-def _insertable(rows: Any) -> tuple[Driver, ...]:
-    return tuple(
-        Driver(row["name"], row["description"], tuple(map(_key, _asked_for(row))))
-        for row in rows
-        if row.get("insertable")
-    )
-
-
-def _asked_for(row: Any) -> list[Any]:
-    said = ("driver", "file")
-    return [each for each in row["options"] if each["required"] and each["name"] not in said]
-
-
-def _key(row: Any) -> Key:
-    choices = tuple(map(str, row["schema"].get("enum", ())))
-    return Key(row["name"], row["description"], row["unit"], choices)

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from blkrun.dashboard.model.nudge import written
+
 _UNASKED = ("rollback", "apply")
 """Commands that would ask: the dashboard has done so."""
 
@@ -55,9 +57,9 @@ def limits_edit(group: str, values: Mapping[str, str | int]) -> Edit:
 
 def nudge_edit(group: str, values: Mapping[str, tuple[int, int]]) -> Edit:
     """The same, of key → (old, new): ``raise iops-total of gold to 11000``."""
-    edit = limits_edit(group, {key: new for key, (_, new) in values.items()})
+    edit = limits_edit(group, {key: written(key, new) for key, (_, new) in values.items()})
     texts = [
-        f"{'raise' if new > old else 'lower'} {key} of {group} to {new}"
+        f"{'raise' if new > old else 'lower'} {key} of {group} to {written(key, new)}"
         for key, (old, new) in values.items()
     ]
     return Edit(edit.command, edit.words, "; ".join(texts))
