@@ -28,11 +28,15 @@ class BlkrunError(Exception):
 
 
 class FileError(BlkrunError):
-    """A file or command line that cannot be used; ``problems`` lists all that is wrong with it."""
+    """A file or command line that cannot be used; ``problems`` lists all that is wrong with it.
 
-    def __init__(self, message: str, problems: "Sequence[Problem]" = ()) -> None:
+    ``line`` is the first problem's, 0 if that is about the whole.
+    """
+
+    def __init__(self, message: str, problems: "Sequence[Problem]" = (), line: int = 0) -> None:
         super().__init__(message)
         self.problems = tuple(problems)
+        self.line = line
 
 
 class NoServerError(BlkrunError):

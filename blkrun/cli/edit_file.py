@@ -23,7 +23,7 @@ from rich.text import Text
 from blkrun.cli import Exit
 from blkrun.cli.asking import connect, propose_to
 from blkrun.cli.output import console, print_proposal
-from blkrun.cli.text_diff import print_diff, text_diff
+from blkrun.cli.text_diff import print_diff
 from blkrun.client import Client
 from blkrun.config import Sources, locate, parse, read, render
 from blkrun.config.edit import document_in, perform_in
@@ -41,6 +41,7 @@ from blkrun.reconcile.lease import holder_of
 from blkrun.reconcile.outcome import wait_for_outcome
 from blkrun.reconcile.proposal import Proposal
 from blkrun.reconcile.reports import about, stakes
+from blkrun.reconcile.text_diff import text_diff
 from blkrun.toml.source import document_of, encoding_fault
 
 OUTCOME_TIMEOUT_S = 60.0

@@ -12,10 +12,11 @@ from rich.text import Text
 
 from blkrun.cli import Exit
 from blkrun.cli.output import console
-from blkrun.cli.text_diff import print_diff, text_diff
+from blkrun.cli.text_diff import print_diff
 from blkrun.config import locate
 from blkrun.errors import FileError
 from blkrun.history import Change, History, history_path
+from blkrun.reconcile.text_diff import text_diff
 
 EXAMPLES = """
 blkrun history vm.toml      the last 20 changes

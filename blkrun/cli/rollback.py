@@ -10,13 +10,14 @@ from blkrun.cli import Exit
 from blkrun.cli.asking import connect
 from blkrun.cli.edit_file import Edited, say_unchanged, see_through, show_plan
 from blkrun.cli.output import confirmed, console
-from blkrun.cli.text_diff import print_diff, text_diff
+from blkrun.cli.text_diff import print_diff
 from blkrun.config import Sources, locate, parse, read
 from blkrun.config.restore import Texts, restore
 from blkrun.errors import BlkrunError, FileError
 from blkrun.history import Change, History, history_path
 from blkrun.reconcile.chronicle import Chronicle, sources_of
 from blkrun.reconcile.lease import holder_of
+from blkrun.reconcile.text_diff import text_diff
 
 EXAMPLES = """
 blkrun rollback vm.toml --dry-run  shows what would be written, and done

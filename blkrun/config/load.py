@@ -53,7 +53,7 @@ def parse(sources: Sources | bytes | str, path: Path | None = None) -> Config:
     errors = [each for each in found if each.severity == "error"]
     problems = [each.problem for each in errors]
     raise (EmptyFileError if EMPTY in problems else FileError)(
-        render(errors, sources.texts), problems
+        render(errors, sources.texts), problems, errors[0].line
     )
 
 

@@ -14,6 +14,7 @@ from enum import Enum
 from typing import Any
 
 from blkrun.model import Config
+from blkrun.reconcile.marks import marks
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.reports import about
 
@@ -95,4 +96,4 @@ def drift_report(
     """What would bring it back, and why that is not done."""
     policy = config.runner.on_drift
     why = {"why": why_not} if policy == "revert" and why_not else {}
-    return about(config, operations) | {"on-drift": policy} | why
+    return about(config, operations) | marks(operations) | {"on-drift": policy} | why

@@ -26,6 +26,7 @@ from blkrun.reconcile.ended import EndedJobs
 from blkrun.reconcile.follow import follow
 from blkrun.reconcile.jobs import is_due, started_by, without_job
 from blkrun.reconcile.live import Live, changed_by_itself, read_live
+from blkrun.reconcile.marks import marks
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.pivots import forget_recorded, with_recorded
 from blkrun.reconcile.plan import endangered, plan
@@ -39,6 +40,7 @@ from blkrun.reconcile.reports import (
     warning_notes,
     why_not_now,
 )
+from blkrun.reconcile.text_diff import sources_diff
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +219,7 @@ class Reconciler:
             message = f"{path.name}: the file describes nothing; what runs goes on"
             await self._reject(message, 1, sources)
         except FileError as error:
-            await self._reject(str(error), max(len(error.problems), 1), sources)
+            await self._reject(str(error), max(len(error.problems), 1), sources, error.line)
         else:
             await self._follow(config, sources)
 
@@ -285,6 +287,7 @@ class Reconciler:
         if old is not None and _is_same(old, waiting):
             return
         data = about(waiting.config, tried.operations) | stakes(tried.drains, tried.taken)
+        data |= marks(tried.operations) | {"diff": sources_diff(self._sources, waiting.sources)}
         await self._tell("pending", data | {"why": tried.why}, waiting.sources)
 
     async def _hear_yes(self, digest: str) -> None:
@@ -297,10 +300,13 @@ class Reconciler:
         now = Waiting(waiting.config, waiting.sources, proposal)
         await self._follow(waiting.config, waiting.sources, yes=_is_same(now, waiting))
 
-    async def _reject(self, message: str, problems: int, sources: Sources | None) -> None:
+    async def _reject(
+        self, message: str, problems: int, sources: Sources | None, line: int = 0
+    ) -> None:
         self._waiting = None
         self._known = sources.digest if sources is not None else "", "rejected"
         data = self._about_file({"message": message, "problems": problems})
+        data |= {"line": line} if line else {}
         await self._tell("rejected", data, sources)
 
     # Jobs

@@ -96,8 +96,8 @@ def test_panels_show_numbers(size: tuple[int, int]) -> None:
         assert stage.header.split()[:3] == ["lab.toml", "●", "RUN"]
         assert "R 1.0k 4.1M  W  500 2.0M" in stage.header
         vda, limit, disk = stage.lines("graph")
-        assert vda.split()[0] == "vda"
-        assert "1.0k   500" in vda
+        assert vda.split()[:2] == ["▾", "vda"]
+        assert "1.0k  500" in vda
         assert "@gold" in limit
         assert "HELD 14" in limit
         assert "file" in disk
@@ -240,7 +240,7 @@ def test_selected_row_stays_selected_when_the_graph_changes() -> None:
         raw["exports"].insert(0, export("vd0", "disk2"))
         raw["nodes"].append(node("disk2", "memory"))
         await stage.see(raw)
-        assert stage.lines("graph")[panel.cursor].split()[1] == "disk"
+        assert stage.lines("graph")[panel.cursor].split()[2] == "disk"
         await stage.pilot.press("k", "home")
         assert panel.cursor == 0
 

@@ -284,20 +284,21 @@ def test_filter_of_a_job_is_marked_in_its_place_in_the_graph() -> None:
     found = graph_rows(snapshot(filtered(jobs=[job("nightly")])), NOTHING)
     assert [(row.name, row.guides) for row in found] == [
         ("vda", ""),
-        ("▸ nf", "└ "),
+        ("nf", "└ "),
         ("disk", "  └ "),
     ]
     assert [row.job for row in found] == [None, "nightly", None]
     for width in (30, 50, 78, 120):
-        assert "▸ nf" in graph_lines(found, width)[1].text
+        assert "J nf" in graph_lines(found, width)[1].text
     assert "job nightly · copy-before-write" in graph_lines(found, 120)[1].text
     assert "job 60%" in graph_lines(found, 78)[1].text
+    assert "job nightly 60%" in graph_lines(found, 120)[1].text
 
 
 def test_filter_of_a_job_that_is_not_listed_is_still_its_filter() -> None:
     """Its name is known, its progress is not."""
     row = graph_rows(snapshot(filtered()), NOTHING)[1]
-    assert (row.name, row.job, row.job_share) == ("▸ nf", "nightly", None)
+    assert (row.name, row.job, row.state.words) == ("nf", "nightly", ("job nightly", "job"))
 
 
 def test_server_without_jobs_has_none() -> None:

@@ -48,6 +48,16 @@ class Latencies(Struct, frozen=True):
     flushes: Durations = Durations()
 
 
+class Bitmap(Struct, frozen=True, rename="kebab"):
+    """A node's dirty bitmap.  ``busy``: a job works with it."""
+
+    name: str
+    granularity: int = 0
+    recording: bool = True
+    busy: bool = False
+    of_file: bool = False
+
+
 class Node(Struct, frozen=True, rename="kebab", kw_only=True):
     """A node and where its edges lead.  ``latency`` is a place in the snapshot's ``latencies``."""
 
@@ -59,9 +69,11 @@ class Node(Struct, frozen=True, rename="kebab", kw_only=True):
     in_flight: int = 0
     stats: Stats = Stats()
     latency: int = 0
-    driver_specific: dict[str, Any] = {}
     job: str | None = None
     """The job whose filter it is."""
+    bitmaps: tuple[Bitmap, ...] = ()
+    driver_specific: dict[str, Any] = {}
+    """What only its driver knows: how long a throttle has held, whether a threshold is spent, …"""
 
     @property
     def driver(self) -> str:
@@ -115,6 +127,7 @@ class Export(Struct, frozen=True, rename="kebab", kw_only=True):
     id: str
     node_name: str
     writable: bool = False
+    description: str = ""
     size: int = 0
     in_flight: int = 0
     stats: Stats = Stats()

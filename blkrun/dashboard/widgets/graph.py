@@ -1,40 +1,51 @@
 """The graph with its numbers: exports, and below each what its requests pass."""
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from functools import lru_cache
+from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.message import Message
 
-from blkrun.dashboard.lines import GAP, Line, Span, Tone, clean, fit, fit_right, fit_spans
-from blkrun.dashboard.model.jobs import share_text
+from blkrun.dashboard.lines import GAP, Line, Span, Tone, clean, fit, fit_spans
+from blkrun.dashboard.model.marks import Mark
 from blkrun.dashboard.model.rates import Rate
-from blkrun.dashboard.model.tree import GraphRow, Kind
+from blkrun.dashboard.model.state import ALARM, State
+from blkrun.dashboard.model.subject import Subject
+from blkrun.dashboard.model.tree import GraphRow, Kind, folded_rows, matching_rows
 from blkrun.dashboard.widgets.panel import LinesPanel
 from blkrun.units import format_short
 
 _LEAST_DETAIL = 5
+_GUTTER = 2
+_NOTHING = Span("0", "dim")
+_UNKNOWN = Span(GAP, "dim")
+
+Cell = Callable[[GraphRow], Span]
 
 
-def _amount(get: Callable[[Rate], float]) -> Callable[[GraphRow], Span]:
+def _amount(get: Callable[[Rate], float]) -> Cell:
     def cell(row: GraphRow) -> Span:
         if row.rate is None:
-            return Span(GAP, "dim")
+            return _UNKNOWN
         value = get(row.rate)
-        return Span(format_short(value), "number" if value else "dim")
+        return Span(format_short(value), "number") if value else _NOTHING
 
     return cell
 
 
 def _in_flight(row: GraphRow) -> Span:
-    return Span(str(row.in_flight), "number" if row.in_flight else "dim")
+    return Span(format_short(row.in_flight), "number") if row.in_flight else _NOTHING
+
+
+def _p50(row: GraphRow) -> Span:
+    return Span(milliseconds(row.latency.p50_ns), "number") if row.latency else _UNKNOWN
 
 
 def _p99(row: GraphRow) -> Span:
-    if row.kind is not Kind.EXPORT:
-        return Span("")
-    if row.p99_ns is None:
-        return Span(GAP, "dim")
-    return Span(milliseconds(row.p99_ns), "number")
+    return Span(milliseconds(row.latency.p99_ns), "number") if row.latency else _UNKNOWN
 
 
 def milliseconds(duration_ns: float) -> str:
@@ -48,7 +59,7 @@ class _Column(NamedTuple):
 
     title: str
     width: int
-    cell: Callable[[GraphRow], Span]
+    cell: Cell
     least: int = 0
     most: int = 10**6
 
@@ -57,45 +68,61 @@ _SPLIT = 92
 """From this width on bandwidth is shown by direction."""
 
 _COLUMNS = (
-    _Column("R/s", 6, _amount(lambda rate: rate.reads), least=24),
-    _Column("W/s", 6, _amount(lambda rate: rate.writes), least=30),
-    _Column("BW", 6, _amount(lambda rate: rate.bandwidth), least=46, most=_SPLIT - 1),
-    _Column("R BW", 7, _amount(lambda rate: rate.read_bytes), least=_SPLIT),
-    _Column("W BW", 7, _amount(lambda rate: rate.write_bytes), least=_SPLIT),
-    _Column("QD", 5, _in_flight, least=40),
-    _Column("p99ms", 7, _p99, least=54),
+    _Column("R/s", 5, _amount(lambda rate: rate.reads), least=24),
+    _Column("W/s", 5, _amount(lambda rate: rate.writes), least=30),
+    _Column("BW", 5, _amount(lambda rate: rate.bandwidth), least=44, most=_SPLIT - 1),
+    _Column("R BW", 6, _amount(lambda rate: rate.read_bytes), least=_SPLIT),
+    _Column("W BW", 6, _amount(lambda rate: rate.write_bytes), least=_SPLIT),
+    _Column("QD", 5, _in_flight, least=38),
+    _Column("p50ms", 6, _p50, least=62),
+    _Column("p99ms", 6, _p99, least=50),
 )
-_NOTE_WIDTH = 9
-_NOTE_LEAST = 60
+_NOTES = ((100, 18), (56, 11))
+"""From a width on, room for the state."""
 
 
-def _alarm(row: GraphRow) -> Span:
-    """What somebody should see: requests held back, errors now, errors before."""
-    if row.held:
-        return Span(f"HELD {row.held}", "warn")
-    if row.rate is not None and row.rate.errors:
-        return Span(f"ERR {format_short(row.rate.errors)}/s", "bad")
-    if row.failed:
-        return Span(f"{format_short(row.failed)} err", "bad")
-    return Span("")
-
-
-def _note(row: GraphRow) -> Span:
-    """An alarm, or at a job's filter how far the job is."""
-    alarm = _alarm(row)
-    if alarm.text:
-        return alarm
-    if row.job is not None:
-        return Span("job" if row.job_share is None else f"job {share_text(row.job_share)}", "good")
-    return Span("")
+def _note_width(width: int) -> int:
+    return next((room for least, room in _NOTES if width >= least), 0)
 
 
 _TONES: dict[Kind, Tone] = {
     Kind.EXPORT: "export",
     Kind.NODE: "name",
     Kind.AGAIN: "dim",
+    Kind.COMING: "dim",
     Kind.HEADING: "title",
 }
+_MARK_TONES: dict[Mark, Tone] = {"+": "add", "-": "remove", "~": "change", "!": "warn"}
+_MARK_WORDS: dict[Mark, str] = {"+": "to come", "-": "to go", "~": "to change", "!": "DRIFT"}
+_NUMBERLESS = (Kind.AGAIN, Kind.COMING, Kind.HEADING)
+
+
+def _note(row: GraphRow) -> State:
+    """The state; where it says nothing, what the mark in the gutter means."""
+    if row.state or not row.mark:
+        return row.state
+    return State((_MARK_WORDS[row.mark],), _MARK_TONES[row.mark], 1)
+
+
+def _own(row: GraphRow) -> tuple[Span, ...]:
+    """Gutter, guides, letter and name."""
+    gutter = Span(row.mark.ljust(_GUTTER), _MARK_TONES[row.mark]) if row.mark else Span("  ")
+    name = Span(row.name, _TONES[row.kind])
+    if row.kind is Kind.EXPORT:
+        return (gutter, Span("▸ " if row.folded else "▾ ", "dim"), name)
+    if row.kind is Kind.AGAIN:
+        name = Span(f"↳ {row.name}", "dim")
+    letter = f"{row.letter} " if row.letter else ""
+    return (gutter, Span(row.guides + letter, "dim"), name)
+
+
+def _own_width(row: GraphRow) -> int:
+    return sum(_width(span.text) for span in _own(row))
+
+
+@lru_cache(maxsize=4096)
+def _width(text: str) -> int:
+    return cell_len(clean(text))
 
 
 class _Layout:
@@ -103,75 +130,193 @@ class _Layout:
 
     def __init__(self, width: int) -> None:
         self.columns = [c for c in _COLUMNS if c.least <= width <= c.most]
-        self.note_width = _NOTE_WIDTH if width >= _NOTE_LEAST else 0
-        self.name_width = max(width - sum(c.width for c in self.columns) - self.note_width, 0)
+        self.note_width = _note_width(width)
+        numbers = sum(c.width for c in self.columns)
+        self.name_width = max(width - numbers - self.note_width, 0)
+        self.blank = Span(" " * numbers)
 
     def heading(self) -> tuple[Span, ...]:
         """The columns' titles."""
-        titles = [Span(fit_right(c.title, c.width), "dim") for c in self.columns]
+        titles = [Span(c.title.rjust(c.width), "dim") for c in self.columns]
         return (Span(fit("", self.name_width)), *titles, Span(" " * self.note_width))
 
     def line(self, row: GraphRow, lead: int) -> Line:
         """A row whose detail begins ``lead`` cells from the left."""
-        if row.kind in (Kind.AGAIN, Kind.HEADING):
-            rest = sum(c.width for c in self.columns) + self.note_width
-            return Line(row.key, (*self._name(row, lead), Span(" " * rest)))
-        cells = [column.cell(row) for column in self.columns]
-        numbers = [
-            Span(fit_right(cell.text, column.width), cell.tone)
-            for cell, column in zip(cells, self.columns, strict=True)
-        ]
         note = _note(row)
-        tail = [Span(fit(f" {note.text}", self.note_width), note.tone)] if self.note_width else []
-        return Line(row.key, (*self._name(row, lead), *numbers, *tail))
+        tail: tuple[Span, ...] = ()
+        if self.note_width:
+            word = _longest(note.words, self.note_width - 1)
+            tail = (Span(fit(f" {word}", self.note_width), note.tone),)
+        numbers = (self.blank,) if row.kind in _NUMBERLESS else self._numbers(row)
+        return Line(row.key, (*self._name(row, note, lead), *numbers, *tail))
 
-    def _name(self, row: GraphRow, lead: int) -> tuple[Span, ...]:
-        """Guides, name, and in what is left the detail, or an alarm that has no column."""
-        own = cell_len(row.guides) + cell_len(clean(row.name))
-        parts = [Span(row.guides, "dim"), Span(row.name, _TONES[row.kind])]
-        alarm = Span("") if self.note_width else _alarm(row)
+    def _numbers(self, row: GraphRow) -> list[Span]:
+        cells = [(column.cell(row), column.width) for column in self.columns]
+        return [Span(text.rjust(width), tone) for (text, tone), width in cells]
+
+    def _name(self, row: GraphRow, note: State, lead: int) -> tuple[Span, ...]:
+        """In what the name leaves the detail, or an alarm that has no column."""
+        parts, own = _own(row), _own_width(row)
         room = self.name_width - max(lead, own + 2) - 1
-        detail = alarm if alarm.text else Span(_longest(row.details, room), "dim")
+        detail = Span(_longest(row.details, room), "dim")
+        if note.urgency >= ALARM and not self.note_width:
+            detail = Span(_longest(note.words, room), note.tone)
         if room >= _LEAST_DETAIL and detail.text:
-            parts += [Span(" " * max(lead - own, 2)), detail]
-        return fit_spans(tuple(parts), self.name_width)
+            parts = (*parts, Span(" " * max(lead - own, 2)), detail)
+        return fit_spans(parts, self.name_width)
 
 
 def _longest(texts: Sequence[str], room: int) -> str:
     """The first that fits; they go from long to short."""
-    return next((text for text in texts if cell_len(clean(text)) <= room), texts[-1])
+    return next((text for text in texts if _width(text) <= room), texts[-1])
 
 
 def graph_lines(rows: Sequence[GraphRow], width: int) -> list[Line]:
     """All rows, each exactly ``width`` cells."""
     layout = _Layout(width)
-    leads = [cell_len(row.guides) + cell_len(clean(row.name)) + 2 for row in rows if row.details]
+    leads = [_own_width(row) + 2 for row in rows if row.details]
     lead = min(max(leads, default=0), layout.name_width * 3 // 5)
     return [layout.line(row, lead) for row in rows]
 
 
+GRAPH_KEYS: tuple[Binding, ...] = (
+    Binding("left", "fold", "Fold", id="graph.fold", tooltip="hide what is below", show=False),
+    Binding("right", "unfold", "Unfold", id="graph.unfold", tooltip="show it again", show=False),
+    Binding("enter", "open", "Inspect", id="graph.open", tooltip="all about what is selected"),
+)
+
+
 class GraphPanel(LinesPanel):
-    """The tree of exports and nodes."""
+    """The tree of exports and nodes.  ``only``: rows with this in their name, and those above."""
 
     TITLE = "Graph"
     NUMBER = "1"
     HEADING_ROWS = 1
+    BINDINGS: ClassVar[list[BindingType]] = [*GRAPH_KEYS]
+
+    class Selected(Message):
+        """Another row is selected; ``subject`` None: one that is nothing by itself."""
+
+        def __init__(self, subject: Subject | None) -> None:
+            super().__init__()
+            self.subject = subject
+
+    class Opened(Message):
+        """Somebody wants to know everything about it."""
+
+        def __init__(self, subject: Subject) -> None:
+            super().__init__()
+            self.subject = subject
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
+        self._all: Sequence[GraphRow] = ()
         self._rows: Sequence[GraphRow] = ()
+        self._folded: set[str] = set()
+        self._only = ""
+        self._told: Subject | None = None
+        self._clicked = ""
 
     def show(self, rows: Sequence[GraphRow]) -> None:
         """New numbers."""
-        self._rows = rows
+        self._all = rows
+        self._choose_rows()
+
+    @property
+    def only(self) -> str:
+        """What is filtered by; ``""``: nothing is."""
+        return self._only
+
+    @only.setter
+    def only(self, text: str) -> None:
+        if text != self._only:
+            self._only = text
+            self._choose_rows()
+
+    @property
+    def selected(self) -> Subject | None:
+        """What the selected row is about."""
+        row = self._row(self.cursor)
+        return row.subject if row is not None else None
+
+    def _row(self, index: int) -> GraphRow | None:
+        return self._rows[index] if 0 <= index < len(self._rows) else None
+
+    def _choose_rows(self) -> None:
+        rows = matching_rows(self._all, self._only) if self._only else self._all
+        self._rows = folded_rows(rows, self._folded)
         self.update_lines()
+        self._tell()
+
+    def _tell(self) -> None:
+        """Said once, also when the row that was selected has gone."""
+        if self.selected != self._told:
+            self._told = self.selected
+            self.post_message(self.Selected(self._told))
+
+    # Lines
 
     def make_lines(self, width: int) -> list[Line]:
         """The rows, or why there are none."""
         if not self._rows:
-            return [Line("", (Span(fit("nothing is served: the graph is empty", width), "dim"),))]
+            why = f"nothing here is called {self._only}"
+            text = why if self._all else "nothing is served: the graph is empty"
+            return [Line("", fit_spans((Span(text, "dim"),), width))]
         return graph_lines(self._rows, width)
 
     def heading_line(self, width: int) -> Line:
         """The columns' titles."""
         return Line("heading", fit_spans(_Layout(width).heading(), width))
+
+    # Selecting and folding
+
+    def select(self, index: int) -> None:
+        """Also tell of it."""
+        super().select(index)
+        self._tell()
+
+    def on_click(self, event: events.Click) -> None:
+        """A click on the mark of an export folds it; a second one on a row opens it."""
+        offset = event.get_content_offset(self)
+        if offset is None or offset.y < self.HEADING_ROWS:
+            return
+        index = offset.y - self.HEADING_ROWS + self.scroll_offset.y
+        row = self._row(index)
+        if row is None:
+            return
+        again, self._clicked = row.key == self._clicked and index == self.cursor, row.key
+        if row.kind is Kind.EXPORT and _GUTTER <= offset.x < _GUTTER + 2:
+            self._fold(row, folded=not row.folded)
+            self._clicked = ""
+        elif again:
+            self.action_open()
+
+    def action_open(self) -> None:
+        """Ask for everything about the selected row."""
+        if self.selected is not None:
+            self.post_message(self.Opened(self.selected))
+
+    def action_fold(self) -> None:
+        """Hide what is below an export; from below, go to what is above first."""
+        row = self._row(self.cursor)
+        if row is None:
+            return
+        if row.kind is Kind.EXPORT:
+            self._fold(row, folded=True)
+            return
+        above = [i for i in range(self.cursor) if self._rows[i].depth < row.depth]
+        if above:
+            self.select(above[-1])
+
+    def action_unfold(self) -> None:
+        """Show what is below again."""
+        row = self._row(self.cursor)
+        if row is not None and row.kind is Kind.EXPORT:
+            self._fold(row, folded=False)
+
+    def _fold(self, row: GraphRow, *, folded: bool) -> None:
+        if folded:
+            self._folded.add(row.key)
+        else:
+            self._folded.discard(row.key)
+        self._choose_rows()
