@@ -48,7 +48,14 @@ def timeless(seen: Snapshot) -> Snapshot:
         uptime_ns=0,
         latencies=(),
         nodes=tuple(replace(node, latency=0) for node in seen.nodes),
-        exports=tuple(replace(export, latency=0) for export in seen.exports),
+        exports=tuple(
+            replace(
+                export,
+                latency=0,
+                clients=tuple(replace(client, connected_seconds=0) for client in export.clients),
+            )
+            for export in seen.exports
+        ),
         throttle_groups=tuple(replace(group, levels={}) for group in seen.throttle_groups),
     )
 

@@ -12,7 +12,7 @@ from blkrun.dashboard.theme import default_theme_path, load_theme
 from blkrun.errors import FileError
 
 FOLDER = Path(blkrun.dashboard.__file__).parent
-_KNOWN = "client messages units errors dashboard"
+_KNOWN = "options client messages units errors dashboard"
 _FOR_ITS_OWN_FILES = "decode diagnostic toml"  # themes and settings
 ALLOWED = tuple(f"blkrun.{name}" for name in f"{_KNOWN} {_FOR_ITS_OWN_FILES}".split())
 

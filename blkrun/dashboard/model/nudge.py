@@ -123,8 +123,12 @@ class Nudges:
 
 
 def _unit(value: int) -> int:
-    """The largest that the value is a multiple of, and ten of it fit; else a KiB, or a byte."""
-    whole = [unit for unit in _BINARY_UNITS if value and value % unit == 0]
+    """The largest that the value is a multiple of, and ten of it fit; else a KiB, or a byte.
+
+    Only of what one would write in it: 8000000000000 is no number of KiB.
+    """
+    few = 10 * 1024
+    whole = [unit for unit in _BINARY_UNITS if value % unit == 0 and 0 < value // unit < few]
     return next((unit for unit in whole if value // unit >= 10), whole[-1] if whole else 1)
 
 
