@@ -10,7 +10,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import Any
 
 from blkrun.cli import Exit
 from blkrun.cli.event_lines import event_lines
+from blkrun.cli.other_loop import OtherLoop
 from blkrun.cli.output import console
 from blkrun.cli.progress import JobProgress
 from blkrun.cli.stop import unfinished
@@ -83,7 +84,7 @@ async def _headless(runner: Runner, printer: "_Printer", tell: Tell | None) -> E
     printer.also = (progress.hear, _tell_status)
     telling = asyncio.create_task(progress.run())
     try:
-        await _start(runner)
+        await _start(runner.start())
         leave = _Leaving(runner, printer.note)
         _announce(runner)
         notify("READY=1")
@@ -98,9 +99,9 @@ async def _headless(runner: Runner, printer: "_Printer", tell: Tell | None) -> E
     return Exit.DONE
 
 
-async def _start(runner: Runner) -> None:
+async def _start(start: Coroutine[Any, Any, None]) -> None:
     """Raises KeyboardInterrupt at a signal to end; a server started for this is the caller's."""
-    starting = asyncio.ensure_future(runner.start())
+    starting = asyncio.ensure_future(start)
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, starting.cancel)
     try:
@@ -116,32 +117,33 @@ def _tell_status(event: dict[str, Any]) -> None:
 
 
 async def _with_dashboard(runner: Runner, printer: "_Printer") -> Exit:
+    """The runner has a thread of its own: whatever holds the screen up, the file is followed."""
     from blkrun.dashboard import show  # noqa: PLC0415 - Textual is for those who look at it
 
     closing = asyncio.Event()
     printer.hold()  # the screen is the dashboard's until it has gone
-    try:
-        await runner.start()
-        running = asyncio.create_task(runner.run())
-        running.add_done_callback(lambda _: closing.set())
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, closing.set)
-        choice = await show(
-            control=runner.config.address.control,
-            title=runner.config.path.name,
-            refresh_s=runner.config.dashboard.refresh / 1e9,
-            owner=runner.started_server,
-            closing=closing,
-        )
-        ended = running.done()
-        if choice == "stop" and not ended:
-            await runner.stop_server()
-        runner.stop()
-        await running
-        printer.note(_farewell(ended=ended, stopped=choice == "stop", file=runner.config.path.name))
-    finally:
-        await runner.close()
-        printer.release()
+    with OtherLoop("blkrun-runner") as other:
+        try:
+            await _start(other.run(runner.start()))
+            running = asyncio.ensure_future(other.run(runner.run()))
+            running.add_done_callback(lambda _: closing.set())
+            choice = await show(
+                control=runner.config.address.control,
+                title=runner.config.path.name,
+                refresh_s=runner.config.dashboard.refresh / 1e9,
+                owner=runner.started_server,
+                closing=closing,
+            )
+            ended = running.done()
+            if choice == "stop" and not ended:
+                await other.run(runner.stop_server())
+            other.call(runner.stop)
+            await running
+            stopped = choice == "stop"
+            printer.note(_farewell(ended=ended, stopped=stopped, file=runner.config.path.name))
+        finally:
+            await other.run(runner.close())
+            printer.release()
     return Exit.DONE
 
 

@@ -23,12 +23,15 @@ async def show(  # noqa: PLR0913 - all by name
 ) -> str:
     """Show the server behind ``control`` until the user leaves or ``closing`` is set.
 
+    A signal to end, or the end of the terminal, sets it too.
+
     Gives "stop" when the user wants the server ended, else "detach".  Only an ``owner`` is asked.
     ``read_only``: no action that changes anything is on offer.
     """
     from blkrun.dashboard.actions.base import Desk  # noqa: PLC0415
-    from blkrun.dashboard.app import Dashboard, run  # noqa: PLC0415 - Textual is for those who look
+    from blkrun.dashboard.app import Dashboard  # noqa: PLC0415 - Textual is for those who look
     from blkrun.dashboard.poller import Poller  # noqa: PLC0415
+    from blkrun.dashboard.running import run  # noqa: PLC0415
 
     app = Dashboard(
         Poller(control, refresh_s=refresh_s), Desk(title=title, owner=owner, read_only=read_only)

@@ -3,7 +3,6 @@
 What keys do is in ``actions``, one file a subject; this is what it is put together from them.
 """
 
-import asyncio
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -174,18 +173,3 @@ class Dashboard(Arranging, Looking, Applying, Leaving):
             held=held,
             clients=clients,
         )
-
-
-async def run(app: Dashboard, closing: asyncio.Event | None, *, headless: bool = False) -> str:
-    """Run until the user leaves or ``closing`` is set; anything but a wish to stop is "detach"."""
-
-    async def close() -> None:
-        if closing is not None:
-            await closing.wait()
-            app.exit("detach")
-
-    closer = asyncio.create_task(close())
-    try:
-        return await app.run_async(headless=headless) or "detach"
-    finally:
-        closer.cancel()

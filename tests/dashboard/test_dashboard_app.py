@@ -8,11 +8,12 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Static
 
-from blkrun.dashboard.app import Dashboard, run
+from blkrun.dashboard.app import Dashboard
 from blkrun.dashboard.dialogs.help_screen import HelpScreen
 from blkrun.dashboard.dialogs.stop_screen import StopScreen
 from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
 from blkrun.dashboard.model.record import KEPT_RECORDS
+from blkrun.dashboard.running import run
 from blkrun.dashboard.widgets.events import EventsPanel
 from blkrun.dashboard.widgets.header import Header
 from blkrun.dashboard.widgets.panel import LinesPanel, Panel

@@ -1,116 +1,103 @@
-"""A real terminal for the dashboard: a tmux of its own, on a private socket, ended by its id."""
+"""A pseudo-terminal with blkrun in it, read in a thread, or not at all, or gone."""
 
+import fcntl
 import os
-import shlex
+import pty
+import select
+import signal
+import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+import termios
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import Self
 
 from tests.live.service import wait_for
 
-_CLEAN = ("TERM", "NO_COLOR", "COLORTERM", "TMUX", "VISUAL", "EDITOR")
+ENTER_SCREEN = b"\x1b[?1049h"
+LEAVE_SCREEN = b"\x1b[?1049l"
+RESTORE = (LEAVE_SCREEN, b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?1003l", b"\x1b[?2004l", b"\x1b[<u")
+"""The usual screen, the cursor, no mouse, no bracketed paste, usual keys."""
 
 
 class Terminal:
-    """``with Terminal(directory, "attach", FILE) as terminal``: a blkrun command in a tmux."""
+    """100 by 30.
 
-    def __init__(
-        self,
-        directory: Path,
-        *command: str,
-        size: tuple[int, int] = (100, 30),
-        environ: dict[str, str] | None = None,
-    ) -> None:
-        self._socket = directory / "tmux.sock"
-        self._size = size
-        self._command = [sys.executable, "-m", "blkrun", *command]
-        kept = {key: value for key, value in os.environ.items() if key not in _CLEAN}
-        config = {"XDG_CONFIG_HOME": str(directory / "config")}
-        self._environ = kept | config | {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
-        self._environ |= environ or {}
+    ``stuck``: nobody reads it, and it is full to begin with: whoever writes to it waits for ever.
+    ``controlling``: its end is told by a signal, as to whatever a shell has started.
+    """
 
-    def __enter__(self) -> Self:
-        """The pane stays when its command has ended, to be looked at."""
-        width, height = map(str, self._size)
-        shell = f'{shlex.join(self._command)}; echo "ended with $?"; exec cat'
-        self._tmux(
-            ("-f", "/dev/null", "new-session", "-d", "-x", width, "-y", height, "sh", "-c", shell)
+    def __init__(self, *words: str, stuck: bool = False, controlling: bool = True) -> None:
+        self.main, other = pty.openpty()
+        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+        if stuck:
+            _fill(other)
+        self.before = termios.tcgetattr(other)
+        command = [sys.executable, "-m", "blkrun", *words]
+        self.process = subprocess.Popen(
+            ["setsid", "--ctty", *command] if controlling else command,
+            stdin=other,
+            stdout=other,
+            stderr=other,
+            start_new_session=not controlling,
+            env={**os.environ, "TERM": "xterm-256color", "PYTHONFAULTHANDLER": "1"},
         )
-        self._server = int(self._tmux(("display-message", "-p", "#{pid}")))
-        return self
+        self._other: int | None = other  # open, so that what it was set to can be seen at the end
+        self.seen = b""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        if not stuck:
+            self._reader.start()
 
-    def __exit__(self, *_: object) -> None:
-        """Tmux hangs up on what runs in it."""
-        self._tmux(("kill-server",))
-        wait_for(lambda: not _is_there(self._server), "tmux to end")
+    def _read(self) -> None:
+        with suppress(OSError):
+            while data := os.read(self.main, 65536):
+                self.seen += data
 
-    def _tmux(self, arguments: Sequence[str]) -> str:
-        done = subprocess.run(
-            ["tmux", "-u", "-S", str(self._socket), *arguments],
-            env=self._environ,
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=False,
-        )
-        assert done.returncode == 0, (arguments, done.stderr)
-        return done.stdout
+    def wait_for(self, what: bytes) -> None:
+        """Until it has been written."""
+        wait_for(lambda: what in self.seen, f"{what!r} in {self.seen!r}")
 
-    @property
-    def text(self) -> str:
-        """The screen as it is now."""
-        return self._tmux(("capture-pane", "-p"))
+    def settings(self) -> list[object]:
+        """As the terminal is set."""
+        assert self._other is not None
+        return list(termios.tcgetattr(self._other))
 
-    @property
-    def coloured(self) -> str:
-        """The same with its escapes."""
-        return self._tmux(("capture-pane", "-p", "-e"))
+    def hang_up(self) -> None:
+        """The terminal's end."""
+        assert self._other is not None
+        os.close(self._other)
+        self._other = None
+        main, self.main = self.main, -1
+        os.close(main)
 
-    def press(self, *keys: str) -> None:
-        """Keys by tmux's names, one after the other."""
-        self._tmux(("send-keys", *keys))
+    def end_within(self, seconds: float) -> int:
+        """The exit code."""
+        return self.process.wait(seconds)
 
-    def type(self, text: str) -> None:
-        """Characters as they are."""
-        self._tmux(("send-keys", "-l", text))
-
-    def click(self, x: int, y: int) -> None:
-        """A left click on a cell, from 0, as terminals send it (SGR 1006)."""
-        for end in ("M", "m"):
-            self.type(f"\x1b[<0;{x + 1};{y + 1}{end}")
-
-    def resize(self, width: int, height: int) -> None:
-        """Another size."""
-        self._tmux(("resize-window", "-x", str(width), "-y", str(height)))
-
-    def wait_for(self, *parts: str) -> str:
-        """The screen once all of these are on it; the failure shows the screen there was."""
-        seen = ""
-
-        def there() -> bool:
-            nonlocal seen
-            seen = self.text
-            return all(part in seen for part in parts)
-
-        try:
-            wait_for(there, f"{parts} on the screen")
-        except AssertionError as error:
-            raise AssertionError(f"{error}\n{seen}") from None
-        return seen
-
-    def find(self, part: str) -> tuple[int, int]:
-        """Column and row of a text that is on the screen."""
-        for row, line in enumerate(self.text.splitlines()):
-            if part in line:
-                return line.index(part), row
-        raise AssertionError(f"{part!r} is not on the screen\n{self.text}")
+    def close(self) -> None:
+        """Whatever is left."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGKILL)
+            self.process.wait()
+        for descriptor in (self._other, self.main):
+            if descriptor is not None and descriptor != -1:
+                os.close(descriptor)
+        if self._reader.is_alive():
+            self._reader.join()
 
 
-def _is_there(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def _fill(descriptor: int) -> None:
+    """The kernel moves on what was written, and then there is room again, for a while."""
+    os.set_blocking(descriptor, False)
+    while select.select((), (descriptor,), (), 0.1)[1]:
+        with suppress(BlockingIOError):
+            os.write(descriptor, b" " * 100)
+    os.set_blocking(descriptor, True)
+
+
+def is_listening(pid: int, *numbers: int) -> bool:
+    """Whether a process has handlers for these signals."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = int(status.split("SigCgt:")[1].split()[0], 16)
+    return all(caught >> (number - 1) & 1 for number in numbers)
