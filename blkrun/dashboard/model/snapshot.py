@@ -151,6 +151,8 @@ class Job(Struct, frozen=True, rename="kebab", kw_only=True):
     pivoted: bool = False
     error: str | None = None
     running_ns: int = 0
+    of_file: bool = True
+    """Whether a file has its table; else somebody has made it by QMP."""
 
 
 class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):

@@ -1,0 +1,48 @@
+"""Which jobs can be started and which cancelled by an edit of the file, and how each is."""
+
+from collections.abc import Iterator
+
+from blkrun.dashboard.model.choices import Choice
+from blkrun.dashboard.model.jobs import JobRow, job_rows, share_text
+from blkrun.dashboard.model.snapshot import Snapshot
+
+
+def startable(snapshot: Snapshot) -> tuple[Choice, ...]:
+    """Jobs of the file that are off, or have ended; after a pivot there is nothing left to do."""
+    return tuple(_startable(snapshot))
+
+
+def cancellable(snapshot: Snapshot) -> tuple[Choice, ...]:
+    """Jobs of the file that have not ended."""
+    return tuple(
+        Choice(row.name, row.name, _how_far(row))
+        for row in _of_file(snapshot)
+        if not row.ended and row.state != "cancelling"
+    )
+
+
+def resting(snapshot: Snapshot) -> tuple[str, ...]:
+    """Jobs that the file in force has switched off, whether the server lists them or not."""
+    report = snapshot.reports.get("in-force") or {}
+    return tuple(map(str, report.get("resting") or ()))
+
+
+def _startable(snapshot: Snapshot) -> Iterator[Choice]:
+    rows = {row.name: row for row in _of_file(snapshot)}
+    for row in rows.values():
+        if row.ended and row.state != "pivoted":
+            yield Choice(
+                row.name, row.name, f"{row.state}: {row.error}" if row.error else row.state
+            )
+    for name in resting(snapshot):
+        if name not in rows:
+            yield Choice(name, name, "off")
+
+
+def _of_file(snapshot: Snapshot) -> tuple[JobRow, ...]:
+    """Without those that somebody has made by QMP: the file has no table for them."""
+    return job_rows(job for job in snapshot.jobs if job.of_file)
+
+
+def _how_far(row: JobRow) -> str:
+    return row.state if row.share is None else f"{row.state}, {share_text(row.share)}"
