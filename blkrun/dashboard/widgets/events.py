@@ -276,7 +276,7 @@ class EventsPanel(Panel):
             typed("")
         elif typed == self._search and self._view.hit_number(self.cursor) is None:
             self.action_hit(-1)  # the newest is what one looks for first
-        if prompt is not None and prompt.has_focus:
+        if self.screen.focused is prompt:
             self.focus()
 
     def _filter(self, words: str) -> None:
