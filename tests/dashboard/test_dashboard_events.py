@@ -19,7 +19,7 @@ from blkrun.dashboard.widgets.events import EVENT_KEYS, EventsPanel
 from blkrun.dashboard.widgets.groups import GroupsPanel
 from blkrun.dashboard.widgets.panel import Panel
 from blkrun.dashboard.widgets.prompt import Prompt
-from tests.dashboard.dashboard_samples import NASTY_NAMES, connected, event
+from tests.dashboard.dashboard_samples import NASTY_NAMES, connected, dashboard, event
 from tests.dashboard.panel_app import BlkrunApp
 
 FAILED = event("X_BLKRUN_CONFIG_FAILED", message="no")
@@ -148,6 +148,24 @@ def test_escape_takes_a_filter_away() -> None:
     perform(play)
 
 
+def test_the_way_back_from_a_filter_is_where_one_was() -> None:
+    """Also if on the way nothing passed, or only what is far away."""
+
+    async def play(stage: Stage) -> None:
+        await stage.press("home", *["down"] * 30)
+        before, selected = stage.clients(), stage.panel.selected
+        await stage.press("slash", "9", "9", "z", "backspace")
+        assert stage.clients() == [99]
+        await stage.press("backspace", "backspace")
+        assert stage.clients() == before
+        await stage.press("0", "escape")
+        assert stage.clients() == before
+        assert stage.panel.selected == selected
+        assert not stage.panel.follow
+
+    perform(play)
+
+
 def test_what_is_typed_is_no_key_of_the_panel() -> None:
     """Whoever filters for a word with n, i or y in it."""
 
@@ -160,6 +178,28 @@ def test_what_is_typed_is_no_key_of_the_panel() -> None:
         assert stage.panel.row_count == 100
 
     perform(play)
+
+
+def test_what_is_typed_is_no_key_of_the_dashboard() -> None:
+    """It neither quits, pauses, maximises nor goes to another panel."""
+
+    async def act() -> None:
+        app, feed, _ = dashboard()
+        async with app.run_test(size=(100, 30)) as pilot:
+            await pilot.pause()
+            feed.hear(*map(connected, range(9)))
+            app.query_one(EventsPanel).focus()
+            await pilot.press("slash", *"qam", "space", *"1fJ?")
+            await pilot.pause()
+            assert app.query_one(Prompt).input.value == "qam 1fJ?"
+            assert app.paused_at_s is None
+            assert app.query_one("#graph").display
+            await pilot.press("escape")
+            await pilot.pause()
+            assert app.focused is app.query_one(EventsPanel)
+            assert app.query_one(EventsPanel).row_count == 9
+
+    asyncio.run(act())
 
 
 def test_the_prompt_hides_no_event() -> None:

@@ -72,7 +72,7 @@ def _has_letters(text: str, letters: str) -> bool:
 
 
 class Found(NamedTuple):
-    """A hit of the search: its row, which one it is of all, and whether the end was passed."""
+    """A hit of the search: its row, and whether the end was passed on the way."""
 
     row: int
     wrapped: bool
@@ -107,7 +107,7 @@ class LogView:
     @property
     def total(self) -> int:
         """Records of which the rows are those that pass."""
-        return len(self._source)
+        return len(self._log if self._frozen is None else self._frozen)
 
     @property
     def is_narrowed(self) -> bool:

@@ -122,6 +122,8 @@ class EventsPanel(Panel):
         self._view = LogView(log)
         self._prompt: Prompt | None = None
         self._word = ""  # about the last search
+        self._read_before: tuple[int, int] | None = None
+        """While words are being typed: where the view goes back to when more pass again."""
         self._placing = False
 
     # Painting
@@ -178,11 +180,17 @@ class EventsPanel(Panel):
     def _follows(self) -> bool:
         return self.follow and not self.paused
 
+    @property
+    def _reading(self) -> tuple[int, int]:
+        """The numbers of the record on top and of the selected one."""
+        selected = self.selected
+        return self._view.top, self._view.top if selected is None else selected.number
+
     def _change(self, change: Callable[[], object]) -> None:
         """Have other rows; the record on top and the selected one are the same if they can be."""
-        selected = self.selected
+        top, selected = self._read_before or self._reading
         change()
-        self.cursor = 0 if selected is None else self._view.row_of(selected.number)
+        self._view.top, self.cursor = top, self._view.row_of(selected)
         self._place()
         self.refresh()
         self._say()
@@ -207,6 +215,7 @@ class EventsPanel(Panel):
         if self._placing:
             return
         self._view.see(round(new_value))
+        self._read_before = None
         if new_value < old_value and self._follows and not self._at_end():
             self.follow = False
 
@@ -266,17 +275,18 @@ class EventsPanel(Panel):
         typed = self._search if searching else self._filter
         prompt = Prompt(sign, query.text, typed, partial(self._asked, typed))
         self._prompt = prompt
+        self._read_before = self._reading
         prompt.put(self.region)
         self.screen.mount(prompt)
-        prompt.focus()
 
     def _asked(self, typed: Callable[[str], None], kept: bool) -> None:  # noqa: FBT001 - an answer
         prompt, self._prompt = self._prompt, None
         if not kept:
             typed("")
-        elif typed == self._search and self._view.hit_number(self.cursor) is None:
+        self._read_before = None
+        if kept and typed == self._search and self._view.hit_number(self.cursor) is None:
             self.action_hit(-1)  # the newest is what one looks for first
-        if self.screen.focused is prompt:
+        if prompt is not None and self.screen.focused is prompt.input:
             self.focus()
 
     def _filter(self, words: str) -> None:

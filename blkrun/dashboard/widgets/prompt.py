@@ -1,14 +1,16 @@
-"""A line to type in in the lower edge of a panel; what is typed is told at once."""
+"""A line to type in, in the lower edge of a panel; what is typed is told at once."""
 
 from collections.abc import Callable
 from typing import ClassVar
 
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
 from textual.geometry import Offset, Region
-from textual.widgets import Input
+from textual.widgets import Input, Static
 
 
-class Prompt(Input):
+class Prompt(Horizontal):
     """``typed`` hears every change; ``ended`` whether what was typed is kept."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -18,12 +20,21 @@ class Prompt(Input):
     def __init__(
         self, sign: str, value: str, typed: Callable[[str], None], ended: Callable[[bool], None]
     ) -> None:
-        super().__init__(
-            value, placeholder=f"{sign} words that all must hold; !not  ~gppd", compact=True
-        )
+        super().__init__()
+        self.input = Input(value, placeholder="words  !not  ~gppd", compact=True)
+        self._sign = sign
         self._typed = typed
         self._ended = ended
         self._over = False
+
+    def compose(self) -> ComposeResult:
+        """What is asked for, and the words."""
+        yield Static(self._sign, markup=False)
+        yield self.input
+
+    def on_mount(self) -> None:
+        """All keys are letters now."""
+        self.input.focus()
 
     def put(self, region: Region) -> None:
         """In the lower edge of a panel's region: nothing of what it shows is hidden."""
@@ -45,7 +56,7 @@ class Prompt(Input):
         """Escape takes it back."""
         self._end(kept=False)
 
-    def on_blur(self) -> None:
+    def on_descendant_blur(self) -> None:
         """Who goes elsewhere keeps it; who only looks at another window has not gone."""
         if self.app.app_focus:
             self._end(kept=True)
