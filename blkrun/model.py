@@ -107,6 +107,8 @@ class Config(Struct, frozen=True, kw_only=True):
 
     Also where there are no limits just now: what they made may still have to go.
     """
+    disabled: dict[str, str]
+    """Nodes that are switched off, and their drivers: they are in no graph."""
     digest: str
     """Of everything that was read (``Sources.digest``): tells one edit from another."""
     warnings: tuple[Diagnostic, ...] = ()

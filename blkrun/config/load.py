@@ -16,7 +16,7 @@ from pathlib import Path
 from blkrun.config.address import decode_address
 from blkrun.config.check import refer
 from blkrun.config.parts import Parts
-from blkrun.config.resolve import resolve
+from blkrun.config.resolve import disabled, resolve
 from blkrun.config.sections import decode_document, decode_included, merge
 from blkrun.config.sources import Sources, Unread, read
 from blkrun.config.tables import Draft
@@ -104,6 +104,7 @@ def _check(sources: Sources, parts: Parts, found: list[Diagnostic]) -> Config | 
         graph=resolve(draft),
         places=places,
         made_by=_made_by(draft, places),
+        disabled=disabled(draft),
         digest=sources.digest,
         warnings=tuple(_in_order(found, sources)),
     )

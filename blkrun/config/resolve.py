@@ -61,6 +61,11 @@ def resolve(draft: Draft) -> GraphModel:
     )
 
 
+def disabled(draft: Draft) -> dict[str, str]:
+    """Nodes that are switched off → their drivers."""
+    return {table.name: table.text("driver") or "" for table in draft.nodes if not table.enabled}
+
+
 def _node(
     options: BlockdevOptions, tables: dict[str, NodeTable], directory: Path
 ) -> BlockdevOptions:

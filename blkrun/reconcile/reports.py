@@ -11,13 +11,16 @@ from blkrun.reconcile.plan import summarise
 
 
 def about(config: Config, operations: tuple[Operation, ...]) -> dict[str, Any]:
-    """Which file, what its plan is, and the jobs that are switched off, if any are."""
-    resting = {"resting": sorted(config.graph.resting)} if config.graph.resting else {}
+    """Which file, what its plan is, and what is switched off, if anything is: jobs, nodes."""
+    off = {
+        "resting": sorted(config.graph.resting),
+        "disabled": dict(sorted(config.disabled.items())),
+    }
     return {
         "file": config.path.name,
         "summary": summarise(operations),
         "operations": [f"{op.sign} {op.text}" for op in operations],
-        **resting,
+        **{key: names for key, names in off.items() if names},
     }
 
 

@@ -1,7 +1,7 @@
 """Which jobs are offered to be started and cancelled."""
 
 from blkrun.dashboard.model.choices import Choice
-from blkrun.dashboard.model.switching import cancellable, startable
+from blkrun.dashboard.model.switching import cancellable, disabled, startable
 from tests.dashboard.dashboard_samples import job, reply, snapshot
 
 JOBS = [
@@ -36,3 +36,11 @@ def test_no_report() -> None:
     """A server that an older runner serves says nothing of jobs that are off."""
     assert startable(snapshot(reply())) == ()
     assert startable(snapshot(reply(reports={"in-force": None}))) == ()
+
+
+def test_nodes_that_are_off_are_named_with_their_driver() -> None:
+    """From the report about the file in force; there are none without one."""
+    report = {"kind": "applied", "disabled": {"limit": "throttle"}}
+    seen = snapshot(reply(reports={"in-force": report}))
+    assert [(each.value, each.hint) for each in disabled(seen)] == [("limit", "throttle")]
+    assert disabled(snapshot(reply())) == ()

@@ -1,4 +1,4 @@
-"""Which jobs can be started and which cancelled by an edit of the file, and how each is."""
+"""What an edit of the file can switch: jobs to start or cancel, and nodes that are off."""
 
 from collections.abc import Iterator
 
@@ -19,6 +19,13 @@ def cancellable(snapshot: Snapshot) -> tuple[Choice, ...]:
         for row in _of_file(snapshot)
         if not row.ended and row.state != "cancelling"
     )
+
+
+def disabled(snapshot: Snapshot) -> tuple[Choice, ...]:
+    """Filters and other nodes that the file in force has switched off."""
+    report = snapshot.reports.get("in-force") or {}
+    off = report.get("disabled") or {}
+    return tuple(Choice(str(name), str(name), str(driver)) for name, driver in off.items())
 
 
 def resting(snapshot: Snapshot) -> tuple[str, ...]:
