@@ -328,6 +328,20 @@ def test_who_pauses_goes_on_reading_what_the_log_has_dropped() -> None:
     perform(play)
 
 
+def test_a_pause_hides_no_error() -> None:
+    """It is counted in the frame, until it has been seen."""
+
+    async def play(stage: Stage) -> None:
+        stage.panel.paused = True
+        await stage.hear(connected(100), FAILED, connected(101))
+        assert stage.state == "paused · 3 new · 1 ERROR"
+        stage.panel.paused = False
+        await stage.pilot.pause()
+        assert stage.state == "following"
+
+    perform(play)
+
+
 def test_who_was_reading_before_the_pause_reads_on_after_it() -> None:
     """Resuming follows only if it did before."""
 

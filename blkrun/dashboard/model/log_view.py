@@ -67,8 +67,12 @@ class Query:
 
 def _has_letters(text: str, letters: str) -> bool:
     """Whether they come one after the other, whatever is between."""
-    rest = iter(text.lower())
-    return all(letter in rest for letter in letters)
+    text, at = text.lower(), 0
+    for letter in letters:
+        at = text.find(letter, at) + 1
+        if not at:
+            return False
+    return True
 
 
 class Found(NamedTuple):
@@ -93,9 +97,10 @@ class LogView:
         self.filter = Query()
         self.search = Query()
         self.least = Level.INFO
+        self._levels = LEVELS
         self.top = 0
         self._hits: list[int] = []
-        self._unread: deque[int] = deque()
+        self._unread: deque[Record] = deque()
         self.catch_up()
 
     def __len__(self) -> int:
@@ -123,6 +128,11 @@ class LogView:
     def news(self) -> int:
         """Records that pass and came since ``read()``; while frozen they are not yet rows."""
         return len(self._unread)
+
+    @property
+    def new_errors(self) -> int:
+        """Those among the news that nobody should miss."""
+        return sum(record.level is Level.ERROR for record in self._unread)
 
     @property
     def dropped(self) -> int:
@@ -156,8 +166,8 @@ class LogView:
         return [record for record in fresh if self._passes(record)]
 
     def _note_unread(self, records: list[Record]) -> None:
-        self._unread.extend(record.number for record in records)
-        while self._unread and self._unread[0] < self._log.first:
+        self._unread.extend(records)
+        while self._unread and self._unread[0].number < self._log.first:
             self._unread.popleft()
 
     def _refold(self) -> None:
@@ -187,6 +197,7 @@ class LogView:
         """Another filter, another least level, or both."""
         self.filter = self.filter if query is None else query
         self.least = self.least if least is None else least
+        self._levels = LEVELS[LEVELS.index(self.least) :]
         self._sift()
 
     def look_for(self, query: Query) -> None:
@@ -199,13 +210,14 @@ class LogView:
         self._next = self._log.next
         self._rows = [record for record in self._source if self._passes(record)]
         self._unread.clear()
-        self._note_unread(self._passing_since(self._seen))
+        if self._frozen is None:
+            self._note_unread(self._rows[bisect_left(self._rows, self._seen, key=_number) :])
+        else:
+            self._note_unread(self._passing_since(self._seen))
         self.look_for(self.search)
 
     def _passes(self, record: Record) -> bool:
-        return LEVELS.index(record.level) >= LEVELS.index(self.least) and self.filter.matches(
-            clean(record.text)
-        )
+        return record.level in self._levels and self.filter.matches(clean(record.text))
 
     def _is_hit(self, record: Record) -> bool:
         return bool(self.search) and self.search.matches(clean(record.text))

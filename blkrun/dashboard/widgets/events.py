@@ -261,6 +261,8 @@ class EventsPanel(Panel):
             yield "following" if self.follow else "follow off"
         if self._view.news:
             yield f"{self._view.news} new"
+        if errors := self._view.new_errors:
+            yield f"{errors} ERROR"
         if self._view.dropped:
             yield f"{self._view.dropped} dropped"
 
