@@ -75,7 +75,7 @@ def test_rooms_are_entered_by_their_doors_only(file: Path) -> None:
 def test_only_the_dashboard_imports_textual(file: Path) -> None:
     """Quick commands stay quick, and the server small."""
     heavy = {name.split(".")[0] for name in imported(file)}
-    assert room_of(file) == "dashboard" or "textual" not in heavy
+    assert room_of(file) == "dashboard" or not heavy & {"textual", "textual_serve", "aiohttp"}
 
 
 def loaded_by(code: str, python: str) -> set[str]:
@@ -97,6 +97,13 @@ def test_the_server_loads_nothing_heavy() -> None:
     )
     version = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
     assert not loaded_by(code, version) & {"argparse", "tomllib", "multiprocessing", *HEAVY}
+
+
+def test_who_serves_browsers_has_no_textual() -> None:
+    """It only passes on what their processes draw."""
+    loaded = loaded_by("import blkrun.dashboard.web", sys.executable)
+    assert "textual_serve" in loaded
+    assert "textual" not in loaded
 
 
 def test_check_is_quick() -> None:

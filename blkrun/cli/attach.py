@@ -28,7 +28,7 @@ from blkrun.reconcile.lease import holder_of
 EXAMPLES = """
 blkrun attach vm.toml                q leaves it running
 blkrun attach vm.toml --read-only    a dashboard that changes nothing
-blkrun attach vm.toml --serve        in browsers of this machine, by a URL
+blkrun attach vm.toml --serve        in browsers on this machine
 """
 
 
