@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, get_args
 
+import blkrun
 from blkrun.dashboard.model.drivers import Driver, insertable
 from blkrun.dashboard.model.edits import Edit
 from blkrun.dashboard.model.preview import Kind, Outcome, Preview
@@ -20,6 +21,15 @@ PREVIEW_TIMEOUT_S = 30.0
 PERFORM_TIMEOUT_S = 120.0
 """More than the command itself waits for a runner."""
 _END_TIMEOUT_S = 2.0
+
+_HOME = str(Path(blkrun.__file__).parents[1])
+_START = """\
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+from blkrun.cli import main
+sys.exit(main())
+"""
+"""The same blkrun as this one.  ``-m`` would import what lies in the folder where we are."""
 
 T = TypeVar("T")
 
@@ -42,7 +52,7 @@ class CommandEditor:
 
     def __init__(self, file: Path, *, program: Sequence[str] = ()) -> None:
         self._file = file
-        self._program = tuple(program) or (sys.executable, "-m", "blkrun")
+        self._program = tuple(program) or (sys.executable, "-P", "-c", _START, _HOME)
         self._lock = asyncio.Lock()
         self._drivers: tuple[Driver, ...] = ()
 

@@ -37,6 +37,7 @@ from blkrun.reconcile.reports import (
     points_in_time,
     restart_notes,
     stakes,
+    switched_off,
     warning_notes,
     why_not_now,
 )
@@ -156,7 +157,7 @@ class Reconciler:
             await self._take_over(str(applied.get("digest", "")))
         refusals = await self._without_refused_jobs()
         jobs = list((await self._ask(self._good)).graph.jobs)
-        anew = {"anew": points_in_time(self._good), "jobs": jobs}
+        anew = {"anew": points_in_time(self._good), "jobs": jobs, **switched_off(self.config)}
         await self._tell("restarted", {"why": why, **anew}, self._sources)
         self._drift.ended()
         for message in refusals:

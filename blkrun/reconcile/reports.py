@@ -12,16 +12,21 @@ from blkrun.reconcile.plan import summarise
 
 def about(config: Config, operations: tuple[Operation, ...]) -> dict[str, Any]:
     """Which file, what its plan is, and what is switched off, if anything is: jobs, nodes."""
-    off = {
-        "resting": sorted(config.graph.resting),
-        "disabled": dict(sorted(config.disabled.items())),
-    }
     return {
         "file": config.path.name,
         "summary": summarise(operations),
         "operations": [f"{op.sign} {op.text}" for op in operations],
-        **{key: names for key, names in off.items() if names},
+        **switched_off(config),
     }
+
+
+def switched_off(config: Config) -> dict[str, Any]:
+    """What no server knows: jobs by name, nodes with their drivers; nothing if none is off."""
+    off = {
+        "resting": sorted(config.graph.resting),
+        "disabled": dict(sorted(config.disabled.items())),
+    }
+    return {key: names for key, names in off.items() if names}
 
 
 def stakes(drains: Mapping[str, int] | None, taken: Mapping[str, int]) -> dict[str, Any]:

@@ -117,7 +117,11 @@ def test_for_scripts(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["disable", str(file), "limit", "--dry-run", "--json"]) == Exit.DONE
     planned = json.loads(capsys.readouterr().out)
     assert (planned["changed"], planned["saved"]) == (True, False)
-    assert planned["outcome"]["actions"][0]["type"] == "object-add"
+    outcome = planned["outcome"]
+    assert outcome["actions"][0]["type"] == "object-add"
+    assert outcome["operations"][0] == "+ throttle group slow: iops-total 500"
+    assert (outcome["kind"], outcome["taken"], outcome["cancelled"]) == ("planned", {}, [])
+    assert (outcome["refused"], outcome["drains"]) == (None, None)
     assert main(["disable", str(file), "limit", "--json"]) == Exit.DONE
     done = json.loads(capsys.readouterr().out)
     assert (done["saved"], done["outcome"]["kind"]) == (True, "saved")

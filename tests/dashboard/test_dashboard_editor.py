@@ -278,6 +278,15 @@ def test_a_file_that_nobody_serves(tmp_path: Path) -> None:
     asyncio.run(act())
 
 
+def test_what_lies_around_is_not_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is called as a module of Python in the folder where the dashboard was started."""
+    for name in ("json.py", "blkrun.py", "typing.py"):
+        (tmp_path / name).write_text("raise SystemExit('imported')\n")
+    (tmp_path / "vm.toml").write_text(TEXT)
+    monkeypatch.chdir(tmp_path)
+    assert asyncio.run(CommandEditor(FILE).preview(remove_edit("limit"))).offered
+
+
 def test_drivers(tmp_path: Path) -> None:
     """Those that go in between, with what they need; asked for once."""
 

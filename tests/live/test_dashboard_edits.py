@@ -1,6 +1,8 @@
 """The dashboard's editor against a real server: each edit, what waits, and what goes wrong."""
 
 import asyncio
+import os
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -178,6 +180,9 @@ def test_a_job_through_all_its_states(serve: Serve) -> None:
     """Off, started, cancelled; done, and once more; each is on offer when it can be done."""
     service = serve(DISKS + BACKUP + SLOW + "enabled = false\n")
     name = [Choice("job", "job", "off")]
+    assert [*startable(look(service))] == name
+    os.kill(service.server_pid(), signal.SIGKILL)
+    wait_for(lambda: "was restarted" in service.said(), "another server")
     assert [*startable(look(service))] == name
     preview, outcome = try_and_do(service, start_edit("job"))
     assert outcome.kind == "applied"

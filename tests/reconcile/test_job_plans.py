@@ -18,6 +18,7 @@ from blkrun.options import (
     WriteThresholdOptions,
     children_of,
 )
+from blkrun.reconcile.jobs import cancelled_by
 from blkrun.reconcile.live import read_live
 from blkrun.reconcile.plan import endangered, plan
 from tests.reconcile.fake_jobs import LiveWithJobs
@@ -109,6 +110,12 @@ def test_plans_lead_to_the_jobs_of_the_file(live: GraphModel, desired: GraphMode
     server = LiveWithJobs(live)
     first = plan(desired, server.model())
     server.perform(first)
+    for each in first:
+        if each.type == "x-blkrun-job-remove":
+            ended = live.states[each.data["id"]].ended
+            assert cancelled_by(each) == (None if ended else each.data["id"])
+        else:
+            assert cancelled_by(each) is None
     removed = {f"jobs.{each.data['id']}" for each in first if each.type == "x-blkrun-job-remove"}
     assert {each.table for each in plan(desired, server.model())} <= removed
     for _ in range(2):
