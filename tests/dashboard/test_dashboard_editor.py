@@ -29,6 +29,7 @@ from blkrun.dashboard.model.edits import (
     rollback_edit,
     start_edit,
     switch_edit,
+    undo_edit,
 )
 from blkrun.dashboard.model.preview import Preview, preview_rows
 from blkrun.errors import BlkrunError, WaitError
@@ -138,6 +139,17 @@ def test_what_one_would_type(edit: Edit, typed: str, text: str) -> None:
     """The command, and a sentence for people."""
     assert edit.typed(FILE) == f"blkrun {typed}"
     assert edit.text == text
+
+
+def test_undo() -> None:
+    """Of what is in force the change before; of what is not, that it was ever saved."""
+    applied = {"kind": "applied", "digest": "a", "number": 7}
+    waits = {"kind": "pending", "digest": "b", "number": 8}
+    assert undo_edit({"config": applied, "in-force": applied}) == rollback_edit()
+    assert undo_edit({"config": waits, "in-force": applied}).words == ("7",)
+    restarted = {"kind": "restarted", "digest": "a"}
+    assert undo_edit({"config": waits, "in-force": restarted}) == rollback_edit()
+    assert undo_edit({"config": None}) == rollback_edit()
 
 
 def test_nobody_is_asked_twice() -> None:

@@ -22,6 +22,7 @@ from blkrun.dashboard.model.edits import (
     rollback_edit,
     start_edit,
     switch_edit,
+    undo_edit,
 )
 from blkrun.dashboard.model.preview import Outcome, Preview
 from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
@@ -129,6 +130,19 @@ def test_what_takes_a_disk(serve: Serve, hammer: Callable[..., Hammer]) -> None:
         qmp.do("x-blkrun-ask-runner", kind="apply", data={"digest": outcome.digest})
         assert service.next_report(qmp)["event"] == "X_BLKRUN_CONFIG_APPLIED"
     assert service.live().exports == {}
+
+
+def test_what_waits_is_taken_back(serve: Serve, hammer: Callable[..., Hammer]) -> None:
+    """By an undo: the file is as it was, and nothing waits any more."""
+    service = serve(THROTTLED)
+    client = hammer(service.uri())
+    client.rate(0.2)
+    assert try_and_do(service, remove_edit("exports.vda"))[1].kind == "pending"
+    preview, outcome = try_and_do(service, undo_edit(look(service).reports))
+    assert (preview.operations, preview.dangerous) == ((), False)
+    assert outcome.kind == "applied"
+    assert service.file.read_text() == THROTTLED
+    client.assert_unharmed()
 
 
 def test_what_waits_without_a_runner(serve: Serve, hammer: Callable[..., Hammer]) -> None:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from blkrun.dashboard.model.nudge import written
 
@@ -97,6 +98,16 @@ def rollback_edit(number: int | None = None) -> Edit:
     if number is None:
         return Edit("rollback", (), "undo the last change")
     return Edit("rollback", (str(number),), f"go back to change {number}")
+
+
+def undo_edit(reports: Mapping[str, Mapping[str, Any] | None]) -> Edit:
+    """Take the last save back, by the server's reports: what is in force, if that is not it."""
+    last, in_force = reports.get("config") or {}, reports.get("in-force") or {}
+    is_other = last.get("digest") != in_force.get("digest")
+    if is_other and in_force.get("kind") == "applied" and "number" in in_force:
+        number = str(in_force["number"])
+        return Edit("rollback", (number,), f"back to what is in force, change {number}")
+    return rollback_edit()
 
 
 def apply_edit() -> Edit:
