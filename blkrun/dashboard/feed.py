@@ -32,7 +32,18 @@ class Lost:
     why: str
 
 
-Report = Seen | Happened | Lost
+@dataclass(frozen=True, slots=True)
+class Rewound:
+    """What was told before is void: only a player goes back, or leaps.
+
+    ``past`` is what is known instead, each report with when it was told: a whole, to be folded
+    before anything of it is shown.  It never has a ``Rewound`` in it.
+    """
+
+    past: tuple[tuple[float, "Report"], ...]
+
+
+Report = Seen | Happened | Lost | Rewound
 
 
 class Feed(Protocol):

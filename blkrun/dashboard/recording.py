@@ -12,9 +12,7 @@ not committed, about a second; what a reader cannot read is counted and left out
 """
 
 import contextlib
-import fcntl
 import json
-import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
@@ -23,7 +21,6 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 import msgspec
 
-from blkrun import __version__
 from blkrun.dashboard.feed import Happened, Lost, Seen
 from blkrun.dashboard.model.snapshot import Snapshot
 from blkrun.errors import FileError
@@ -35,20 +32,10 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Recorded = Seen | Happened | Lost
 """The reports that a recording has."""
 
-_WINDOW_BYTES = 32768
-"""What zlib sees of a dictionary: its end."""
 _MOST_BODY_BYTES = 64 * 2**20
 _MOST_MS = 2**43
 """In the year 2248: later times come from damage."""
 _BUSY_S = 5.0
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE report (
-    id INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, kind TEXT NOT NULL, body BLOB NOT NULL
-);
-CREATE INDEX report_by_time ON report (kind, at_ms);
-"""
 
 
 class Entry(NamedTuple):
@@ -65,9 +52,6 @@ class Meta(NamedTuple):
     title: str
     blkrun: str
     begin_ms: int
-
-
-# Bodies
 
 
 def encode(report: Recorded) -> tuple[Kind, bytes]:
@@ -116,97 +100,6 @@ def _to_json(value: Any) -> bytes:
         return text.encode(errors="replace")
 
 
-# Writing
-
-
-class Writer:
-    """Writes reports; ``commit`` makes what was written last.  May be used by one other thread."""
-
-    def __init__(self, database: sqlite3.Connection, lock: int) -> None:
-        self._database = database
-        self._lock = lock
-        self._dictionary = _meta_value(database, "dictionary")
-        last = database.execute("SELECT at_ms FROM report ORDER BY id DESC LIMIT 1").fetchone()
-        self._last_ms: int | None = None if last is None else int(last[0])
-        if self._last_ms is not None:
-            self.write(Lost("nothing was recorded"), self._last_ms + 1)
-
-    @classmethod
-    def open(cls, path: Path, *, title: str, begin_ms: int) -> Self:
-        """Begin a recording, or go on with one of the same title.  Raises FileError."""
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        except FileExistsError:
-            return cls._go_on(path, title)
-        except OSError as error:
-            raise FileError(f"{path}: cannot be written: {error.strerror}") from error
-        return cls._begin(path, lock, Meta(title, __version__, begin_ms))
-
-    @classmethod
-    def _begin(cls, path: Path, lock: int, meta: Meta) -> Self:
-        with _closed_on_error(lock), _told(path):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            database = _connect(path, "rw")
-            database.executescript(_SCHEMA)
-            rows = {"version": VERSION, "blkrun": meta.blkrun, "title": meta.title}
-            rows["begin-ms"] = meta.begin_ms
-            database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
-            database.commit()
-            return cls(database, lock)
-
-    @classmethod
-    def _go_on(cls, path: Path, title: str) -> Self:
-        with Recording.open(path) as recording:
-            theirs = recording.meta.title
-        if theirs != title:
-            raise FileError(f"{path}: is a recording of {theirs}; name another file to record to")
-        try:
-            lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-        except OSError as error:
-            raise FileError(f"{path}: cannot be written: {error.strerror}") from error
-        with _closed_on_error(lock), _told(path):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FileError(
-                    f"{path}: another blkrun records to it; name another file"
-                ) from None
-            return cls(_connect(path, "rw"), lock)
-
-    def write(self, report: Recorded, at_ms: int) -> None:
-        """Time never goes back, whatever the clock does.  Raises sqlite3.Error."""
-        self._last_ms = at_ms if self._last_ms is None else max(at_ms, self._last_ms)
-        kind, text = encode(report)
-        if kind == "look" and not self._dictionary:
-            self._dictionary = text[-_WINDOW_BYTES:]
-            self._database.execute("INSERT INTO meta VALUES ('dictionary', ?)", (self._dictionary,))
-        self._database.execute(
-            "INSERT INTO report (at_ms, kind, body) VALUES (?, ?, ?)",
-            (self._last_ms, kind, compress(text, self._dictionary)),
-        )
-
-    def commit(self) -> None:
-        """From now on a kill loses nothing of it.  Raises sqlite3.Error."""
-        self._database.commit()
-
-    def close(self) -> None:
-        """With what was committed.  The lock goes last: closing it would end SQLite's."""
-        self._database.close()
-        os.close(self._lock)
-
-
-@contextlib.contextmanager
-def _closed_on_error(descriptor: int) -> Iterator[None]:
-    try:
-        yield
-    except BaseException:
-        os.close(descriptor)
-        raise
-
-
-# Reading
-
-
 class Recording:
     """Reads a recording, never writes to it.  Every method may raise FileError."""
 
@@ -222,14 +115,14 @@ class Recording:
         """Raises FileError for what is no recording, is damaged, or of another version."""
         if not path.is_file():
             raise FileError(f"{path}: no such recording")
-        with _told(path):
+        with told(path):
             try:
                 database = _connect_whole(path)
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                     raise
                 # It was being written when the recorder was killed: SQLite undoes that.
-                _connect(path, "rw").execute("SELECT 1 FROM meta").close()
+                connect(path, "rw").execute("SELECT 1 FROM meta").close()
                 database = _connect_whole(path)
         return cls(path, database)
 
@@ -244,18 +137,18 @@ class Recording:
         self._database.close()
 
     def _read_meta(self) -> Meta:
-        with _told(self.path):
-            version = _number(_meta_value(self._database, "version"))
+        with told(self.path):
+            version = _number(meta_value(self._database, "version"))
             if version != VERSION:
                 raise FileError(
                     f"{self.path}: a recording of format {version}, and this blkrun reads "
                     f"format {VERSION}; replay it with "
-                    f"blkrun {_text(_meta_value(self._database, 'blkrun'))}"
+                    f"blkrun {_text(meta_value(self._database, 'blkrun'))}"
                 )
             return Meta(
-                _text(_meta_value(self._database, "title")),
-                _text(_meta_value(self._database, "blkrun")),
-                _number(_meta_value(self._database, "begin-ms")) or 0,
+                _text(meta_value(self._database, "title")),
+                _text(meta_value(self._database, "blkrun")),
+                _number(meta_value(self._database, "begin-ms")) or 0,
             )
 
     @property
@@ -308,6 +201,10 @@ class Recording:
         query = "SELECT id, at_ms, kind FROM report WHERE id > ? AND id <= ? ORDER BY id"
         return self._entries(self._rows(query, after_id, to_id))
 
+    def entries(self) -> list[Entry]:
+        """All there is."""
+        return self._entries(self._rows("SELECT id, at_ms, kind FROM report ORDER BY id"))
+
     def newest(self, kind: Kind, since_ms: int, to_id: int) -> list[Entry]:
         """Those of a kind since a time up to an id, the newest first."""
         query = (
@@ -343,8 +240,8 @@ class Recording:
     def _needed_dictionary(self) -> bytes:
         """It is there with the first look, which a recording that goes on may not have yet."""
         if not self._dictionary:
-            with _told(self.path):
-                value = _meta_value(self._database, "dictionary")
+            with told(self.path):
+                value = meta_value(self._database, "dictionary")
             self._dictionary = value if isinstance(value, bytes) else b""
         return self._dictionary
 
@@ -358,11 +255,12 @@ class Recording:
         return good
 
     def _rows(self, query: str, *values: object) -> list[Any]:
-        with _told(self.path):
+        with told(self.path):
             return self._database.execute(query, values).fetchall()
 
 
-def _connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+def connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
+    """SQLite, trusting nothing in the file."""
     database = sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
         uri=True,
@@ -376,9 +274,9 @@ def _connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
 
 def _connect_whole(path: Path) -> sqlite3.Connection:
     """SQLite itself takes what is missing of the last page for zeroes."""
-    database = _connect(path, "ro")
+    database = connect(path, "ro")
     with contextlib.closing(database.execute("BEGIN")):
-        _meta_value(database, "version")  # from now on nobody writes
+        meta_value(database, "version")  # from now on nobody writes
         (pages,), (page_bytes,) = (
             database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
         )
@@ -393,7 +291,8 @@ def _replaced(text: bytes) -> str:
     return text.decode(errors="replace")
 
 
-def _meta_value(database: sqlite3.Connection, key: str) -> Any:
+def meta_value(database: sqlite3.Connection, key: str) -> Any:
+    """Empty when it is not there."""
     row = database.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return row[0] if row is not None else b""
 
@@ -407,7 +306,7 @@ def _text(value: Any) -> str:
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """SQLite's errors in the words of somebody who wants to see a recording."""
     try:
         yield

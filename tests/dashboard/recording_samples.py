@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from blkrun.dashboard.feed import Happened, Lost, Seen
-from blkrun.dashboard.recording import Recorded, Writer
+from blkrun.dashboard.recording import Recorded
+from blkrun.dashboard.recording_writer import Writer
 from tests.dashboard.dashboard_samples import connected, event, lab, snapshot
 
 BEGIN_S = 1_764_300_000

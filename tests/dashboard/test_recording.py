@@ -21,12 +21,12 @@ from blkrun.dashboard.feed import Happened, Lost, Seen
 from blkrun.dashboard.recording import (
     Recorded,
     Recording,
-    Writer,
     compress,
     decode,
     decompress,
     encode,
 )
+from blkrun.dashboard.recording_writer import Writer
 from blkrun.errors import FileError
 from tests.dashboard.dashboard_samples import NASTY_NAMES, connected, lab, node, snapshot
 from tests.dashboard.recording_samples import (
@@ -218,7 +218,7 @@ def test_a_truncated_file_is_said_to_be_damaged(tmp_path: Path, share: float) ->
         everything(path)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.randoms(use_true_random=False))
 def test_damage_is_never_more_than_an_error(
     tmp_path_factory: pytest.TempPathFactory, dice: random.Random
@@ -243,7 +243,7 @@ def replace_time(told: Told, at_s: float) -> Recorded:
 ENDLESS = """
 import sys, time
 from pathlib import Path
-from blkrun.dashboard.recording import Writer
+from blkrun.dashboard.recording_writer import Writer
 from tests.dashboard.recording_samples import look
 writer = Writer.open(Path(sys.argv[1]), title="lab.toml", begin_ms=0)
 for second in range(10**6):
