@@ -3,23 +3,20 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.message import Message
 from textual.pilot import Pilot
 
-from blkrun import dashboard as package
 from blkrun.dashboard.model.rates import NOTHING, Interval, Latency, Rate
 from blkrun.dashboard.model.state import node_state
 from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.model.tree import GraphRow, Kind, folded_rows, graph_rows, matching_rows
-from blkrun.dashboard.theme import default_theme_path, load_theme
 from blkrun.dashboard.widgets.graph import GraphPanel, graph_lines
 from tests.dashboard.dashboard_samples import (
     NASTY_NAMES,
@@ -32,6 +29,7 @@ from tests.dashboard.dashboard_samples import (
     snapshot,
     stats,
 )
+from tests.dashboard.panel_app import BlkrunApp
 from tests.dashboard.test_dashboard_lines import WIDTHS, assert_fits
 
 
@@ -284,18 +282,11 @@ def test_filtered_rows_are_a_tree(drawn: list[tuple[str, int]], only: str) -> No
 # The panel
 
 
-class Alone(App[None]):
+class Alone(BlkrunApp):
     """The panel, and what it says."""
-
-    CSS_PATH = Path(package.__file__).with_name("blkrun.tcss")
 
     def __init__(self) -> None:
         super().__init__()
-        path = default_theme_path()
-        assert path is not None
-        theme = load_theme(path)
-        self.register_theme(theme)
-        self.theme = theme.name
         self.panel = GraphPanel(id="graph")
         self.said: list[tuple[str, Subject | None]] = []
 
@@ -303,7 +294,7 @@ class Alone(App[None]):
         """Only it."""
         yield self.panel
 
-    def on_mount(self) -> None:
+    def on_ready(self) -> None:
         """Keys go there."""
         self.panel.focus()
 

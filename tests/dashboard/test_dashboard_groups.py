@@ -2,24 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from textual import on
-from textual.app import App, ComposeResult
+from textual.app import ComposeResult
 from textual.message import Message
 from textual.pilot import Pilot
 
-from blkrun import dashboard as package
 from blkrun.dashboard.model.groups import GroupRow, LimitRow, MemberRow, group_rows
 from blkrun.dashboard.model.rates import NOTHING, Interval, Rate, interval
 from blkrun.dashboard.model.subject import Subject
-from blkrun.dashboard.theme import default_theme_path, load_theme
 from blkrun.dashboard.widgets.groups import GroupsPanel, group_lines
 from tests.dashboard.dashboard_samples import NASTY_NAMES, group, node, reply, snapshot, stats
+from tests.dashboard.panel_app import BlkrunApp
 from tests.dashboard.test_dashboard_lines import WIDTHS, assert_fits
 
 
@@ -145,18 +143,11 @@ def test_lines_fit() -> None:
         assert_fits(group_lines(rows, width, {(NASTY_NAMES[0], "k"): 10**15}), width)
 
 
-class Alone(App[None]):
+class Alone(BlkrunApp):
     """The panel, and what it says."""
-
-    CSS_PATH = Path(package.__file__).with_name("blkrun.tcss")
 
     def __init__(self) -> None:
         super().__init__()
-        path = default_theme_path()
-        assert path is not None
-        theme = load_theme(path)
-        self.register_theme(theme)
-        self.theme = theme.name
         self.panel = GroupsPanel(id="groups")
         self.said: list[Any] = []
 
@@ -164,7 +155,7 @@ class Alone(App[None]):
         """Only it."""
         yield self.panel
 
-    def on_mount(self) -> None:
+    def on_ready(self) -> None:
         """Keys go there."""
         self.panel.focus()
 
