@@ -50,7 +50,10 @@ _NO_LIMITS = array("f", [nan]) * len(LIMITS)
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Slots of ``slot_s`` up to ``end_s``, the oldest first; NaN is a gap, or no limit."""
+    """Slots of ``slot_s`` up to ``end_s``, the oldest first; NaN is a gap, or no limit.
+
+    ``limits`` has those that there were at any time of it.
+    """
 
     span_s: float
     slot_s: float
@@ -144,7 +147,8 @@ class History:
             values = {name: ring.column(n, last) for n, name in enumerate(MEASURES)}
             if track.limits:
                 ring = track.limits[tier]
-                limits = {name: ring.column(n, last) for n, name in enumerate(LIMITS)}
+                columns = {name: ring.column(n, last) for n, name in enumerate(LIMITS)}
+                limits = {name: each for name, each in columns.items() if not all(map(isnan, each))}
         return Series(grid.span_s, grid.slot_s, (last + 1) * grid.slot_s, values, limits)
 
 
