@@ -5,7 +5,14 @@ import asyncio
 from pathlib import Path
 
 from blkrun.cli import Exit
-from blkrun.cli.edit_file import Edited, print_outcome, say_unchanged, show_proposal
+from blkrun.cli.edit_file import (
+    Edited,
+    add_edit_arguments,
+    expect,
+    print_outcome,
+    say_unchanged,
+    show_proposal,
+)
 from blkrun.cli.output import confirmed, console, print_proposal
 from blkrun.client import Client
 from blkrun.config import parse, read
@@ -21,19 +28,19 @@ blkrun apply vm.toml --yes  takes disks from connected clients unasked
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE, --yes, --dry-run and --json."""
+    """FILE, --yes, and what all edits have."""
     parser.add_argument("file", type=Path, help="the TOML file")
     parser.add_argument(
         "--yes", action="store_true", help="also take disks from connected clients, unasked"
     )
-    parser.add_argument("--dry-run", action="store_true", help="show the plan, change nothing")
-    parser.add_argument("--json", action="store_true", help="plan and outcome as one JSON object")
+    add_edit_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Show the plan, ask where it hurts, do it.  What would be refused is not asked about."""
     sources = read(args.file)
     edited = Edited(sources, sources, (), parse(sources))
+    expect(edited, args.expect)
     return asyncio.run(_apply(edited, args))
 
 

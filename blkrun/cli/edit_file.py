@@ -64,30 +64,44 @@ class Edited:
 
 
 def add_edit_arguments(parser: argparse.ArgumentParser) -> None:
-    """--dry-run and --json."""
+    """--dry-run, --json and --expect."""
     parser.add_argument(
         "--dry-run", action="store_true", help="show the diff and the plan, write nothing"
     )
     parser.add_argument("--json", action="store_true", help="diff and outcome as one JSON object")
+    parser.add_argument(
+        "--expect",
+        metavar="DIGEST",
+        help="only if it comes to the text that --dry-run --json gave this digest of",
+    )
+
+
+def expect(edited: Edited, digest: str | None) -> None:
+    """Raises FileError if it is not what somebody has said yes to."""
+    if digest is not None and edited.config.digest != digest:
+        file = edited.before.main
+        raise FileError(f"{file}: somebody has changed it meanwhile; nothing was done: look again")
 
 
 def edit_file(args: argparse.Namespace, ask: Ask) -> int:
     """Edit ``args.file`` and see it through.  Raises FileError; then nothing was written."""
-    return asyncio.run(_edit_file(args.file, ask, dry_run=args.dry_run, as_json=args.json))
+    return asyncio.run(_edit_file(args.file, ask, args))
 
 
-async def _edit_file(file: Path, ask: Ask, *, dry_run: bool, as_json: bool) -> Exit:
+async def _edit_file(file: Path, ask: Ask, args: argparse.Namespace) -> Exit:
+    as_json: bool = args.json
     control = locate(file).control  # of the server that runs: the edit may be about the address
     for _ in range(_TRIES):
         edited = edited_by(file, ask, quiet=as_json)
         if edited is None:
             say_unchanged(as_json=as_json)
             return Exit.DONE
+        expect(edited, args.expect)
         async with AsyncExitStack() as stack:
             client = await connect(control)
             if client is not None:
                 await stack.enter_async_context(client)
-            if dry_run:
+            if args.dry_run:
                 return await show_plan(client, edited, as_json=as_json)
             followed = holder_of(control) is not None
             if save_sources(edited.before, edited.after):

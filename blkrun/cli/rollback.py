@@ -8,7 +8,14 @@ from pathlib import Path
 
 from blkrun.cli import Exit
 from blkrun.cli.asking import connect
-from blkrun.cli.edit_file import Edited, say_unchanged, see_through, show_plan
+from blkrun.cli.edit_file import (
+    Edited,
+    add_edit_arguments,
+    expect,
+    say_unchanged,
+    see_through,
+    show_plan,
+)
 from blkrun.cli.output import confirmed, console
 from blkrun.cli.text_diff import print_diff
 from blkrun.config import Sources, locate, parse, read
@@ -37,7 +44,7 @@ _REMEDY = {
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """FILE, N, --dry-run, --yes and --json."""
+    """FILE, N, --yes, and what all edits have."""
     parser.add_argument("file", metavar="FILE", type=Path, help="the TOML file")
     parser.add_argument(
         "number",
@@ -46,11 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         help="the change to go back to: see blkrun history (the one before the last applied)",
     )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="show the diff and the plan, write nothing"
-    )
     parser.add_argument("--yes", action="store_true", help="do not ask")
-    parser.add_argument("--json", action="store_true", help="diff and outcome as one JSON object")
+    add_edit_arguments(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -79,6 +83,7 @@ async def _rollback(args: argparse.Namespace) -> Exit:
     if not plan.edited.diff:
         say_unchanged(as_json=args.json)
         return Exit.DONE
+    expect(plan.edited, args.expect)
     async with AsyncExitStack() as stack:
         client = await connect(control)
         if client is not None:

@@ -12,7 +12,7 @@ from msgspec import structs
 
 from blkrun.cli import Exit
 from blkrun.cli.asking import connect
-from blkrun.cli.edit_file import Ask, Edited, edited_by, see_through, show_proposal
+from blkrun.cli.edit_file import Ask, Edited, edited_by, expect, see_through, show_proposal
 from blkrun.config import locate, parse, read
 from blkrun.config.asked import switchable_path
 from blkrun.config.changes import switch
@@ -49,10 +49,12 @@ async def _start_again(args: argparse.Namespace, name: str, edited: Edited) -> E
         if not _has_ended(live.graph.states.get(name), name):
             return None
         is_off = name in edited.config.graph.resting
+        quiet = args.json or not args.dry_run  # what is done is shown by the ordinary edit
+        edited = edited_by(args.file, switched_on(args), quiet=quiet) or edited
         if args.dry_run:
-            edited = edited_by(args.file, switched_on(args), quiet=args.json) or edited
             proposal = _proposal(edited.config, live, name)
             return show_proposal(proposal, edited, running=True, as_json=args.json)
+        expect(edited, args.expect)
         followed = holder_of(control) is not None
         await client.execute("job-dismiss", {"id": name})
         if is_off:

@@ -40,8 +40,12 @@ class Editor(Protocol):
     async def preview(self, edit: Edit) -> Preview:
         """What it would do; nothing is written.  Raises BlkrunError."""
 
-    async def perform(self, edit: Edit) -> Outcome:
-        """Write it and see it through.  Raises BlkrunError; then nothing was written."""
+    async def perform(self, edit: Edit, seen: Preview | None = None) -> Outcome:
+        """Write it and see it through.
+
+        ``seen``: only if it still comes to that text, which somebody said yes to.  Raises
+        BlkrunError: nothing was written; WaitError: it may have been.
+        """
 
     async def drivers(self) -> tuple[Driver, ...]:
         """What can be inserted.  Raises BlkrunError."""
@@ -61,9 +65,10 @@ class CommandEditor:
         arguments = edit.arguments(self._file, dry_run=True)
         return await self._ask(arguments, PREVIEW_TIMEOUT_S, _preview)
 
-    async def perform(self, edit: Edit) -> Outcome:
+    async def perform(self, edit: Edit, seen: Preview | None = None) -> Outcome:
         """By the command itself."""
-        arguments = edit.arguments(self._file, dry_run=False)
+        digest = seen.digest if seen is not None else ""
+        arguments = edit.arguments(self._file, dry_run=False, digest=digest)
         return await self._ask(arguments, PERFORM_TIMEOUT_S, _outcome)
 
     async def drivers(self) -> tuple[Driver, ...]:

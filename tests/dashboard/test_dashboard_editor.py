@@ -275,7 +275,11 @@ def test_a_file_that_nobody_serves(tmp_path: Path) -> None:
         assert not preview.dangerous
         assert "+iops-total = 700" in preview.diff.splitlines()
         assert file.read_text() == TEXT
-        outcome = await editor.perform(edit)
+        file.write_text("# somebody else\n" + TEXT)
+        with pytest.raises(BlkrunError, match="somebody has changed it meanwhile"):
+            await editor.perform(edit, preview)
+        file.write_text(TEXT)
+        outcome = await editor.perform(edit, preview)
         assert (outcome.kind, outcome.digest) == ("saved", preview.digest)
         assert "iops-total = 700" in file.read_text()
         assert (await editor.perform(edit)).kind == "unchanged"

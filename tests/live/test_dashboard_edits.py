@@ -43,7 +43,7 @@ def try_and_do(service: Service, edit: Edit) -> tuple[Preview, Outcome]:
         before = service.file.read_text()
         preview = await editor.preview(edit)
         assert service.file.read_text() == before
-        outcome = await editor.perform(edit)
+        outcome = await editor.perform(edit, preview)
         if preview.changed:
             assert preview.digest == outcome.digest
             assert preview.diff == outcome.diff

@@ -24,13 +24,18 @@ class Edit:
     text: str
     options: tuple[str, ...] = ()
 
-    def arguments(self, file: Path, *, dry_run: bool) -> tuple[str, ...]:
-        """Behind ``blkrun``.  Words come last: no name is taken for an option."""
+    def arguments(self, file: Path, *, dry_run: bool, digest: str = "") -> tuple[str, ...]:
+        """Behind ``blkrun``.  Words come last: no name is taken for an option.
+
+        ``digest``: only if the file is this text then.
+        """
         options = [*self.options, "--json"]
         if dry_run:
             options.append("--dry-run")
         elif self.command in _UNASKED:
             options.append("--yes")
+        if digest:
+            options.append(f"--expect={digest}")
         return (self.command, *options, "--", str(file), *self.words)
 
     def typed(self, file: Path | str) -> str:
