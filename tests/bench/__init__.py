@@ -11,5 +11,6 @@ reach      what is to be reached, and whether it was
 backups    what a backup costs a client that writes
 edits      filters inserted and removed under load
 stats_call x-blkrun-stats over a hundred nodes
+watching   a dashboard beside a server of fifty nodes
 planning   what a plan takes, of a thousand nodes and of ten thousand
 """

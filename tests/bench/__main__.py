@@ -26,8 +26,9 @@ from .process import Running, which
 from .schedule import Pace, in_turn, schedule
 from .servers import THROTTLE, Server, all_servers, check_tools, titled
 from .stats_call import CROWDED, StatsCall, measure_stats
+from .watching import WATCHED, Watching, measure_watching
 
-EDITS, STATS, PLANS = "edits", "stats", "plans"
+EDITS, STATS, PLANS, WATCHING = "edits", "stats", "plans", "dashboard"
 """What --only takes besides workloads."""
 
 FULL = Pace(rounds=3, seconds=0.5, judged_rounds=11, judged_seconds=0.8)
@@ -44,6 +45,7 @@ class Found:
     stats: StatsCall | None = None
     plans: dict[int, Planning] = field(default_factory=dict)
     """By how many nodes."""
+    watching: Watching | None = None
 
 
 def main() -> int:
@@ -85,7 +87,7 @@ def _arguments() -> argparse.Namespace:
         parser.error("--seconds and --rounds must be more than 0")
     if arguments.against:
         arguments.against = arguments.against.resolve()
-    names = [workload.name for workload in WORKLOADS] + [EDITS, STATS, PLANS]
+    names = [workload.name for workload in WORKLOADS] + [EDITS, STATS, PLANS, WATCHING]
     names += [scene.name for scene in SCENES]
     arguments.names = [name for name in names if _matches(name, arguments.only)]
     if not arguments.names:
@@ -135,6 +137,11 @@ def _run(servers: Sequence[Server], place: Place, arguments: argparse.Namespace)
     if PLANS in arguments.names:
         _say("plans")
         found.plans = measure_planning(arguments.pace.rounds)
+    if WATCHING in arguments.names:
+        _say("dashboard")
+        room = place.room("watched", with_image=False)
+        with WATCHED.up(room) as server:
+            found.watching = measure_watching(server, arguments.pace, quick=arguments.quick)
     return found
 
 
@@ -202,6 +209,7 @@ def _show(found: Found, about: dict[str, Any], arguments: argparse.Namespace) ->
             "edits": {
                 title: [one.as_json() for one in pairs] for title, pairs in found.edits.items()
             },
+            "dashboard": found.watching.as_json() if found.watching else {},
             "backups": backups.as_json(found.backups),
             "reach": {whose: reach.as_json(rows) for whose, rows in reached.items()},
         }
@@ -218,7 +226,15 @@ def _reached(found: Found, label: str) -> list[reach.Outcome]:
     edits = found.edits.get(titled(THROTTLE, label), [])
     stats = None if label else found.stats
     plans = {} if label else found.plans
-    return reach.outcomes(found.results, edits, stats, label, costs=found.backups, plans=plans)
+    return reach.outcomes(
+        found.results,
+        edits,
+        stats,
+        label,
+        costs=found.backups,
+        plans=plans,
+        watching=None if label else found.watching,
+    )
 
 
 def _about(arguments: argparse.Namespace, place: Place) -> dict[str, Any]:

@@ -142,7 +142,7 @@ def measure_edits(server: Running) -> list[EditPair]:
     with tempfile.TemporaryDirectory(dir=server.room.directory) as directory:
         log = Path(directory) / "fio"
         with editor.at_work():
-            fio(server.room.uri, LOAD, seconds, *_logging(log))
+            fio(server.room.uri, LOAD, seconds, *logging(log))
         rates = parse_log(log.with_name("fio_iops.1.log").read_text())
         longest = parse_log(log.with_name("fio_clat.1.log").read_text())
     return pairs(editor.spans, rates, longest)
@@ -194,7 +194,7 @@ def _toggle(qmp: Qmp, edge: dict[str, str]) -> None:
     time.sleep(max(0.0, begin + SPAN_S - time.monotonic()))
 
 
-def _logging(log: Path) -> list[str]:
+def logging(log: Path) -> list[str]:
     """Requests a second, and the longest request, in each window."""
     return [
         f"--write_iops_log={log}",

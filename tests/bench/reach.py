@@ -13,6 +13,8 @@ from .planning import SIZES, Planning
 from .report import Figure, Results, ratios, runs_of
 from .servers import CHAINS, FILE, NBDKIT_FILE, NBDKIT_RATE, QEMU, THROTTLE, titled
 from .stats_call import NODES, StatsCall
+from .watching import NODES as WATCHED_NODES
+from .watching import Watching
 
 ONE = Workload("randread", 4, 16, 1)
 FOUR = Workload("randread", 4, 16, 4)
@@ -133,6 +135,12 @@ PLANNING = {
 }
 STATS = Target(f"one x-blkrun-stats call, {NODES} nodes, server time", "", 1.0, 0.2, "ms")
 
+_WATCHED = f"a dashboard, {WATCHED_NODES} nodes"
+WATCHING_BUSY = Target(f"{_WATCHED} under load: of one core", "", 8, 6, "%")
+WATCHING_IDLE = Target(f"{_WATCHED}, nothing happens: of one core", "", 1, 0.5, "%")
+WATCHING_MEMORY = Target(f"{_WATCHED}: memory", "", 80, 60, "MB")
+WATCHING_LOST = Target(f"{_WATCHED}, throughput lost", "no dashboard", 2, 1, "%")
+
 
 def judged() -> dict[Workload, frozenset[str]]:
     """Workload → the servers that a row depends on."""
@@ -150,6 +158,7 @@ def outcomes(
     *,
     costs: Costs | None = None,
     plans: Mapping[int, Planning] | None = None,
+    watching: Watching | None = None,
 ) -> list[Outcome]:
     """Every row, measured or not, of this checkout or of another."""
     return [
@@ -159,6 +168,7 @@ def outcomes(
         *_edits(edits),
         *_plans(plans or {}),
         Outcome(STATS, stats.ms, stats.how) if stats else Outcome(STATS),
+        *_watching(watching),
     ]
 
 
@@ -192,6 +202,18 @@ def _plans(plans: Mapping[int, Planning]) -> list[Outcome]:
     return [
         Outcome(target, plans[nodes].ms, plans[nodes].how) if nodes in plans else Outcome(target)
         for nodes, target in PLANNING.items()
+    ]
+
+
+def _watching(found: Watching | None) -> list[Outcome]:
+    if found is None:
+        rows = (WATCHING_BUSY, WATCHING_IDLE, WATCHING_MEMORY, WATCHING_LOST)
+        return [Outcome(target) for target in rows]
+    return [
+        Outcome(WATCHING_BUSY, [found.busy.percent], f"{found.busy.kb_per_s:.1f} kB/s painted"),
+        Outcome(WATCHING_IDLE, [found.idle.percent], f"{found.idle.kb_per_s:.1f} kB/s painted"),
+        Outcome(WATCHING_MEMORY, [found.resident_mb]),
+        Outcome(WATCHING_LOST, [one.lost_percent for one in found.pairs]),
     ]
 
 

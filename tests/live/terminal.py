@@ -44,7 +44,7 @@ class Terminal:
             env={**os.environ, "TERM": "xterm-256color", "PYTHONFAULTHANDLER": "1"},
         )
         self._other: int | None = other  # open, so that what it was set to can be seen at the end
-        self.seen = b""
+        self.seen = bytearray()
         self._reader = threading.Thread(target=self._read, daemon=True)
         if not stuck:
             self._reader.start()
@@ -56,7 +56,7 @@ class Terminal:
 
     def wait_for(self, what: bytes) -> None:
         """Until it has been written."""
-        wait_for(lambda: what in self.seen, f"{what!r} in {self.seen!r}")
+        wait_for(lambda: what in self.seen, f"{what!r} at the end of {bytes(self.seen[-2000:])!r}")
 
     def settings(self) -> list[object]:
         """As the terminal is set."""
