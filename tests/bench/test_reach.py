@@ -1,5 +1,7 @@
 """What is to be reached: the rows, and the words."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from tests.bench.backups import QEMU as QEMU_BACKUPS
@@ -9,9 +11,17 @@ from tests.bench.load import WORKLOADS
 from tests.bench.planning import SIZES, Planning
 from tests.bench.reach import (
     COMPARISONS,
+    EDITS_LONGEST,
+    EDITS_LOST,
     FOUR,
     ONE,
+    PLANNING,
     SEQUENTIAL,
+    STATS,
+    WATCHING_BUSY,
+    WATCHING_IDLE,
+    WATCHING_LOST,
+    WATCHING_MEMORY,
     Outcome,
     Target,
     as_json,
@@ -33,6 +43,7 @@ from tests.bench.servers import (
     all_servers,
 )
 from tests.bench.stats_call import StatsCall
+from tests.bench.watching import Share, Watching
 
 RATIO = Target("work", "others", 0.9, 1.2, more_is_better=True)
 DELAY = Target("work", "others", 5.0, 1.0, "ms")
@@ -58,9 +69,9 @@ def test_verdicts(target: Target, measured: float | None, verdict: str) -> None:
 
 
 def test_every_row_is_there_without_a_measurement() -> None:
-    """Eleven rows for the chain, the further filters in two steps; a row a backup, a row a size."""
+    """The chain, the further filters in two steps, the dashboard; a row a backup, a row a size."""
     found = outcomes({}, [], None)
-    assert len(found) == 11 + len(SCENES) + len(SIZES)
+    assert len(found) == 15 + len(SCENES) + len(SIZES)
     assert {one.verdict for one in found} == {"not measured"}
     assert all(one["measured"] is None for one in as_json(found))
 
@@ -114,13 +125,18 @@ def test_edits_and_the_call() -> None:
         EditPair(SpanFigures(100.0, 10.0), SpanFigures(edited, longest))
         for edited, longest in ((98.0, 10.5), (96.0, 30.0), (99.0, 9.0))
     ]
-    *_, lost, longest, _, _, call = outcomes({}, pairs, StatsCall((), "not there yet"))
+    found = by_target(outcomes({}, pairs, StatsCall((), "not there yet")))
+    lost, longest, call = found[EDITS_LOST], found[EDITS_LONGEST], found[STATS]
     assert lost.measured == pytest.approx(2.0)
     assert longest.measured == pytest.approx(0.5)
     assert call.verdict == "not there yet"
-    assert (
-        outcomes({}, [], StatsCall([0.1], "as it says"))[-1].verdict == "aim reached (as it says)"
-    )
+    call = by_target(outcomes({}, [], StatsCall([0.1], "as it says")))[STATS]
+    assert call.verdict == "aim reached (as it says)"
+
+
+def by_target(found: Sequence[Outcome]) -> dict[Target, Outcome]:
+    """The rows by what they are about."""
+    return {row.target: row for row in found}
 
 
 def test_plans() -> None:
@@ -129,9 +145,22 @@ def test_plans() -> None:
         1_000: Planning([60.0, 40.0, 51.0], "no change"),
         10_000: Planning([60.0, 40.0, 51.0], "no change"),
     }
-    *_, few, many, _ = outcomes({}, [], None, plans=plans)
+    found = by_target(outcomes({}, [], None, plans=plans))
+    few, many = (found[PLANNING[nodes]] for nodes in plans)
     assert (few.measured, few.verdict) == (51.0, "SHORT of the least (no change)")
     assert (many.measured, many.verdict) == (51.0, "aim reached (no change)")
+
+
+def test_a_dashboards_cost() -> None:
+    """Of a core, of memory, and of the client's throughput; what is painted is only told."""
+    pairs = [EditPair(SpanFigures(100, 1), SpanFigures(edited, 1)) for edited in (99, 97, 98)]
+    watching = Watching(busy=Share(7.0, 16.5), idle=Share(2.0, 0.4), resident_mb=47, pairs=pairs)
+    found = by_target(outcomes({}, [], None, watching=watching))
+    assert found[WATCHING_BUSY].verdict == "least reached, short of the aim (16.5 kB/s painted)"
+    assert found[WATCHING_IDLE].verdict == "SHORT of the least (0.4 kB/s painted)"
+    assert found[WATCHING_MEMORY].verdict == "aim reached"
+    assert found[WATCHING_LOST].measured == pytest.approx(2.0)
+    assert by_target(outcomes({}, [], None))[WATCHING_LOST].verdict == "not measured"
 
 
 def test_a_backups_cost_is_beside_the_better_of_qemus() -> None:
