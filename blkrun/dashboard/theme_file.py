@@ -83,7 +83,9 @@ class Draft:
         said |= {"name": keys.name, "ansi": ansi}
         variables = {str(name): value for name, value in (keys.variables or {}).items()}
         if base is None:
-            return Theme(**said, variables=variables)
+            # Textual's style sheets ask for some that it makes for no ansi theme but its own.
+            needed = BUILTIN_THEMES[WITHOUT_COLOURS].variables if ansi else {}
+            return Theme(**said, variables=needed | variables)
         return replace(base, **said, variables=base.variables | variables)
 
     def refuse(self, key: str, message: str, suggestion: str | None = None) -> FileError:

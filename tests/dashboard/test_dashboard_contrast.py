@@ -145,7 +145,8 @@ def test_tone_can_be_read_on_a_bare_console(tone: str) -> None:
 def test_nothing_dim_is_bright_black() -> None:
     """Solarized and its like have the background there."""
     assert THEMES["terminal"].variables["dim"] == "ansi_default"
-    assert "Panel:ansi > .tone--dim { text-style: dim; }" in STYLE_SHEET
+    for widget in ("Panel", "Header"):
+        assert f"{widget}:ansi > .tone--dim {{ text-style: dim; }}" in STYLE_SHEET
 
 
 @pytest.mark.parametrize("eye", SEEN_BY)

@@ -23,7 +23,7 @@ from blkrun.errors import FileError
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "dashboard"
 ALWAYS = (*APP_KEYS, *PANEL_KEYS)
-IDS = sorted(str(binding.id) for binding in ALWAYS)
+SECTION = "## Themes and keys\n"
 THEMES = ThemeWatch(theme_folders()[:1]).themes
 
 
@@ -238,8 +238,18 @@ def test_example_theme_is_right() -> None:
 def test_readme_names_every_setting_and_theme(name: str) -> None:
     """In the section on them."""
     readme = (ROOT / "README.md").read_text()
-    section = readme.split("## Themes and keys\n")[1].split("\n## ")[0]
+    section = readme.split(SECTION)[1].split("\n## ")[0]
     assert re.search(rf"`\[?{name}\b", section)
+
+
+def test_files_in_the_readme_are_right(tmp_path: Path) -> None:
+    """The settings and the theme that it shows."""
+    readme = (ROOT / "README.md").read_text()
+    settings, theme = re.findall(r"```toml\n(.*?)```", readme.split(SECTION)[1], re.DOTALL)[:2]
+    assert read(tmp_path, settings)[1] == ""
+    (tmp_path / "themes").mkdir()
+    (tmp_path / "themes" / "mine.toml").write_text(theme)
+    assert ThemeWatch([theme_folders()[0], tmp_path / "themes"]).errors == {}
 
 
 def test_settings_are_plain_data() -> None:

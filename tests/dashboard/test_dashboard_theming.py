@@ -14,6 +14,7 @@ from blkrun.dashboard.theme import theme_folders
 from blkrun.dashboard.theme_file import variable_defaults
 from blkrun.dashboard.theme_watch import NOTHING, Settling, Stamp, ThemeWatch
 from blkrun.dashboard.theming import Theming
+from tests.dashboard.dashboard_samples import dashboard, job, lab
 
 FILE, OTHER = Path("a.toml"), Path("b.toml")
 RED, BLUE = (f'name = "mine"\nextends = "nord"\nprimary = "{hue}"\n' for hue in ("red", "blue"))
@@ -242,6 +243,25 @@ def test_what_there_is_to_begin_with(
     theming = Theming(app, lambda *_: None, folders=theme_folders()[:1])
     theming.choose(wanted, no_color=no_color, colour_system=colours)
     assert app.theme == theme
+
+
+@pytest.mark.parametrize("name", sorted(ThemeWatch(theme_folders()[:1]).themes))
+def test_whole_dashboard_can_be_drawn(name: str) -> None:
+    """Every style sheet, Textual's too, finds the variables it asks for."""
+
+    async def scenario() -> None:
+        app, feed, _ = dashboard()
+        Theming(app, lambda *_: None, folders=theme_folders()[:1])
+        app.theme = name
+        async with app.run_test(size=(100, 30)) as pilot:
+            feed.see(lab(1), lab(2, held=2, jobs=[job("mirror0")]))
+            app.tell("something", severity="error")
+            app.action_command_palette()
+            await pilot.pause()
+            assert app.theme == name
+            assert app.screen is not app.screen_stack[0]
+
+    asyncio.run(scenario())
 
 
 def test_same_size_and_time_in_another_file_is_a_change(tmp_path: Path) -> None:
