@@ -212,13 +212,25 @@ def test_who_comes_back_goes_on_after_a_gap() -> None:
 def test_who_is_away_for_half_an_hour_is_forgotten() -> None:
     """Names that come and go do not add up."""
     history = History()
-    for second in range(0, 4000, 5):
+    for second in range(0, 4000, 10):
         name = f"node {second}"
         now = snapshot(reply(1, nodes=[node(name, "file")]))
-        history.add(now, Interval({name: Rate(reads=1)}, {}, {}, {}), second, second + 5.0)
+        history.add(now, Interval({name: Rate(reads=1)}, {}, {}, {}), second, second + 10.0)
     for second, known in ((2200, True), (2100, False)):
         reads = history.series(Subject("node", f"node {second}"), 1800).values["reads"]
         assert any(each == 1 for each in reads) is known
+
+
+def test_of_many_names_the_latest_are_kept() -> None:
+    """Nodes that are made and removed all the time do not fill the memory."""
+    history = History()
+    for step in range(300):
+        now = snapshot(reply(1, nodes=[node(f"node {step}", "file")]))
+        rates = Interval({f"node {step}": Rate(reads=1)}, {}, {}, {})
+        history.add(now, rates, step * 0.1, (step + 1) * 0.1)
+    for step, known in ((299, True), (50, True), (49, False), (0, False)):
+        reads = history.series(Subject("node", f"node {step}"), 60).values["reads"]
+        assert (not all(map(isnan, reads))) is known
 
 
 def test_cleared_history_begins_anew_andearlier() -> None:

@@ -260,6 +260,34 @@ def test_scrub_cursor_stays_in_the_span() -> None:
     perform(play)
 
 
+def test_click_points_at_an_instant() -> None:
+    """In every chart; on an axis at none."""
+
+    async def play(app: Alone, pilot: Pilot[None]) -> None:
+        app.panel.show(view(history()))
+        for x, instant in ((6, 100), (6 + 40, 160), (56, 100), (56 + 40, 160)):
+            await pilot.click(app.panel, offset=(x, 3))
+            assert cursor_s(app) == pytest.approx(instant, abs=1.5)
+            assert "read" in str(app.panel.border_subtitle)
+            assert sum("│" in text[5:47] for text in texts(app)) >= 4
+        await pilot.click(app.panel, offset=(3, 3))
+        assert cursor_s(app) is None
+
+    perform(play, (100, 12))
+
+
+def test_symbols_can_be_changed() -> None:
+    """For a terminal that has no braille."""
+
+    async def play(app: Alone, pilot: Pilot[None]) -> None:
+        app.panel.show(view(history()))
+        app.panel.symbols = "ascii"
+        await pilot.pause()
+        assert "".join(texts(app)).isascii()
+
+    perform(play)
+
+
 def flat(end_s: float, reads: float) -> PlotsView:
     """The same all the time."""
     values = {name: array("d", [0.0]) * SLOTS for name in MEASURES}

@@ -84,10 +84,11 @@ class Chart:
 
 def columns_of(width: int, curves: int, symbols: Symbols) -> int:
     """Columns of dots in a chart of ``width`` cells."""
-    return _body_width(width, curves) * DOTS[symbols].across
+    return body_width(width, curves) * DOTS[symbols].across
 
 
-def _body_width(width: int, curves: int) -> int:
+def body_width(width: int, curves: int) -> int:
+    """Cells that the curves have in a chart of ``width`` cells; they begin after the axis."""
     return max(width - AXIS - _marks_width(curves), 1)
 
 
@@ -125,7 +126,7 @@ def chart_lines(chart: Chart, width: int, height: int) -> list[Line]:
 
 
 def _body(chart: Chart, width: int, height: int) -> list[tuple[Span, ...]]:
-    cells = _body_width(width, len(chart.curves))
+    cells = body_width(width, len(chart.curves))
     across, up = DOTS[chart.symbols]
     if chart.empty or all(isnan(each) for one in chart.curves for each in one.columns):
         return _empty(chart.empty, cells, height)

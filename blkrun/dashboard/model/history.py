@@ -39,6 +39,9 @@ LIMITS: tuple[Limit, ...] = (
     "bps-read",
     "bps-write",
 )
+_KEPT = 250
+"""Nodes, exports and groups of which each this many are remembered, or those there are now."""
+
 _MEANS = 4
 """The first of the measures; of the others a slot has the most."""
 
@@ -127,13 +130,17 @@ class History:
                 track = tracks[name] = _Track()
             track.fill(steps, row, limits.get(name))
             track.seen_s = end_s
-        for name, track in list(tracks.items()):
-            if track.seen_s == end_s:
-                continue
-            if end_s - track.seen_s > SPANS_S[-1]:
+        self._keep(tracks, [name for name, track in tracks.items() if track.seen_s < end_s], steps)
+
+    def _keep(self, tracks: dict[str, _Track], absent: list[str], steps: list[Step]) -> None:
+        """Who is not there has a gap, and is forgotten after a while, or when there are many."""
+        absent.sort(key=lambda name: tracks[name].seen_s)
+        too_many = len(tracks) - _KEPT
+        for number, name in enumerate(absent):
+            if number < too_many or self._end_s - tracks[name].seen_s > SPANS_S[-1]:
                 del tracks[name]
             else:
-                track.skip(steps)
+                tracks[name].skip(steps)
 
     def series(self, subject: Subject, span_s: float) -> Series:
         """The tier of that span, or the next longer one; all gaps if nothing is known."""

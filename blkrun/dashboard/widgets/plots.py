@@ -9,7 +9,7 @@ from textual.message import Message
 from textual.reactive import reactive
 
 from blkrun.dashboard.lines import Line, Span, line
-from blkrun.dashboard.model.chart import LEAST_HEIGHT, chart_lines
+from blkrun.dashboard.model.chart import AXIS, LEAST_HEIGHT, body_width, chart_lines
 from blkrun.dashboard.model.history import SPANS_S, Series
 from blkrun.dashboard.model.plots import PLOTS, chart_of, in_order, readings, strip
 from blkrun.dashboard.model.raster import FRAMES, Symbols
@@ -86,13 +86,14 @@ class PlotsPanel(LinesPanel):
     BINDINGS: ClassVar[list[BindingType]] = [*PLOT_KEYS]
 
     span: reactive[float] = reactive(SPANS_S[0], repaint=False, init=False)
+    symbols: reactive[Symbols] = reactive[Symbols]("braille", repaint=False, init=False)
     first: reactive[int] = reactive(0, repaint=False, init=False)
     cursor_s: reactive[float | None] = reactive(None, repaint=False, init=False)
 
     def __init__(self, *, id: str, symbols: Symbols = "braille") -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
+        self.set_reactive(PlotsPanel.symbols, symbols)
         self.cursor = -1  # no row is ever the selected one
-        self._symbols = symbols
         self._view: PlotsView | None = None
         self._scales: dict[str, Scale] = {}
 
@@ -149,7 +150,7 @@ class PlotsPanel(LinesPanel):
     def _strips(self, view: PlotsView, width: int) -> list[Line]:
         plots = in_order(self.first)[: self._inner_height]
         return [
-            strip(plot, view.series, now_s=view.now_s, width=width, symbols=self._symbols)
+            strip(plot, view.series, now_s=view.now_s, width=width, symbols=self.symbols)
             for plot in plots
         ]
 
@@ -161,7 +162,7 @@ class PlotsPanel(LinesPanel):
             view.series,
             now_s=view.now_s,
             width=width,
-            symbols=self._symbols,
+            symbols=self.symbols,
             scale=self._scales.get(plot.key),
             cursor_s=self.cursor_s,
         )
@@ -185,7 +186,7 @@ class PlotsPanel(LinesPanel):
 
     def _readings(self, view: PlotsView, at_s: float) -> str:
         """What fits of it, each number whole."""
-        minus = FRAMES[self._symbols].minus
+        minus = FRAMES[self.symbols].minus
         text = f"{minus}{view.now_s - at_s:.0f} s"
         for reading in readings(view.series, at_s):
             longer = f"{text} · {reading}"
@@ -237,6 +238,10 @@ class PlotsPanel(LinesPanel):
         """The same series in another order."""
         self._again()
 
+    def watch_symbols(self) -> None:
+        """What the terminal can show."""
+        self._again()
+
     def watch_cursor_s(self) -> None:
         """A line in the charts, the numbers in the frame."""
         self._again()
@@ -261,8 +266,21 @@ class PlotsPanel(LinesPanel):
         del old
 
     def on_click(self, event: events.Click) -> None:
-        """Nothing to select."""
-        del event
+        """The instant that is pointed at; beside the curves, none."""
+        offset = event.get_content_offset(self)
+        if offset is not None and self._view is not None and not self.is_low:
+            self.cursor_s = self._instant_at(offset.x, self._view)
+
+    def _instant_at(self, x: int, view: PlotsView) -> float | None:
+        for plot, width in zip(
+            in_order(self.first), _shares(self.inner_width, self.charts_across), strict=False
+        ):
+            cells = body_width(width, len(plot.curves))
+            if AXIS <= x < AXIS + cells:
+                share = (x - AXIS + 0.5) / cells
+                return view.now_s - view.series.span_s * (1 - share)
+            x -= width + _GUTTER
+        return None
 
 
 def _what(view: PlotsView) -> tuple[Subject, float]:
