@@ -223,8 +223,8 @@ def test_example_is_right_and_names_everything() -> None:
     text = (EXAMPLES / "settings.toml").read_text()
     for name in Settings.__struct_fields__:
         assert re.search(rf"^\[?{name}\b", text, re.MULTILINE)
-    keymap_of_defaults = {str(each.id): tuple(each.key.split(",")) for each in ALWAYS}
-    assert settings.keys == keymap_of_defaults
+    defaults = {str(each.id): tuple(each.key.split(",")) for each in ALWAYS}
+    assert settings.keys == defaults
 
 
 def test_example_theme_is_right() -> None:
