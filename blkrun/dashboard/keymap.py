@@ -6,6 +6,7 @@ is bound twice.
 
 import unicodedata
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -63,6 +64,16 @@ def keymap(keys: Mapping[str, Sequence[str]], bindings: Iterable[Binding]) -> di
         return {}
     kept = {binding.id: binding.key for binding in bindings if binding.id is not None}
     return kept | {name: ",".join(written) for name, written in keys.items()}
+
+
+def remapped(bindings: Iterable[Binding], keys: Mapping[str, Sequence[str]]) -> tuple[Binding, ...]:
+    """As they are with these keys: for the help, which tells what to press."""
+    return tuple(
+        replace(binding, key=",".join(keys[binding.id]), key_display=None)
+        if binding.id is not None and binding.id in keys
+        else binding
+        for binding in bindings
+    )
 
 
 def key_problems(

@@ -13,7 +13,8 @@ from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.keys import Keys
 
-from blkrun.dashboard.keymap import key_problems, keymap, written_keys
+from blkrun.dashboard.dialogs.help_screen import help_text
+from blkrun.dashboard.keymap import key_problems, keymap, remapped, written_keys
 from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
 from blkrun.dashboard.settings import Settings, load_settings, read_settings, settings_path
 from blkrun.dashboard.theme import theme_folders
@@ -214,6 +215,13 @@ def test_keys_do_what_they_were_given_for(
         assert app.done == done.split()
 
     asyncio.run(scenario())
+
+
+def test_help_tells_the_keys_there_are() -> None:
+    """Those that were changed, and the others as they were."""
+    shown = help_text(remapped(APP_KEYS, {"feed.slower": ("f6", "comma"), "help": ("h",)}))
+    rows = {line[13:].split()[0]: line[:13].split() for line in shown.splitlines()}
+    assert (rows["Slower"], rows["Help"], rows["Faster"]) == (["f6", ","], ["h"], [">"])
 
 
 def test_example_is_right_and_names_everything() -> None:
