@@ -36,4 +36,4 @@ async def show(  # noqa: PLR0913 - all by name
     app = Dashboard(
         Poller(control, refresh_s=refresh_s), Desk(title=title, owner=owner, read_only=read_only)
     )
-    return await run(app, closing)
+    return await run(app, closing, mouse=app.settings.mouse)

@@ -28,7 +28,7 @@ FULL_WIDTH, FULL_HEIGHT = 150, 40
 
 @dataclass(frozen=True, slots=True)
 class Arrangement:
-    """Heights of the grid's rows, and of each visible panel the columns it spans."""
+    """Heights of the grid's rows, and of each visible panel, in order, the columns it spans."""
 
     heights: tuple[int, ...]
     spans: Mapping[str, int]

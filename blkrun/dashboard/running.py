@@ -13,7 +13,9 @@ _LOOK_S = 1.0
 """Between two looks whether the terminal is there: not all who lose it are sent a signal."""
 
 
-async def run(app: App[str], closing: asyncio.Event | None, *, headless: bool = False) -> str:
+async def run(
+    app: App[str], closing: asyncio.Event | None, *, headless: bool = False, mouse: bool = True
+) -> str:
     """Run until the user leaves or ``closing`` is set; anything but a wish to stop is "detach".
 
     Signals that end programs set it too, from here on: the terminal is always restored.
@@ -26,7 +28,7 @@ async def run(app: App[str], closing: asyncio.Event | None, *, headless: bool = 
         app.driver_class = TerminalDriver
     closer = asyncio.create_task(_close(app, closing, in_terminal=in_terminal))
     try:
-        return await app.run_async(headless=headless) or "detach"
+        return await app.run_async(headless=headless, mouse=mouse) or "detach"
     finally:
         closer.cancel()
         if in_terminal:

@@ -207,11 +207,11 @@ class FakeClock:
         return self.now_s
 
 
-def dashboard(*, owner: bool = True) -> tuple[Dashboard, FakeFeed, FakeClock]:
+def dashboard(*, owner: bool = True, **desk: Any) -> tuple[Dashboard, FakeFeed, FakeClock]:
     """The app over a fake feed and clock."""
     clock = FakeClock()
     feed = FakeFeed(clock)
-    return Dashboard(feed, Desk(title="lab.toml", owner=owner)), feed, clock
+    return Dashboard(feed, Desk(title="lab.toml", owner=owner, **desk)), feed, clock
 
 
 COLUMNS = {

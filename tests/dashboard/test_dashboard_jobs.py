@@ -350,6 +350,10 @@ def caption(stage: Stage) -> str:
     return str(stage.app.query_one("#jobs", Panel).border_title)
 
 
+SMALL = ["graph", "plots", "groups", "config", "events"]
+FULL = ["graph", "groups", "plots", "events", "config", "node", "clients"]
+
+
 def test_panel_comes_with_the_first_job_and_goes_with_the_last() -> None:
     """The other panels are as before."""
 
@@ -358,14 +362,14 @@ def test_panel_comes_with_the_first_job_and_goes_with_the_last() -> None:
         before = [panel.region for panel in stage.app.query(Panel) if panel.display]
         await stage.see(lab(3, jobs=[SAMPLES[0], SAMPLES[5]]))
         await stage.pilot.pause()
-        assert placed(stage) == ["graph", "groups", "config", "events", "jobs"]
+        assert placed(stage) == [*FULL, "jobs"]
         assert stage.app.query_one("#jobs").region.height == 4
         assert "60%" in stage.lines("jobs")[0]
         assert NO_SPACE in stage.lines("jobs")[1]
         assert "1 ▸ 60% · 1 FAILED" in caption(stage)
         assert "jobs" not in stage.header
         await stage.see(lab(4))
-        assert placed(stage) == ["graph", "groups", "config", "events"]
+        assert placed(stage) == FULL
         assert [panel.region for panel in stage.app.query(Panel) if panel.display] == before
 
     perform(play, size=(160, 50))
@@ -379,9 +383,9 @@ def test_small_screen_counts_jobs_and_shows_them_by_key() -> None:
         footer = {key.action for _, key, _, _ in stage.app.screen.active_bindings.values()}
         assert "pane('jobs')" not in footer
         await stage.pilot.press("J")
-        assert placed(stage) == ["graph", "groups", "config", "events"]
+        assert placed(stage) == SMALL
         await stage.see(lab(3, jobs=[SAMPLES[0], SAMPLES[5]]))
-        assert placed(stage) == ["graph", "groups", "config", "events"]
+        assert placed(stage) == SMALL
         assert "jobs 1 ▸ 60% · 1 FAILED" in stage.header
         assert "J" in stage.app.screen.active_bindings
         await stage.pilot.press("J")
@@ -391,14 +395,14 @@ def test_small_screen_counts_jobs_and_shows_them_by_key() -> None:
         assert "jobs" not in stage.header
         assert "105M/s" in stage.lines("jobs")[0]
         await stage.pilot.press("escape")
-        assert placed(stage) == ["graph", "groups", "config", "events"]
+        assert placed(stage) == SMALL
         assert "jobs 1" in stage.header
         assert stage.app.focused is stage.app.query_one("#graph")
 
     perform(play, size=(80, 24))
 
 
-@pytest.mark.parametrize(("size", "keys"), [((80, 24), "J"), ((160, 50), "Jm"), ((160, 50), "5")])
+@pytest.mark.parametrize(("size", "keys"), [((80, 24), "J"), ((160, 50), "Jm"), ((160, 50), "6")])
 def test_last_job_goes_while_its_panel_is_focused(size: tuple[int, int], keys: str) -> None:
     """The screen is not left empty, and keys still go somewhere."""
 
@@ -407,7 +411,7 @@ def test_last_job_goes_while_its_panel_is_focused(size: tuple[int, int], keys: s
         await stage.pilot.press(*keys)
         assert stage.app.focused is stage.app.query_one("#jobs")
         await stage.see(lab(2))
-        assert placed(stage) == ["graph", "groups", "config", "events"]
+        assert placed(stage) == (FULL if size[1] == 50 else SMALL)
         assert stage.app.focused is stage.app.query_one("#graph")
 
     perform(play, size=size)

@@ -14,8 +14,9 @@ from textual.binding import Binding, BindingType
 from textual.keys import Keys
 
 from blkrun.dashboard.dialogs.help_screen import help_text
+from blkrun.dashboard.keyboard import ALL, ALWAYS, IN_PANELS
 from blkrun.dashboard.keymap import key_problems, keymap, remapped, written_keys
-from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
+from blkrun.dashboard.keys import APP_KEYS
 from blkrun.dashboard.settings import Settings, load_settings, read_settings, settings_path
 from blkrun.dashboard.theme import theme_folders
 from blkrun.dashboard.theme_watch import ThemeWatch
@@ -23,7 +24,6 @@ from blkrun.errors import FileError
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "dashboard"
-ALWAYS = (*APP_KEYS, *PANEL_KEYS)
 SECTION = "## Themes and keys\n"
 THEMES = ThemeWatch(theme_folders()[:1]).themes
 
@@ -117,12 +117,12 @@ def test_all_mistakes_are_told_at_once(tmp_path: Path) -> None:
 def test_keys_of_different_places_may_be_the_same(tmp_path: Path) -> None:
     """Of two panels only one has the focus; what is on offer everywhere clashes with both."""
     path = tmp_path / "settings.toml"
-    left = (Binding("x", "x", id="left.x"),)
-    right = (Binding("y", "y", id="right.y"),)
-    path.write_text("keys.left.x = 'y'")
-    assert load_settings(path, (), ALWAYS, left, right).keys == {"left.x": ("y",)}
-    path.write_text("keys.help = 'y'")
-    with pytest.raises(FileError, match=r'"y" is the key of "right\.y" too') as caught:
+    left = (Binding("f18", "x", id="left.x"),)
+    right = (Binding("f19", "y", id="right.y"),)
+    path.write_text("keys.left.x = 'f19'")
+    assert load_settings(path, (), ALWAYS, left, right).keys == {"left.x": ("f19",)}
+    path.write_text("keys.help = 'f19'")
+    with pytest.raises(FileError, match=r'"f19" is the key of "right\.y" too') as caught:
         load_settings(path, (), ALWAYS, left, right)
     assert len(caught.value.problems) == 1
 
@@ -226,12 +226,13 @@ def test_help_tells_the_keys_there_are() -> None:
 
 def test_example_is_right_and_names_everything() -> None:
     """Every setting, and every action with the keys that it has anyway."""
-    settings = load_settings(EXAMPLES / "settings.toml", THEMES, ALWAYS)
+    path = EXAMPLES / "settings.toml"
+    settings = load_settings(path, THEMES, ALWAYS, *IN_PANELS.values())
     assert settings == Settings(theme="blkrun", keys=settings.keys)
     text = (EXAMPLES / "settings.toml").read_text()
     for name in Settings.__struct_fields__:
         assert re.search(rf"^\[?{name}\b", text, re.MULTILINE)
-    defaults = {str(each.id): tuple(each.key.split(",")) for each in ALWAYS}
+    defaults = {str(each.id): tuple(each.key.split(",")) for each in ALL}
     assert settings.keys == defaults
 
 

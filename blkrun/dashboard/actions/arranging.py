@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from textual import events
+from textual.geometry import Size
 
 from blkrun.dashboard.actions.base import Acting
 from blkrun.dashboard.arrange import Arrangement, arrange
@@ -14,6 +15,13 @@ class Arranging(Acting):
 
     only: str | None = None
     plan: Arrangement | None = None
+    _resized: Size | None = None
+    """The terminal's size, before the app knows that it is another one."""
+
+    @property
+    def bars(self) -> int:
+        """Rows that are no panel's: header, footer, and the notice while there is one."""
+        return 3 if self.notice.display else 2
 
     def offered(self) -> Mapping[str, bool]:
         """Maximise, or the way back."""
@@ -25,24 +33,27 @@ class Arranging(Acting):
 
     def on_resize(self, event: events.Resize) -> None:
         """Another terminal size."""
-        self.arrange(event.size.width, event.size.height)
-        self.show_status()
+        self._resized = event.size
+        self.show()
 
-    def arrange(self, width: int | None = None, height: int | None = None) -> None:
-        """Give every panel its place, if it has another one than now."""
-        width, height = width or self.size.width, height or self.size.height
+    def arrange(self) -> bool:
+        """Give every panel its place; whether it is another one than before."""
+        width, height = self._resized or self.size
         wanted = {str(panel.id): panel.wanted_height for panel in self.panels}
         wanted["jobs"] = self.panels.jobs.height_at(width)
-        plan = arrange(width, height, wanted, self.only)
+        plan = arrange(width, height, wanted, self.only, bars=self.bars)
         if plan == self.plan:
-            return
+            return False
         self.plan = plan
+        order = {name: place for place, name in enumerate(plan.spans)}
+        self.grid.sort_children(key=lambda panel: order.get(str(panel.id), len(order)))
         self.grid.styles.grid_rows = " ".join(map(str, plan.heights))
         for panel in self.panels:
             panel.display = panel.id in plan.spans
             panel.styles.column_span = plan.spans.get(str(panel.id), 1)
         if isinstance(self.focused, Panel) and not self.focused.display:
             self.screen.set_focus(self.panels.graph)
+        return True
 
     def is_placed(self, name: str) -> bool:
         """Whether a panel is on the screen."""
@@ -52,7 +63,7 @@ class Arranging(Acting):
         """One panel alone, or all."""
         self.only = name
         self.arrange()
-        self.show_status()
+        self.show()
         self.refresh_bindings()
 
     def action_pane(self, name: str) -> None:

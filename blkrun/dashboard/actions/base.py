@@ -1,7 +1,7 @@
 """What every action may use: the feed, what is known, the panels, and how to tell the user."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from textual.app import App
@@ -13,7 +13,9 @@ from blkrun.dashboard.feed import Feed
 from blkrun.dashboard.model.board import Board
 from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.panels import make_panels
+from blkrun.dashboard.settings import Settings
 from blkrun.dashboard.widgets.header import Header
+from blkrun.dashboard.widgets.notice import NoticeRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,8 +23,8 @@ class Desk:
     """Whose dashboard it is and what may be done from it.
 
     ``owner``: leaving may stop the server.  ``read_only``: a yes cannot be given here; without
-    ``editor`` nothing can be changed, without ``file`` there is none to open.  ``snapshots`` is
-    the folder that saves go to.
+    ``editor`` nothing can be changed, without ``file`` there is none to open.  ``uris``:
+    where clients find the exports.
     """
 
     title: str
@@ -30,7 +32,7 @@ class Desk:
     read_only: bool = False
     file: Path | None = None
     editor: Editor | None = None
-    snapshots: Path = Path()
+    uris: Mapping[str, str] = field(default_factory=dict)
 
 
 class Acting(App[str]):
@@ -41,9 +43,11 @@ class Acting(App[str]):
         self.title = desk.title
         self.feed = feed
         self.desk = desk
+        self.settings = Settings()
         self.subject: Subject | None = None
         self.board = Board()
         self.header = Header()
+        self.notice = NoticeRow()
         self.panels = make_panels(self.board.log)
         self.grid = Grid(*self.panels, id="panels")
         self.paused_at_s: float | None = None
@@ -73,3 +77,7 @@ class Acting(App[str]):
         """A word at the screen's edge; warnings and errors stay longer.  Never read as markup."""
         timeout = 4 if severity == "information" else 15
         self.notify(text, title=title, severity=severity, timeout=timeout, markup=False)
+
+    def tell_of_files(self, text: str, severity: SeverityLevel) -> None:
+        """Of the user's own files, which may be wrong: it stays until it is clicked away."""
+        self.notify(text, title="Your files", severity=severity, timeout=60, markup=False)

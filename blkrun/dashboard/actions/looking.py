@@ -31,6 +31,7 @@ class Looking(Acting):
 
     def _set_paused(self, at_s: float | None) -> None:
         self.paused_at_s = at_s
+        self.panels.events.paused = at_s is not None
         self.show()
         self.refresh_bindings()
 
@@ -54,10 +55,7 @@ class Looking(Acting):
 
     def action_help(self) -> None:
         """Keys and columns."""
-        offered = (
-            key for key in APP_KEYS if key.action != "apply" or self.check_action("apply", ())
-        )
-        self.push_screen(HelpScreen(offered))
+        self.push_screen(HelpScreen(self.settings.keys))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every key is in the palette too."""

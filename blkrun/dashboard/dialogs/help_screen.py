@@ -1,6 +1,6 @@
 """All keys, from the bindings themselves, and what the columns mean."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -10,13 +10,22 @@ from textual.keys import format_key
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
+from blkrun.dashboard.keyboard import IN_PANELS
+from blkrun.dashboard.keymap import remapped
+from blkrun.dashboard.keys import EDIT_KEYS, LOOK_KEYS, PANEL_KEYS, SESSION_KEYS, TAKE_KEYS
 
+_SECTIONS = {
+    "Look": (*LOOK_KEYS, *SESSION_KEYS),
+    "Change the file": EDIT_KEYS,
+    "Take with you": TAKE_KEYS,
+    "In every panel": PANEL_KEYS,
+    **IN_PANELS,
+}
 _COLUMNS = """\
 R/s W/s      reads and writes per second
 BW           bytes per second, decimal
 QD           requests in flight now
-p99ms        99 of 100 requests took no longer
+p50 p99      milliseconds that half of the requests, and 99 of 100, took at most
 HELD n       requests waiting in a throttle
 ↳ name       a shared node, shown in full above
 ▸ name       a job's filter, and how far it is
@@ -37,23 +46,22 @@ def help_text(bindings: Iterable[Binding]) -> str:
 
 
 class HelpScreen(ModalScreen[None]):
-    """Any of its keys closes it.  ``keys`` are the app's that are on offer just now."""
+    """Any of its keys closes it.  ``keys``: other keys by id, as the settings have them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "close", "Close", id="help.close", tooltip="close"),
     ]
 
-    def __init__(self, keys: Iterable[Binding] = APP_KEYS) -> None:
+    def __init__(self, keys: Mapping[str, Sequence[str]]) -> None:
         super().__init__()
-        self._keys = tuple(keys)
+        self._keys = keys
 
     def compose(self) -> ComposeResult:
         """Keys, then columns."""
         with VerticalScroll(classes="dialog"):
-            yield Static("Keys", classes="dialog-title")
-            yield Static(help_text(self._keys), markup=False)
-            yield Static("In a panel", classes="dialog-title")
-            yield Static(help_text(PANEL_KEYS), markup=False)
+            for title, bindings in _SECTIONS.items():
+                yield Static(title, classes="dialog-title")
+                yield Static(help_text(remapped(bindings, self._keys)), markup=False)
             yield Static("What the numbers are", classes="dialog-title")
             yield Static(_COLUMNS, markup=False)
 

@@ -1,6 +1,7 @@
 """All that is known now: reports of a feed, folded.  No clock and no I/O; times are arguments."""
 
-from blkrun.dashboard.feed import Happened, Lost, Report, Seen
+from blkrun.dashboard.feed import Happened, Lost, Report, Rewound, Seen
+from blkrun.dashboard.model.history import History
 from blkrun.dashboard.model.rates import NOTHING, Interval, interval
 from blkrun.dashboard.model.record import Log
 from blkrun.dashboard.model.snapshot import Snapshot
@@ -13,25 +14,45 @@ class Board:
 
     def __init__(self) -> None:
         self.log = Log()
+        self.history = History()
         self.snapshot: Snapshot | None = None
         self.rates: Interval = NOTHING
         self.waiting: Waiting | None = None
         self.why_lost = ""
         self._contact = Contact()
+        self._gap = False
 
     def fold(self, report: Report, now_s: float) -> None:
         """One more report, heard at ``now_s`` of the feed's clock."""
         match report:
             case Seen(snapshot, at_s):
-                self.rates = interval(self.snapshot, snapshot)
-                self.snapshot = snapshot
-                self.waiting = waiting(snapshot.reports.get("config"))
-                self._contact = Contact(last_s=at_s)
+                self._see(snapshot, at_s)
             case Happened(events):
                 self.log.add(events)
             case Lost(why):
-                self.why_lost = why
+                self.why_lost, self._gap = why, True
                 self._contact = Contact(last_s=self._contact.last_s, lost_s=now_s)
+            case Rewound(past):
+                self._forget()
+                for at_s, told in past:
+                    self.fold(told, at_s)
+
+    def _see(self, snapshot: Snapshot, at_s: float) -> None:
+        """What nobody has looked at is a gap, also when the same server is there again."""
+        before = None if self._gap else self.snapshot
+        self.snapshot, self._gap = snapshot, False
+        self.rates = interval(before, snapshot)
+        if before is not None and self.rates is not NOTHING:
+            seconds = (snapshot.now_ns - before.now_ns) / 1e9
+            self.history.add(snapshot, self.rates, at_s - seconds, at_s)
+        self.waiting = waiting(snapshot.reports.get("config"))
+        self._contact = Contact(last_s=at_s)
+
+    def _forget(self) -> None:
+        self.log.clear()
+        self.history.clear()
+        self.snapshot, self.rates, self.waiting = None, NOTHING, None
+        self._contact = Contact()
 
     @property
     def seen_s(self) -> float | None:

@@ -68,6 +68,10 @@ class Log:
         """All that are kept now."""
         return tuple(self._records)
 
+    def clear(self) -> None:
+        """Forget all that was; those that come have numbers of their own."""
+        self._records.clear()
+
     def add(self, events: Iterable[dict[str, Any]]) -> None:
         """Append what is news of events as they came over the wire."""
         for event in events:

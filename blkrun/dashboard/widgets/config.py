@@ -26,7 +26,7 @@ class ConfigPanel(LinesPanel):
     """The runner's reports about the file."""
 
     TITLE = "Configuration"
-    NUMBER = "3"
+    NUMBER = "4"
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)

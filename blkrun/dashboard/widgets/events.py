@@ -90,7 +90,7 @@ class EventsPanel(Panel):
     """All that happened, as far as it is kept.  ``paused``: it stands still, and misses nothing."""
 
     TITLE = "Events"
-    NUMBER = "4"
+    NUMBER = "5"
     BINDINGS: ClassVar[list[BindingType]] = [*EVENT_KEYS]
     follow = var(default=True)
     paused = var(default=False)

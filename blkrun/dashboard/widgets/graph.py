@@ -239,6 +239,14 @@ class GraphPanel(LinesPanel):
         row = self._row(self.cursor)
         return row.subject if row is not None else None
 
+    def select_name(self, name: str) -> bool:
+        """Select the first row that is about something of that name; False: there is none."""
+        for index, row in enumerate(self._rows):
+            if row.subject is not None and row.subject.name == name:
+                self.select(index)
+                return True
+        return False
+
     def _row(self, index: int) -> GraphRow | None:
         return self._rows[index] if 0 <= index < len(self._rows) else None
 

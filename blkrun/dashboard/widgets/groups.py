@@ -144,7 +144,7 @@ class GroupsPanel(LinesPanel):
     """All throttle groups.  ``wanted``: limits that are asked for and not in force yet."""
 
     TITLE = "Throttle groups"
-    NUMBER = "2"
+    NUMBER = "3"
 
     class Selected(Message):
         """Another group, or a member of one, is selected."""

@@ -175,7 +175,7 @@ class JobsPanel(LinesPanel):
     """All jobs."""
 
     TITLE = "Jobs"
-    NUMBER = "5"
+    NUMBER = "6"
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -191,6 +191,12 @@ class JobsPanel(LinesPanel):
     def height_at(self, width: int) -> int:
         """Rows that would show everything in so many columns, frame included; 0 without jobs."""
         return len(job_lines(self._rows, width - _FRAME)) + _FRAME if self._rows else 0
+
+    @property
+    def selected(self) -> str:
+        """The name of the job that the selected line is of; "" without jobs."""
+        key = self.lines[self.cursor].key if self.cursor < self.row_count else ""
+        return key.partition("//")[0]
 
     def make_lines(self, width: int) -> list[Line]:
         """The jobs."""

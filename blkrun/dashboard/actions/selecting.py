@@ -1,0 +1,77 @@
+"""What is selected, in whichever panel: the plots, the inspector and the keys are about it."""
+
+from collections.abc import Mapping
+
+from blkrun.dashboard.actions.arranging import Arranging
+from blkrun.dashboard.actions.copying import Copying
+from blkrun.dashboard.dialogs.event_screen import EventScreen
+from blkrun.dashboard.model.subject import Subject
+from blkrun.dashboard.widgets.events import EventsPanel
+from blkrun.dashboard.widgets.graph import GraphPanel
+from blkrun.dashboard.widgets.groups import GroupsPanel
+from blkrun.dashboard.widgets.notice import NoticeRow
+from blkrun.dashboard.widgets.prompt import Prompt
+
+
+class Selecting(Arranging, Copying):
+    """Panels say what somebody points at; here it is decided what that means."""
+
+    def offered(self) -> Mapping[str, bool]:
+        """The graph's filter where the graph has the focus."""
+        return {**super().offered(), "filter_graph": self.screen.focused is self.panels.graph}
+
+    def _select(self, subject: Subject | None) -> None:
+        if subject == self.subject:
+            return
+        self.subject = subject
+        self.show()
+        self.refresh_bindings()
+
+    def on_graph_panel_selected(self, message: GraphPanel.Selected) -> None:
+        """A row of the graph."""
+        self._select(message.subject)
+
+    def on_groups_panel_selected(self, message: GroupsPanel.Selected) -> None:
+        """A group, or a member of one."""
+        self._select(message.subject)
+
+    def on_graph_panel_opened(self, message: GraphPanel.Opened) -> None:
+        """Everything about it."""
+        self._select(message.subject)
+        self.action_pane("node")
+
+    def on_events_panel_chosen(self, message: EventsPanel.Chosen) -> None:
+        """The first thing of the event that the graph has."""
+        if any(self.panels.graph.select_name(name) for name in message.names):
+            self.action_pane("graph")
+        else:
+            self.tell("the graph has nothing that this event is about")
+
+    def on_events_panel_opened(self, message: EventsPanel.Opened) -> None:
+        """All that it says."""
+        self.push_screen(EventScreen(message.record))
+
+    def on_events_panel_copied(self, message: EventsPanel.Copied) -> None:
+        """Its line."""
+        self.copy(message.text, "the event")
+
+    def on_notice_row_clicked(self, _: NoticeRow.Clicked) -> None:
+        """The panel with all of it."""
+        self.action_pane("config")
+
+    def action_filter_graph(self) -> None:
+        """Only rows with this in their name, driver or group, and what is above them."""
+        graph = self.panels.graph
+
+        def typed(text: str) -> None:
+            graph.only = text
+
+        def ended(kept: bool) -> None:  # noqa: FBT001 - an answer
+            if not kept:
+                graph.only = ""
+            if self.screen.focused is prompt.input:
+                self.screen.set_focus(graph)
+
+        prompt = Prompt("/", graph.only, typed, ended)
+        prompt.put(graph.region)
+        self.screen.mount(prompt)
