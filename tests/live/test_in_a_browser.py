@@ -88,10 +88,17 @@ async def visit(
     async with session.ws_connect(
         f"{serving.origin}/ws?width=120&height=30", origin=serving.origin
     ) as websocket:
-        seen = b""
-        while b"RUN" not in seen or NASTY_NAME.encode() not in seen:
-            seen += await websocket.receive_bytes(timeout=PATIENCE_S)
+        await shown(websocket, b"RUN", NASTY_NAME.encode())
         yield websocket
+
+
+async def shown(websocket: aiohttp.ClientWebSocketResponse, *words: bytes) -> bytes:
+    """What is drawn until all of these are."""
+    seen = b""
+    async with asyncio.timeout(PATIENCE_S):
+        while not all(each in seen for each in words):
+            seen += await websocket.receive_bytes()
+    return seen
 
 
 def has_ended(pid: int) -> bool:
@@ -182,6 +189,25 @@ def test_q_closes_the_page(serving: Serving) -> None:
             assert websocket.close_code == aiohttp.WSCloseCode.OK
 
     surf(doing)
+
+
+@pytest.mark.parametrize("options", [(), ("--read-only",)], ids=["all", "read-only"])
+def test_read_only_holds_in_the_browser(service: Service, options: tuple[str, ...]) -> None:
+    """An edit waits for a yes: without the option the key for it is there, with it nowhere."""
+    event = service.edit_and_wait(DISK + '[runner]\napply = "ask"\n[backends.n]\ndriver = "null"\n')
+    assert event["event"] == "X_BLKRUN_CONFIG_PENDING"
+    serving = Serving(service.file, *options)
+
+    async def doing(session: aiohttp.ClientSession) -> None:
+        async with visit(serving, session) as websocket:
+            await websocket.send_json(["stdin", "a?" if options else "?"])
+            seen = await shown(websocket, b"freeze what is shown")
+            assert (b"say yes to" in seen) is (not options)
+
+    try:
+        surf(doing)
+    finally:
+        serving.end()
 
 
 @pytest.mark.parametrize(
