@@ -31,7 +31,7 @@ PENDING: dict[str, Any] = {
     "why": "a client",
     "drains": {"vdb": 1},
     "taken": {"vda": 2},
-    "diff": ["@@ -1,2 +1 @@", "-[exports.vda]", " node"],
+    "diff": ["--- lab.toml", "+++ lab.toml", "@@ -1,2 +1 @@", "-[exports.vda]", " node"],
 }
 REJECTED: dict[str, Any] = {
     "kind": "rejected",
@@ -107,6 +107,8 @@ def test_pending_edit_shows_the_plan_whom_it_concerns_and_the_texts_difference()
         ("takes vda from 2 clients", "warn"),
         ("vdb: requests of 1 client wait while it is done", "warn"),
         ("- export vda", "remove"),
+        ("--- lab.toml", "title"),
+        ("+++ lab.toml", "title"),
         ("@@ -1,2 +1 @@", "dim"),
         ("-[exports.vda]", "remove"),
         (" node", "plain"),

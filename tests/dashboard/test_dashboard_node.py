@@ -83,7 +83,7 @@ def test_a_node_shows_its_table_its_edges_and_its_counters() -> None:
     assert found["writes"] == "2, 8KiB, 1 failed"
     assert found["flushes"] == "6"
     rows = inspect_view(snapshot(busy()), rates, LIMIT).rows
-    assert [row.text for row in rows if row.label == "reads"] == ["1.0k/s, 3.91MiB/s", "7, 28KiB"]
+    assert [row.text for row in rows if row.label == "reads"] == ["1.0k/s, 4.1MB/s", "7, 28KiB"]
     assert (rows[0].text, rows[0].tone) == ("HELD 3", "warn")
 
 

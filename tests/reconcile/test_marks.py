@@ -10,7 +10,12 @@ from blkrun.reconcile.marks import marks
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.plan import plan
 from blkrun.reconcile.text_diff import sources_diff
+from tests.reconcile.fake_jobs import JobClient
+from tests.reconcile.test_in_force import PLAIN, by_hand
+from tests.reconcile.test_job_runner import Play, Running, play
 from tests.reconcile.test_plan import chain, models
+
+__all__ = ["play"]
 
 MAIN = Path("lab/vm.toml")
 
@@ -90,3 +95,49 @@ def test_diff_of_a_large_edit_is_cut() -> None:
     assert len(found) == 201
     assert found[-1] == "… and 703 more lines"
     assert max(map(len, found)) == 400
+
+
+def test_an_edit_that_waits_says_what_it_touches_and_how_the_text_differs(play: Play) -> None:
+    """From what is in force, also when what waits is edited once more."""
+    text = PLAIN + '[exports.vdb]\nnode = "new"\n'
+    ask = '[runner]\napply = "ask"\n'
+
+    async def story(running: Running, client: JobClient) -> None:
+        await running.save(text + "read-only = true\n" + ask)
+        await running.save(text + ask)
+        data = client.reports[-1][1]
+        assert (data["nodes"], data["exports"], data["groups"]) == ({}, {"vdb": "+"}, {})
+        assert [line[1:] for line in data["diff"][2:] if line[0] == "+"] == [
+            "[exports.vdb]",
+            'node = "new"',
+            *ask.splitlines(),
+        ]
+        assert not any(line.startswith("-") for line in data["diff"][2:])
+
+    play(story, PLAIN)
+
+
+def test_drift_says_what_it_touches(play: Play) -> None:
+    """By name, as an edit does."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        by_hand(client)
+        await running.steps()
+        (data,) = [data for kind, data in client.reports if kind == "drifted"]
+        assert data["nodes"] == {"mine": "-"}
+
+    play(story, PLAIN)
+
+
+def test_a_file_that_is_wrong_says_at_which_line(play: Play) -> None:
+    """One that is empty has none."""
+
+    async def story(running: Running, client: JobClient) -> None:
+        await running.save(PLAIN + "novelty = 1\n")
+        wrong = client.reports[-1][1]
+        assert wrong["line"] == PLAIN.count("\n") + 1
+        assert f":{wrong['line']}:" in wrong["message"]
+        await running.save("# nothing\n")
+        assert "line" not in client.reports[-1][1]
+
+    play(story, PLAIN)

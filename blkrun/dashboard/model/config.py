@@ -124,8 +124,10 @@ def _headline(kind: str, report: Report) -> str:
 
 def _diff(report: Report) -> Iterator[ConfigRow]:
     """The file against what is in force, as ``diff -u`` has it."""
-    for text in report.get("diff") or ():
-        yield ConfigRow(str(text), _DIFF_SIGNS.get(str(text)[:1], "plain"), verbatim=True)
+    for text in map(str, report.get("diff") or ()):
+        is_name = text.startswith(("--- ", "+++ "))
+        tone = "title" if is_name else _DIFF_SIGNS.get(text[:1], "plain")
+        yield ConfigRow(text, tone, verbatim=True)
 
 
 def _is_excerpt(text: str) -> bool:

@@ -227,7 +227,7 @@ def _per_second(rate: Rate | None, operations: str, count_bytes: str) -> str:
     if rate is None:
         return GAP
     per_s, bytes_per_s = getattr(rate, operations), getattr(rate, count_bytes)
-    return f"{format_short(per_s)}/s, {format_about(bytes_per_s)}/s"
+    return f"{format_short(per_s)}/s, {format_short(bytes_per_s)}B/s"
 
 
 def _counters(stats: Stats, latencies: Latencies) -> Iterator[InspectRow]:

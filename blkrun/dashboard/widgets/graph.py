@@ -1,6 +1,6 @@
 """The graph with its numbers: exports, and below each what its requests pass."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import ClassVar, NamedTuple
 
@@ -150,9 +150,18 @@ class _Layout:
         numbers = (self.blank,) if row.kind in _NUMBERLESS else self._numbers(row)
         return Line(row.key, (*self._name(row, note, lead), *numbers, *tail))
 
-    def _numbers(self, row: GraphRow) -> list[Span]:
-        cells = [(column.cell(row), column.width) for column in self.columns]
-        return [Span(text.rjust(width), tone) for (text, tone), width in cells]
+    def _numbers(self, row: GraphRow) -> Iterator[Span]:
+        """Neighbours of one tone are one span: fewer are painted faster."""
+        joined = ""
+        last: Tone = "plain"
+        for column in self.columns:
+            text, tone = column.cell(row)
+            if joined and tone != last:
+                yield Span(joined, last)
+                joined = ""
+            joined, last = joined + text.rjust(column.width), tone
+        if joined:
+            yield Span(joined, last)
 
     def _name(self, row: GraphRow, note: State, lead: int) -> tuple[Span, ...]:
         """In what the name leaves the detail, or an alarm that has no column."""
