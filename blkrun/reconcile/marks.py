@@ -54,6 +54,8 @@ def _marks(operation: Operation) -> Iterator[_Mark]:
 
 
 def _described(data: dict[str, Any]) -> dict[str, Any]:
-    roles = EDGES[DRIVERS[data["driver"]]]
+    """What only jobs put in has no table, and no place that could be told."""
+    driver = DRIVERS.get(data["driver"])
+    roles = () if driver is None else EDGES[driver]
     children = [data[role] for role in roles if data.get(role) is not None]
     return {"driver": data["driver"], "over": children}

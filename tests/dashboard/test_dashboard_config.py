@@ -104,6 +104,7 @@ def test_pending_edit_shows_the_plan_whom_it_concerns_and_the_texts_difference()
     shown = rows(config=PENDING)
     assert [(row.text, row.tone) for row in shown] == [
         ("WAITS FOR A YES: -1; a client", "warn"),
+        ("say yes with: blkrun apply lab.toml", "dim"),
         ("takes vda from 2 clients", "warn"),
         ("vdb: requests of 1 client wait while it is done", "warn"),
         ("- export vda", "remove"),
@@ -112,7 +113,6 @@ def test_pending_edit_shows_the_plan_whom_it_concerns_and_the_texts_difference()
         ("@@ -1,2 +1 @@", "dim"),
         ("-[exports.vda]", "remove"),
         (" node", "plain"),
-        ("say yes with: blkrun apply lab.toml", "dim"),
     ]
 
 

@@ -45,6 +45,13 @@ def test_what_goes_and_comes_back_is_changed() -> None:
     assert marks((gone, back))["exports"] == {"vda": "~"}
 
 
+def test_what_no_table_makes_has_no_place() -> None:
+    """A mirror's filter, in a graph that was taken as it was found."""
+    data = {"driver": "mirror_top", "node-name": "top", "file": "a", "target": "b"}
+    found = marks((Operation("blockdev-add", data, "+", "", ""),))
+    assert found["added"] == {"top": {"driver": "mirror_top", "over": []}}
+
+
 @settings(max_examples=60)
 @given(models(), models())
 def test_marks_are_what_differs(desired: GraphModel, live: GraphModel) -> None:

@@ -102,14 +102,14 @@ def _rows(report: Report) -> Iterator[ConfigRow]:
         yield ConfigRow(text, "plain" if excerpt else tone, verbatim=excerpt)
     if kind in ("rejected", "failed"):
         yield ConfigRow("nothing was changed; what ran goes on", "dim")
+    if kind == "pending":
+        key = "a, or " if report.get("digest") else ""
+        yield ConfigRow(f"say yes with: {key}blkrun apply {report.get('file', '')}", "dim")
     if kind in ("applied", "pending"):
         done = kind == "applied"
         yield from (ConfigRow(text, "warn") for text in concerned(report, done=done))
     yield from _operations(report)
     yield from _diff(report)
-    if kind == "pending":
-        key = "a, or " if report.get("digest") else ""
-        yield ConfigRow(f"say yes with: {key}blkrun apply {report.get('file', '')}", "dim")
     for note in report.get("notes") or ():
         yield ConfigRow(f"! {note}", "change")
 
