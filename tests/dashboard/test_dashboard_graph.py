@@ -124,6 +124,16 @@ def test_at_80_columns_everything_fits_with_names_of_12_cells() -> None:
     assert "SPENT" in lines[2].text
 
 
+def test_a_state_that_has_no_room_is_said_more_briefly() -> None:
+    """A word that is cut would be no word."""
+    for rate, brief in ((Rate(errors=1234), "FAILED"), (Rate(reads=1, errors=1234), "ERR 1.2k/s")):
+        rates = Interval({"limit": rate}, {}, {}, {})
+        for width in range(56, 200):
+            line = graph_lines(rows_of(lab(1), rates), width)[1].text
+            assert brief.removesuffix("/s") in line, width
+            assert "…" not in line[-10:], width
+
+
 def test_driver_is_visible_from_60_columns_on() -> None:
     """A letter at least."""
     for width in range(58, 200):

@@ -104,6 +104,7 @@ def test_who_waits_comes_first() -> None:
     assert [member.name for member in row.members] == ["busy", "calm"]
     assert row.members[0].wait_ns == 12_000_000
     assert texts(row)[4].split() == ["·", "busy", "waits", "12ms", "held", "3", "9/s"]
+    assert texts(row, 32)[4].split() == ["·", "busy", "held", "3", "9/s"]
     (first,) = group_rows(after, NOTHING)
     assert first.members[0].wait_ns is None
     (again,) = group_rows(after, NOTHING, after)

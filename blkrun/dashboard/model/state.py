@@ -48,8 +48,10 @@ def _errors_now(rate: Rate | None) -> State:
     """FAILED: nothing else happens there any more."""
     if rate is None or not rate.errors:
         return QUIET
-    word = "ERR" if rate.operations or rate.trims else "FAILED"
-    return State((f"{word} {format_short(rate.errors)}/s",), "bad", 6)
+    per_s = format_short(rate.errors)
+    if rate.operations or rate.trims:
+        return State((f"ERR {per_s}/s", f"ERR {per_s}"), "bad", 6)
+    return State((f"FAILED {per_s}/s", "FAILED"), "bad", 6)
 
 
 def _told(specific: dict[str, Any]) -> State:

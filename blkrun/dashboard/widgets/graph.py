@@ -77,7 +77,7 @@ _COLUMNS = (
     _Column("p50ms", 6, _p50, least=62),
     _Column("p99ms", 6, _p99, least=50),
 )
-_NOTES = ((100, 18), (56, 11))
+_NOTES = ((100, 18), (56, 10))
 """From a width on, room for the state."""
 
 

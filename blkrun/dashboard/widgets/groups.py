@@ -7,7 +7,7 @@ from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
-from blkrun.dashboard.lines import GAP, Line, Span, Tone, fit, fit_right, gauge, line, spread
+from blkrun.dashboard.lines import GAP, Line, Span, Tone, clean, fit, fit_right, gauge, line, spread
 from blkrun.dashboard.model.groups import GroupRow, LimitRow, MemberRow
 from blkrun.dashboard.model.status import duration_text
 from blkrun.dashboard.model.subject import Subject
@@ -116,10 +116,15 @@ class _Layout:
     def _member(self, row: GroupRow, member: MemberRow) -> Line:
         rate = GAP if member.rate is None else f"{format_short(member.rate.operations)}/s"
         held = f"held {member.held}" if member.held else ""
-        wait = "" if member.wait_ns is None else f"  waits {format_ns(member.wait_ns)}"
         right = Span(fit_right(held, 10) + fit_right(rate, 7), "bad" if member.held else "dim")
-        name = (Span(f" · {member.name}", "name"), Span(wait, "warn"))
-        return spread(f"{row.name}//{member.name}", self._width, name, right)
+        name = Span(f" · {member.name}", "name")
+        wait = Span(
+            "" if member.wait_ns is None else f"  waits {format_ns(member.wait_ns)}", "warn"
+        )
+        room = self._width - cell_len(right.text) - 1
+        fits = cell_len(clean(name.text)) + cell_len(wait.text) <= room
+        left = (name, wait) if fits else (name,)
+        return spread(f"{row.name}//{member.name}", self._width, left, right)
 
 
 def _limit_state(share: float, *, held: bool) -> tuple[Tone, str]:
