@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from msgspec.structs import replace
 
 from blkrun.dashboard.model.numbers import fits, read_numbers, renewed
-from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
-from tests.dashboard.dashboard_samples import lab, numbers, snapshot
+from blkrun.dashboard.model.snapshot import Snapshot, is_same_but_later, read_snapshot
+from tests.dashboard.dashboard_samples import job, lab, numbers, snapshot
 from tests.server.inprocess import InProcess, ignore, leave_thread_states_alone
 
 SIZE = 2**20
@@ -132,3 +132,33 @@ def test_numbers_that_are_counted_otherwise_are_refused(spoil: str) -> None:
         reply["nodes"]["disk"]["numbers"].pop()
     with pytest.raises(msgspec.ValidationError):
         read_numbers(reply)
+
+
+def test_time_is_no_news() -> None:
+    """Nothing has to be drawn anew when only the clock, and what is by it, goes on."""
+    before = snapshot(lab(1, jobs=[job("copy", running_ns=1)]))
+    client = before.exports[0].clients[0]
+    later = replace(
+        before,
+        now_ns=before.now_ns + 1,
+        uptime_ns=before.uptime_ns + 1,
+        exports=(replace(before.exports[0], clients=(replace(client, connected_seconds=9),)),),
+        jobs=(replace(before.jobs[0], running_ns=2),),
+    )
+    assert is_same_but_later(before, later)
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        lab(1, held=1),
+        lab(1, clients=2),
+        lab(1.001),
+        lab(1, pid=43),
+        lab(1, jobs=[job("copy")]),
+        lab(1, reports={"config": {"kind": "applied"}}),
+    ],
+)
+def test_what_is_news(news: dict[str, Any]) -> None:
+    """Whatever else differs."""
+    assert not is_same_but_later(snapshot(lab(1)), snapshot(news))

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 
 class Stats(Struct, frozen=True):
@@ -186,3 +187,23 @@ class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
 def read_snapshot(reply: Any) -> Snapshot:
     """Raises msgspec.ValidationError when the reply has another shape."""
     return msgspec.convert(reply, Snapshot)
+
+
+def is_same_but_later(before: Snapshot, after: Snapshot) -> bool:
+    """Whether only time has passed: every number is the same, and all else too."""
+    return _without_time(before) == _without_time(after)
+
+
+def _without_time(seen: Snapshot) -> tuple[object, ...]:
+    """Latencies are left out: they are others only where more has been counted."""
+    exports = (
+        replace(
+            each, clients=tuple(replace(client, connected_seconds=0) for client in each.clients)
+        )
+        if each.clients
+        else each
+        for each in seen.exports
+    )
+    jobs = tuple(replace(job, running_ns=0) for job in seen.jobs)
+    parts = (seen.pid, seen.revision, seen.nodes, seen.throttle_groups, seen.reports)
+    return (*parts, tuple(exports), jobs)
