@@ -26,6 +26,7 @@ GROUPS = {
 COMMANDS = {
     "run": ("serve", "serve what a file describes, and follow its edits"),
     "attach": ("serve", "show the dashboard of a server that runs"),
+    "replay": ("serve", "show the dashboard of a recording, at any speed and from any time"),
     "stop": ("serve", "end the server of a file"),
     "status": ("look", "show what is served, to whom and how fast"),
     "ps": ("look", "list the servers that run, whatever file each is for"),

@@ -127,7 +127,7 @@ def _limits(_: Namespace) -> Words:
     return [f"{key}=" for key in ThrottleLimits.__struct_encode_fields__]
 
 
-_FILES = {"file": ".toml", "image": ""}
+_FILES = {"file": ".toml", "image": "", "record": "", "recording": ""}
 """An argument's name → how the files end that it may be."""
 
 _ANYWHERE: dict[str, Callable[[Namespace], Words]] = {

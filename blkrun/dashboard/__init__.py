@@ -4,12 +4,16 @@
 
     poller ──reports──▶ app ──▶ model (pure: snapshots → rows) ──▶ widgets (rows → lines)
 
-It owns nothing: closing it, or its terminal, leaves the disks served.  ``show`` is the only
-entrance; Textual is imported inside it, since nothing else of blkrun needs it.
+It owns nothing: closing it, or its terminal, leaves the disks served.  ``show`` and ``replay`` are
+the only entrances; Textual is imported inside them, since nothing else of blkrun needs it.
 """
 
 import asyncio
 from pathlib import Path
+
+from blkrun.dashboard.feed import Feed
+from blkrun.dashboard.recording import Recording
+from blkrun.dashboard.recording_writer import Writer
 
 
 async def show(  # noqa: PLR0913 - all by name
@@ -19,6 +23,7 @@ async def show(  # noqa: PLR0913 - all by name
     refresh_s: float,
     owner: bool,
     read_only: bool = False,
+    record: Writer | None = None,
     closing: asyncio.Event | None = None,
 ) -> str:
     """Show the server behind ``control`` until the user leaves or ``closing`` is set.
@@ -26,14 +31,34 @@ async def show(  # noqa: PLR0913 - all by name
     A signal to end, or the end of the terminal, sets it too.
 
     Gives "stop" when the user wants the server ended, else "detach".  Only an ``owner`` is asked.
-    ``read_only``: no action that changes anything is on offer.
+    ``read_only``: no action that changes anything is on offer.  ``record`` gets what is seen, and
+    is closed at the end.
     """
     from blkrun.dashboard.actions.base import Desk  # noqa: PLC0415
     from blkrun.dashboard.app import Dashboard  # noqa: PLC0415 - Textual is for those who look
     from blkrun.dashboard.poller import Poller  # noqa: PLC0415
+    from blkrun.dashboard.recorder import Recorder  # noqa: PLC0415
     from blkrun.dashboard.running import run  # noqa: PLC0415
 
-    app = Dashboard(
-        Poller(control, refresh_s=refresh_s), Desk(title=title, owner=owner, read_only=read_only)
-    )
-    return await run(app, closing, mouse=app.settings.mouse)
+    feed: Feed = Poller(control, refresh_s=refresh_s)
+    recorder: Recorder | None = None
+    if record is not None:
+        feed = recorder = Recorder(feed, record, note=lambda text: app.tell(text, severity="error"))
+    app = Dashboard(feed, Desk(title=title, owner=owner, read_only=read_only))
+    try:
+        return await run(app, closing, mouse=app.settings.mouse)
+    finally:
+        if recorder is not None:
+            recorder.close()
+
+
+async def replay(recording: Recording) -> None:
+    """Show a recording until the user leaves.  Nothing can be changed in it."""
+    from blkrun.dashboard.actions.base import Desk  # noqa: PLC0415
+    from blkrun.dashboard.app import Dashboard  # noqa: PLC0415 - Textual is for those who look
+    from blkrun.dashboard.player import Player  # noqa: PLC0415
+    from blkrun.dashboard.running import run  # noqa: PLC0415
+
+    desk = Desk(title=recording.meta.title, owner=False, read_only=True)
+    app = Dashboard(Player(recording), desk)
+    await run(app, None, mouse=app.settings.mouse)

@@ -144,6 +144,11 @@ class Player:
         self._goal = _Goal(min(max(at_s, self._position.first_s), self._position.last_s))
         self._move()
 
+    def leap(self, seconds: float) -> None:
+        """Seek from here, or from where it is about to leap to: keys may be held down."""
+        here_s = self._goal.at_s if self._goal is not None else self._position.at_s
+        self.seek(here_s + seconds)
+
     def step(self, steps: int) -> None:
         """Halt, and go to the next look or one before."""
         self._steps += steps

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from blkrun.cli import COMMANDS, Exit
+from tests.dashboard.recording_samples import incident
 from tests.live.hammering import Hammer
 from tests.live.service import PATIENCE_S, THROTTLED, Service
 
@@ -48,6 +49,7 @@ WITHOUT_A_FILE: dict[str, tuple[tuple[str, ...], str]] = {
     "drivers": (("throttle",), "throttle-group"),
     "schema": ((), '"write-threshold"'),
     "completion": (("bash",), "complete"),
+    "replay": (("a.rec", "--json"), '{"at":1764300025.0,"lost":"the server has gone"}'),
     "init": (("other.toml", "--example", "null"), "wrote other.toml"),
 }
 
@@ -77,6 +79,7 @@ def test_commands_about_no_one_file(
 ) -> None:
     """They say what they know, also beside a server that runs."""
     serve(FILE)
+    incident(tmp_path / "a.rec")
     words, said = WITHOUT_A_FILE[command]
     done = subprocess.run(
         [sys.executable, "-m", "blkrun", command, *words],

@@ -11,7 +11,7 @@ Mark = tuple[float, Literal["warn", "error"]]
 Gap = tuple[float, float]
 
 _DAY_S = 86400
-_TYPED = re.compile(r"(?P<sign>[+-])?(?P<parts>\d+(:\d+){0,2})")
+_TYPED = re.compile(r"(?P<sign>[+-])?(?P<parts>[0-9]{1,6}(:[0-9]{1,6}){0,2})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,10 @@ class Position:
     overview: Overview = Overview()
     unreadable: int = 0
 
-    @property
-    def share(self) -> float:
-        """How much of it is behind."""
+    def cell(self, at_s: float, width: int) -> int:
+        """The place of a time on a bar; outside of it for one outside of the recording."""
         length_s = self.last_s - self.first_s
-        return (self.at_s - self.first_s) / length_s if length_s > 0 else 0.0
+        return round((at_s - self.first_s) * (width - 1) / length_s) if length_s > 0 else 0
 
 
 def neighbour(speed: int, steps: int) -> int:
