@@ -5,7 +5,6 @@ A client that does not read is cut off when its queue is full; it never holds up
 """
 
 import contextlib
-import queue
 import socket
 import sys
 import threading
@@ -16,9 +15,9 @@ from time import sleep
 from typing import Final
 
 from blkrun.server.context import Context
+from blkrun.server.qmp.outbox import Outbox
 from blkrun.server.qmp.session import Session
 
-_QUEUED_MESSAGES: Final = 10_000
 _READ_BYTES: Final = 2**16
 _ACCEPT_AGAIN_S: Final = 0.1
 """After an error, such as no descriptors left."""
@@ -97,7 +96,7 @@ class _Client:
         self._socket = connection
         self._context = context
         self._forget = forget
-        self._outgoing: queue.Queue[bytes | None] = queue.Queue(_QUEUED_MESSAGES)
+        self._outgoing = Outbox()
         self._session = Session(context, self._send)
         self._writer = threading.Thread(target=self._write, name="blkrun-qmp-w", daemon=True)
 
@@ -117,8 +116,7 @@ class _Client:
 
     def finish(self) -> None:
         """Send what is queued, then close."""
-        with contextlib.suppress(queue.Full):
-            self._outgoing.put_nowait(None)
+        self._outgoing.finish()
         if self._writer.is_alive():
             self._writer.join(timeout=1)
 
@@ -144,9 +142,7 @@ class _Client:
             self._socket.shutdown(socket.SHUT_RDWR)
 
     def _send(self, message: bytes) -> None:
-        try:
-            self._outgoing.put_nowait(message)
-        except queue.Full:
+        if not self._outgoing.put(message):
             # It does not read: waiting for it would hold up whoever emits the event.
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
