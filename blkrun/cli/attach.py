@@ -83,15 +83,16 @@ async def _attach(args: argparse.Namespace, address: ServerAddress) -> None:
     file: Path = args.file
     async with await Client.connect(address.control):
         pass  # somebody is there
-    runner = holder_of(address.control)
     record = _open_record(args.record, title=file.name) if args.record is not None else None
     await show(
         control=address.control,
-        title=file.name if runner else f"{file.name} (no runner)",
+        file=file,
+        uri_of=address.uri,
         refresh_s=_refresh_s(file),
         owner=False,
         read_only=args.read_only,
         record=record,
+        runner_of=holder_of,
         closing=closing_with_the_browser() if is_for_a_browser() else None,
     )
     if record is not None:

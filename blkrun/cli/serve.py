@@ -129,7 +129,8 @@ async def _with_dashboard(runner: Runner, printer: "_Printer") -> Exit:
             running.add_done_callback(lambda _: closing.set())
             choice = await show(
                 control=runner.config.address.control,
-                title=runner.config.path.name,
+                file=runner.config.path,
+                uri_of=runner.config.address.uri,
                 refresh_s=runner.config.dashboard.refresh / 1e9,
                 owner=runner.started_server,
                 closing=closing,

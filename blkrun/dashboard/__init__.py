@@ -2,13 +2,14 @@
 
 ::
 
-    poller ──reports──▶ app ──▶ model (pure: snapshots → rows) ──▶ widgets (rows → lines)
+    feed ──reports──▶ app ──▶ model (pure: snapshots → rows) ──▶ widgets (rows → lines)
 
 It owns nothing: closing it, or its terminal, leaves the disks served.  ``show`` and ``replay`` are
 the only entrances; Textual is imported inside them, since nothing else of blkrun needs it.
 """
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from blkrun.dashboard.feed import Feed
@@ -19,11 +20,13 @@ from blkrun.dashboard.recording_writer import Writer
 async def show(  # noqa: PLR0913 - all by name
     *,
     control: Path,
-    title: str,
+    file: Path,
+    uri_of: Callable[[str], str],
     refresh_s: float,
     owner: bool,
     read_only: bool = False,
     record: Writer | None = None,
+    runner_of: Callable[[Path], int | None] | None = None,
     closing: asyncio.Event | None = None,
 ) -> str:
     """Show the server behind ``control`` until the user leaves or ``closing`` is set.
@@ -32,19 +35,29 @@ async def show(  # noqa: PLR0913 - all by name
 
     Gives "stop" when the user wants the server ended, else "detach".  Only an ``owner`` is asked.
     ``read_only``: no action that changes anything is on offer.  ``record`` gets what is seen, and
-    is closed at the end.
+    is closed at the end.  ``uri_of``: where clients find an export.  ``runner_of``: who follows
+    the file of a server, found by its control socket; asked at every look.
     """
     from blkrun.dashboard.actions.base import Desk  # noqa: PLC0415
     from blkrun.dashboard.app import Dashboard  # noqa: PLC0415 - Textual is for those who look
+    from blkrun.dashboard.editor import CommandEditor  # noqa: PLC0415
     from blkrun.dashboard.poller import Poller  # noqa: PLC0415
     from blkrun.dashboard.recorder import Recorder  # noqa: PLC0415
     from blkrun.dashboard.running import run  # noqa: PLC0415
 
-    feed: Feed = Poller(control, refresh_s=refresh_s)
+    feed: Feed = Poller(control, refresh_s=refresh_s, runner_of=runner_of)
     recorder: Recorder | None = None
     if record is not None:
         feed = recorder = Recorder(feed, record, note=lambda text: app.tell(text, severity="error"))
-    app = Dashboard(feed, Desk(title=title, owner=owner, read_only=read_only))
+    desk = Desk(
+        title=file.name,
+        owner=owner,
+        read_only=read_only,
+        file=None if read_only else file,
+        editor=None if read_only else CommandEditor(file),
+        uri_of=uri_of,
+    )
+    app = Dashboard(feed, desk)
     try:
         return await run(app, closing, mouse=app.settings.mouse)
     finally:
@@ -59,6 +72,5 @@ async def replay(recording: Recording) -> None:
     from blkrun.dashboard.player import Player  # noqa: PLC0415
     from blkrun.dashboard.running import run  # noqa: PLC0415
 
-    desk = Desk(title=recording.meta.title, owner=False, read_only=True)
-    app = Dashboard(Player(recording), desk)
+    app = Dashboard(Player(recording), Desk(title=recording.meta.title, read_only=True))
     await run(app, None, mouse=app.settings.mouse)

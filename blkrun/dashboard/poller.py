@@ -15,6 +15,7 @@ from time import monotonic, time
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from blkrun.client import Client
 from blkrun.dashboard.feed import Happened, Lost, Report, Seen
@@ -33,10 +34,17 @@ _GRAPH_TRIES = 3
 
 
 class Poller:
-    """The feed from a real server."""
+    """The feed from a real server.  ``runner_of`` finds who follows its file, cheaply."""
 
-    def __init__(self, control: Path, *, refresh_s: float) -> None:
+    def __init__(
+        self,
+        control: Path,
+        *,
+        refresh_s: float,
+        runner_of: Callable[[Path], int | None] | None = None,
+    ) -> None:
         self._control = control
+        self._runner_of = runner_of
         self._refresh_s = refresh_s
         self._bell = asyncio.Event()
         self._rung: list[dict[str, Any]] = []
@@ -134,7 +142,10 @@ class Poller:
         if graph.pid != self._pid:
             self._pid, self._number = graph.pid, 0
         self._lost = False
-        tell(Seen(renewed(graph, numbers), self.now_s()))
+        snapshot = renewed(graph, numbers)
+        if self._runner_of is not None:
+            snapshot = replace(snapshot, runner=self._runner_of(self._control) or 0)
+        tell(Seen(snapshot, self.now_s()))
 
     def _is_old(self, graph: Snapshot, numbers: Numbers) -> bool:
         return (

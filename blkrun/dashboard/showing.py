@@ -76,7 +76,8 @@ class Showing(Arranging):
         self.panels.config.show(config_view(snapshot.reports, file=file, edited_at=edited_at))
 
     def _show_node(self, snapshot: Snapshot, rates: Interval) -> None:
-        uri = self.desk.uris.get(self.subject.name, "") if self.subject is not None else ""
+        exported = self.subject is not None and self.subject.kind == "export"
+        uri = self.desk.uri_of(self.subject.name) if self.subject and exported else ""
         self.panels.node.show(inspect_view(snapshot, rates, self.subject, uri=uri))
 
     def _show_jobs(self, snapshot: Snapshot) -> None:
@@ -103,6 +104,7 @@ class Showing(Arranging):
         state = self.board.state(now_s, self.feed.refresh_s)
         status = Status(
             title=self.title,
+            followed=self.board.snapshot is None or self.board.snapshot.runner != 0,
             state=state,
             age_s=self.board.age_s(now_s),
             refresh_s=self.feed.refresh_s,

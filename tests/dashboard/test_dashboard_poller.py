@@ -117,6 +117,7 @@ def play(
     servers: list[Server | None],
     act: Callable[[Audience], Any],
     refresh_s: float = 0.001,
+    runner_of: Callable[[Path], int | None] | None = None,
 ) -> Audience:
     """Run a poller that finds these servers one after the other; None is nobody there."""
     monkeypatch.setattr(module, "_FIRST_RETRY_S", 0)
@@ -132,13 +133,19 @@ def play(
 
     async def run() -> Audience:
         audience = Audience()
-        poller = Poller(Path("lab.qmp"), refresh_s=refresh_s)
+        poller = Poller(Path("lab.qmp"), refresh_s=refresh_s, runner_of=runner_of)
         task = asyncio.create_task(poller.run(audience))
         await act(audience)
         task.cancel()
         return audience
 
     return asyncio.run(run())
+
+
+async def another_look(audience: Audience) -> None:
+    """One that began after now."""
+    seen = audience.count(Seen)
+    await audience.until(lambda: audience.count(Seen) > seen)
 
 
 def test_looks_follow_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,8 +267,7 @@ def test_an_edit_shows_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None
     async def act(audience: Audience) -> None:
         await audience.until(lambda: audience.count(Seen) > 2)
         server.edit(**{"throttle-groups": [group("gold", ("limit", 0), iops_total=77)]})
-        seen = audience.count(Seen)
-        await audience.until(lambda: audience.count(Seen) > seen)
+        await another_look(audience)
 
     last = play(monkeypatch, [server], act).seen()[-1]
     assert last.throttle_groups[0].limits == {"iops-total": 77}
@@ -276,8 +282,7 @@ def test_what_an_event_is_about_shows_at_the_next_look(monkeypatch: pytest.Monke
         await audience.until(lambda: audience.count(Seen) > 2)
         server.graph["reports"] = {"config": {"kind": "applied"}}
         server.emit(1)
-        seen = audience.count(Seen)
-        await audience.until(lambda: audience.count(Seen) > seen)
+        await another_look(audience)
 
     last = play(monkeypatch, [server], act).seen()[-1]
     assert last.reports == {"config": {"kind": "applied"}}
@@ -309,10 +314,27 @@ def test_a_restarted_server_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
         await audience.until(lambda: audience.count(Seen) > 2)
         first.end()
         await audience.until(lambda: audience.seen()[-1].pid == 43)
-        seen = audience.count(Seen)
-        await audience.until(lambda: audience.count(Seen) > seen)
+        await another_look(audience)
 
     seen = play(monkeypatch, [first, second], act).seen()
     gaps = [interval(*pair) is NOTHING for pair in pairwise(seen)]
     assert gaps.count(True) == 1
     assert second.graphs == 1
+
+
+def test_a_runner_that_comes_shows_at_the_next_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that goes, of which no event tells; without a way to find it, it is not known."""
+    holders: dict[Path, int | None] = {Path("lab.qmp"): None}
+
+    async def act(audience: Audience) -> None:
+        for pid in (None, 77, None):
+            holders[Path("lab.qmp")] = pid
+            await another_look(audience)
+            assert audience.seen()[-1].runner == (pid or 0)
+
+    play(monkeypatch, [Server()], act, runner_of=holders.get)
+
+    async def once(audience: Audience) -> None:
+        await audience.until(lambda: audience.count(Seen) > 0)
+
+    assert play(monkeypatch, [Server()], once).seen()[0].runner is None

@@ -337,7 +337,7 @@ def test_attach_leaves_the_server(make: Make) -> None:
     )
     os.close(theirs)
     try:
-        read_until(ours, b"vm.toml (no runner)")
+        read_until(ours, b"NO RUNNER")
         os.write(ours, b"q")
         read_until(ours, b"nobody follows the edits of vm.toml")
         assert process.wait(PATIENCE_S) == 0

@@ -1,7 +1,7 @@
 """What every action may use: the feed, what is known, the panels, and how to tell the user."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from textual.app import App
@@ -23,8 +23,8 @@ class Desk:
     """Whose dashboard it is and what may be done from it.
 
     ``owner``: leaving may stop the server.  ``read_only``: a yes cannot be given here; without
-    ``editor`` nothing can be changed, without ``file`` there is none to open.  ``uris``:
-    where clients find the exports.
+    ``editor`` nothing can be changed, without ``file`` there is none to open.  ``uri_of``:
+    where clients find an export.
     """
 
     title: str
@@ -32,7 +32,7 @@ class Desk:
     read_only: bool = False
     file: Path | None = None
     editor: Editor | None = None
-    uris: Mapping[str, str] = field(default_factory=dict)
+    uri_of: Callable[[str], str] = str
 
 
 class Acting(App[str]):

@@ -172,6 +172,8 @@ class Snapshot(Struct, frozen=True, rename="kebab", kw_only=True):
     latencies: tuple[Latencies, ...] = ()
     jobs: tuple[Job, ...] = ()
     reports: dict[str, dict[str, Any] | None] = {}
+    runner: int | None = None
+    """The process that follows the file; 0 if none does, None if that is not known."""
 
     @property
     def clients(self) -> dict[str, int]:
@@ -205,5 +207,5 @@ def _without_time(seen: Snapshot) -> tuple[object, ...]:
         for each in seen.exports
     )
     jobs = tuple(replace(job, running_ns=0) for job in seen.jobs)
-    parts = (seen.pid, seen.revision, seen.nodes, seen.throttle_groups, seen.reports)
+    parts = (seen.pid, seen.runner, seen.revision, seen.nodes, seen.throttle_groups, seen.reports)
     return (*parts, tuple(exports), jobs)

@@ -42,7 +42,10 @@ class Contact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """All that the header shows.  ``jobs``: only where they have no panel."""
+    """All that the header shows.  ``jobs``: only where they have no panel.
+
+    ``followed``: a runner applies what is saved.
+    """
 
     title: str
     state: State
@@ -55,6 +58,7 @@ class Status:
     jobs: JobCount | None = None
     refresh_s: float = 0.5
     paused_s: float | None = None
+    followed: bool = True
 
 
 def totals(snapshot: Snapshot, rates: Interval) -> tuple[Rate | None, int, int, int]:
