@@ -104,9 +104,15 @@ class TerminalDriver(LinuxDriver):
         self._output: Output | None = None
 
     def start_application_mode(self) -> None:
-        """Also when it comes back from the shell."""
+        """Also when it comes back from the shell; but not when it was only stopped and goes on.
+
+        Textual starts anew at every SIGCONT, with one more thread that reads keys.
+        """
         repaint = partial(self._app.refresh, layout=True)
         later = partial(get_running_loop().call_soon_threadsafe, repaint)
+        if self._output is not None:
+            later()
+            return
         descriptor = self._file.fileno() if self._file is not None else 2
         self._output = Output(descriptor, partial(_unless_closed, later))
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual says none
@@ -127,6 +133,7 @@ class TerminalDriver(LinuxDriver):
         super().close()
         if self._output is not None:
             self._output.close()
+            self._output = None
 
     def run_input_thread(self) -> None:
         """Keys, until the terminal goes."""

@@ -3,6 +3,7 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -108,3 +109,16 @@ def test_a_stuck_terminal_holds_up_no_runner(serve: Make, terminal: Open) -> Non
 
     wait_for(is_back, "another server")
     assert service.edit_and_wait(THROTTLED)["event"] == "X_BLKRUN_CONFIG_APPLIED"
+
+
+def test_it_goes_on_after_a_stop(watched: Callable[..., tuple[Service, Terminal]]) -> None:
+    """As it was: keys still reach it once, and it still ends."""
+    _, shown = watched()
+    tasks = Path(f"/proc/{shown.process.pid}/task")
+    threads, written = len(list(tasks.iterdir())), len(shown.seen)
+    shown.process.send_signal(signal.SIGSTOP)
+    shown.process.send_signal(signal.SIGCONT)
+    wait_for(lambda: shown.seen.find(b"vda", written) >= 0, "the screen to be painted again")
+    assert len(list(tasks.iterdir())) == threads
+    shown.process.send_signal(signal.SIGTERM)
+    assert shown.end_within(5) == 0
