@@ -67,10 +67,9 @@ async def show(  # noqa: PLR0913 - all by name
 
 async def replay(recording: Recording) -> None:
     """Show a recording until the user leaves.  Nothing can be changed in it."""
-    from blkrun.dashboard.actions.base import Desk  # noqa: PLC0415
-    from blkrun.dashboard.app import Dashboard  # noqa: PLC0415 - Textual is for those who look
     from blkrun.dashboard.player import Player  # noqa: PLC0415
+    from blkrun.dashboard.replaying import Replay  # noqa: PLC0415 - Textual is for those who look
     from blkrun.dashboard.running import run  # noqa: PLC0415
 
-    app = Dashboard(Player(recording), Desk(title=recording.meta.title, read_only=True))
+    app = Replay(Player(recording), recording.meta.title)
     await run(app, None, mouse=app.settings.mouse)

@@ -23,7 +23,7 @@ from blkrun.dashboard.actions.limits import Limits
 from blkrun.dashboard.actions.looking import Looking
 from blkrun.dashboard.actions.selecting import Selecting
 from blkrun.dashboard.feed import Feed, Happened, Report, Rewound
-from blkrun.dashboard.keyboard import ALL, ALWAYS, IN_PANELS
+from blkrun.dashboard.keyboard import ALL, ALWAYS, ELSEWHERE
 from blkrun.dashboard.keymap import keymap
 from blkrun.dashboard.keys import APP_KEYS
 from blkrun.dashboard.settings import read_settings, settings_path
@@ -55,7 +55,7 @@ class Dashboard(Showing, Selecting, Looking, Applying, Limits, Filters, Jobs, Ed
         super().__init__(feed, desk, no_color=no_color)
         self._theming = Theming(self, self.tell_of_files)
         settings, self._wrong_settings = read_settings(
-            settings_path(), self._theming.names, ALWAYS, *IN_PANELS.values()
+            settings_path(), self._theming.names, ALWAYS, *ELSEWHERE.values()
         )
         self.settings = settings
         self._theming.choose(settings.theme, no_color=no_color, colour_system=colour_system())

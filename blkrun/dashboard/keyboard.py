@@ -3,6 +3,7 @@
 from textual.binding import Binding
 
 from blkrun.dashboard.keys import APP_KEYS, PANEL_KEYS
+from blkrun.dashboard.keys_replay import REPLAY_KEYS
 from blkrun.dashboard.widgets.events import EVENT_KEYS
 from blkrun.dashboard.widgets.graph import GRAPH_KEYS
 from blkrun.dashboard.widgets.plots import PLOT_KEYS
@@ -10,11 +11,12 @@ from blkrun.dashboard.widgets.plots import PLOT_KEYS
 ALWAYS: tuple[Binding, ...] = (*APP_KEYS, *PANEL_KEYS)
 """On offer wherever one is, if they have something to do."""
 
-IN_PANELS: dict[str, tuple[Binding, ...]] = {
+ELSEWHERE: dict[str, tuple[Binding, ...]] = {
     "In the graph": GRAPH_KEYS,
     "In the plots": PLOT_KEYS,
     "In the events": EVENT_KEYS,
+    "In a recording": REPLAY_KEYS,
 }
-"""On offer while that panel has the focus."""
+"""On offer while that panel has the focus, or only there."""
 
-ALL = (*ALWAYS, *(key for keys in IN_PANELS.values() for key in keys))
+ALL = (*ALWAYS, *(key for keys in ELSEWHERE.values() for key in keys))

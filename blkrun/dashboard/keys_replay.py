@@ -57,8 +57,20 @@ REPLAY_KEYS: tuple[Binding, ...] = (
         key_display=">",
     ),
     Binding(
-        "home", "replay('first')", "First", id="replay.first", tooltip="the first look", show=False
+        "ctrl+home",
+        "replay('first')",
+        "First look",
+        id="replay.first",
+        tooltip="where it begins",
+        show=False,
     ),
-    Binding("end", "replay('last')", "Last", id="replay.last", tooltip="the last look", show=False),
-    Binding("g", "go_to_time", "Go to", id="replay.go", tooltip="a time that is typed"),
+    Binding(
+        "ctrl+end",
+        "replay('last')",
+        "Last look",
+        id="replay.last",
+        tooltip="where it ends",
+        show=False,
+    ),
+    Binding("t", "go_to_time", "Go to", id="replay.go", tooltip="a time that is typed"),
 )

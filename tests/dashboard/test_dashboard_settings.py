@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.keys import Keys
 
 from blkrun.dashboard.dialogs.help_screen import help_text
-from blkrun.dashboard.keyboard import ALL, ALWAYS, IN_PANELS
+from blkrun.dashboard.keyboard import ALL, ALWAYS, ELSEWHERE
 from blkrun.dashboard.keymap import key_problems, keymap, remapped, written_keys
 from blkrun.dashboard.keys import APP_KEYS
 from blkrun.dashboard.settings import Settings, load_settings, read_settings, settings_path
@@ -227,7 +227,7 @@ def test_help_tells_the_keys_there_are() -> None:
 def test_example_is_right_and_names_everything() -> None:
     """Every setting, and every action with the keys that it has anyway."""
     path = EXAMPLES / "settings.toml"
-    settings = load_settings(path, THEMES, ALWAYS, *IN_PANELS.values())
+    settings = load_settings(path, THEMES, ALWAYS, *ELSEWHERE.values())
     assert settings == Settings(theme="blkrun", keys=settings.keys)
     text = (EXAMPLES / "settings.toml").read_text()
     for name in Settings.__struct_fields__:

@@ -1,15 +1,17 @@
 """What every action may use: the feed, what is known, the panels, and how to tell the user."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from textual.app import App
+from textual.binding import Binding
 from textual.containers import Grid
 from textual.notifications import SeverityLevel
 
 from blkrun.dashboard.editor import Editor
 from blkrun.dashboard.feed import Feed
+from blkrun.dashboard.keys import APP_KEYS
 from blkrun.dashboard.model.board import Board
 from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.panels import make_panels
@@ -52,6 +54,11 @@ class Acting(App[str]):
         self.grid = Grid(*self.panels, id="panels")
         self.paused_at_s: float | None = None
 
+    @property
+    def keys(self) -> Iterable[Binding]:
+        """Of the app, in the order of the palette."""
+        return APP_KEYS
+
     def offered(self) -> Mapping[str, bool]:
         """Actions that are not always on offer → whether they are now.  Parts add theirs."""
         return {}
@@ -60,6 +67,10 @@ class Acting(App[str]):
         """Of two keys that undo each other only one is on offer, and none that would do nothing."""
         if parameters:
             action = f"{action}({parameters[0]!r})"  # as in the bindings
+        return self.offered().get(action, True)
+
+    def offers(self, action: str) -> bool:
+        """Whether an action, written as in the bindings, would do something now."""
         return self.offered().get(action, True)
 
     def tick(self, now_s: float) -> None:

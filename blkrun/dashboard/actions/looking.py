@@ -8,7 +8,6 @@ from textual.screen import Screen
 
 from blkrun.dashboard.actions.base import Acting
 from blkrun.dashboard.dialogs.help_screen import HelpScreen
-from blkrun.dashboard.keys import APP_KEYS
 
 REFRESH_STEPS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -59,8 +58,8 @@ class Looking(Acting):
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every key is in the palette too."""
-        for key in APP_KEYS:
-            if self.check_action(key.action, ()):
+        for key in self.keys:
+            if self.offers(key.action):
                 run = partial(self.run_action, key.action)
                 yield SystemCommand(key.description, key.tooltip, run)
         for command in super().get_system_commands(screen):

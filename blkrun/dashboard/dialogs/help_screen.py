@@ -10,7 +10,7 @@ from textual.keys import format_key
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from blkrun.dashboard.keyboard import IN_PANELS
+from blkrun.dashboard.keyboard import ELSEWHERE
 from blkrun.dashboard.keymap import remapped
 from blkrun.dashboard.keys import EDIT_KEYS, LOOK_KEYS, PANEL_KEYS, SESSION_KEYS, TAKE_KEYS
 
@@ -19,7 +19,7 @@ _SECTIONS = {
     "Change the file": EDIT_KEYS,
     "Take with you": TAKE_KEYS,
     "In every panel": PANEL_KEYS,
-    **IN_PANELS,
+    **ELSEWHERE,
 }
 _COLUMNS = """\
 R/s W/s      reads and writes per second
