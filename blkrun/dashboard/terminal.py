@@ -23,6 +23,9 @@ _MOST_QUEUED_BYTES = 2**18
 _PATIENCE_S = 0.5
 """For a terminal to take the last words."""
 
+_STDOUT = 1
+"""Textual would write to stderr, which may well go to a file."""
+
 _ROOM_MS = 200
 """For a terminal to say that it takes more."""
 
@@ -113,8 +116,7 @@ class TerminalDriver(LinuxDriver):
         if self._output is not None:
             later()
             return
-        descriptor = self._file.fileno() if self._file is not None else 2
-        self._output = Output(descriptor, partial(_unless_closed, later))
+        self._output = Output(_STDOUT, partial(_unless_closed, later))
         super().start_application_mode()  # type: ignore[no-untyped-call]  # Textual says none
 
     def write(self, data: str) -> None:
