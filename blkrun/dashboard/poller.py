@@ -122,7 +122,8 @@ class Poller:
         loop = asyncio.get_running_loop()
         while (rest_s := begin_s + self._refresh_s - loop.time()) > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._bell.wait(), rest_s)
+                async with asyncio.timeout(rest_s):  # wait_for may swallow being cancelled
+                    await self._bell.wait()
             if self._bell.is_set():
                 self._bell.clear()
                 await self._fetch_events(client, tell)

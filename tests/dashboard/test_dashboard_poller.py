@@ -338,3 +338,22 @@ def test_a_runner_that_comes_shows_at_the_next_look(monkeypatch: pytest.MonkeyPa
         await audience.until(lambda: audience.count(Seen) > 0)
 
     assert play(monkeypatch, [Server()], once).seen()[0].runner is None
+
+
+def test_being_cancelled_while_the_bell_rings_is_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the first look it does: whoever leaves then would wait for ever."""
+
+    async def connect(control: Path) -> Server:
+        return Server()
+
+    monkeypatch.setattr(Client, "connect", connect)
+
+    async def run() -> None:
+        seen = asyncio.Event()
+        task = asyncio.create_task(Poller(Path("lab.qmp"), refresh_s=60).run(lambda _: seen.set()))
+        await seen.wait()
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=2)
+        assert done
+
+    asyncio.run(run())
