@@ -101,7 +101,8 @@ class Player:
             while True:
                 await self.frame(tell)
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), self._patience_s())
+                    async with asyncio.timeout(self._patience_s()):
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
             survey.cancel()
