@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from blkrun.dashboard.lines import Line
 from blkrun.dashboard.model.chart import (
     AXIS,
+    MARK,
     Bound,
     Chart,
     Curve,
@@ -79,7 +80,7 @@ def _chart(series: Series, width: int, symbols: Symbols) -> Chart:
 
 def bodies(lines: list[Line]) -> list[str]:
     """What is right of the axis, without marks."""
-    return [line.text[AXIS:-2] for line in lines[1:-1]]
+    return [line.text[AXIS:-MARK] for line in lines[1:-1]]
 
 
 def wild(seed: int) -> Series:
@@ -126,7 +127,7 @@ def test_gap_stays_empty(symbols: Symbols) -> None:
     series = series_of(reads=1000, writes=400)
     for name in ("reads", "writes"):
         series = changed(series, name, slice(100, 150), nan)
-    width = 67  # a second a cell
+    width = 68  # a second a cell
     for row in bodies(drawn(series, width, symbols=symbols)):
         assert row[21:29].strip() == ""
     curves = "".join(row[:20] + row[30:] for row in bodies(drawn(series, width, symbols=symbols)))
@@ -143,7 +144,7 @@ def test_nothing_is_drawn_after_the_server_has_gone() -> None:
 
 def test_zero_and_top_are_at_the_edges() -> None:
     """Zero is the lowest dot, the top of the scale the highest."""
-    rows = bodies(drawn(series_of(reads=1000, writes=0)))
+    rows = bodies(drawn(series_of(reads=0, writes=1000)))
     assert set(rows[0]) == {"⠉"}
     assert set(rows[-1]) == {"⣀"}
     assert not "".join(rows[1:-1]).strip()
@@ -189,44 +190,87 @@ def test_changed_limit_is_a_step() -> None:
     """Before and after in their own rows; where there was none there is no line."""
     series = series_of(reads=1000)
     steps = array("d", [nan] * 100 + [2000] * 100 + [4000] * 100)
-    rows = bodies(drawn(replace(series, limits={"iops-total": steps}), width=67))
+    rows = bodies(drawn(replace(series, limits={"iops-total": steps}), width=68))
     assert rows[0][42:] == "╌" * 18
     assert rows[2][22:39] == "╌" * 17
     assert not any("╌" in row[:19] for row in rows)
 
 
-def test_limits_of_reads_and_writes_are_their_own_lines() -> None:
-    """Three lines, each with its word while there is room."""
-    limits: dict[Limit, float] = {"iops-total": 4000, "iops-read": 3000, "iops-write": 2000}
-    lines = drawn(series_of(limits, reads=1000), width=90, height=10)
-    assert sum("╌" in line.text for line in lines) == 3
-    assert "limit 4.0k  limit rd 3.0k  limit wr 2.0k" in lines[0].text
+@pytest.mark.parametrize(
+    ("limits", "legend", "drawn_at"),
+    [
+        ({"iops-total": 4000}, "read 1.5k  write  500  limit 4.0k", ["4.0k"]),
+        ({"iops-read": 3000}, "read 1.5k  write  500  limit rd 3.0k", ["3.0k"]),
+        ({"iops-write": 2000}, "write  500  read 1.5k  limit wr 2.0k", ["2.0k"]),
+        (
+            {"iops-read": 3000, "iops-write": 2000},
+            "read 1.5k  write  500  limit rd 3.0k  limit wr 2.0k",
+            ["3.0k"],
+        ),
+        (
+            {"iops-total": 4000, "iops-write": 2000},
+            "write  500  read 1.5k  limit 4.0k  limit wr 2.0k",
+            ["4.0k", "2.0k"],
+        ),
+    ],
+)
+def test_limit_is_a_line_where_what_it_holds_is_a_curve(
+    limits: dict[Limit, float], legend: str, drawn_at: list[str]
+) -> None:
+    """Writes are one where only they are limited; another limit is a word in the legend."""
+    lines = drawn(series_of(limits, reads=1500, writes=500), width=90, height=10)
+    assert lines[0].text.rstrip() == f"IOPS  all 2.0k  {legend}"
+    assert [line.text[:4] for line in lines if "╪" in line.text] == drawn_at
+    direction = legend[:2].replace("re", "rd")
+    assert {line.text[-MARK:].strip() for line in lines[1:-1]} == {"", "all", direction}
+
+
+def test_total_limit_is_reached_by_reads_and_writes_together() -> None:
+    """Neither of the two is at it."""
+    lines = drawn(series_of({"iops-total": 2000}, reads=1000, writes=1000), height=10)
+    assert lines[1].text.startswith("2.0k╪⠉")
+    assert lines[1].text.endswith("all")
+    assert lines[5].text.endswith("rd ") or lines[4].text.endswith("rd ")
 
 
 def test_title_shortens_names_before_it_drops_numbers() -> None:
     """The words are the legend, so they stay while they fit."""
     series = series_of({"iops-total": 3000}, reads=1500, writes=625)
-    assert drawn(series, 60)[0].text.rstrip() == "IOPS  read 1.5k  write  625  limit 3.0k"
-    assert drawn(series, 37)[0].text.rstrip() == "IOPS  rd 1.5k  wr 625  limit 3.0k"
-    assert drawn(series, 20)[0].text.rstrip() == "IOPS  rd 1.5k"
+    titles = [drawn(series, width)[0].text.rstrip() for width in (60, 46, 37, 20)]
+    assert titles == [
+        "IOPS  all 2.1k  read 1.5k  write  625  limit 3.0k",
+        "IOPS  all 2.1k  rd 1.5k  wr 625  limit 3.0k",
+        "IOPS  all 2.1k  rd 1.5k  limit 3.0k",
+        "IOPS  all 2.1k",
+    ]
 
 
 def test_marks_tell_the_curves_apart_without_colour() -> None:
     """Each at the end of its line, also when both end at the same height."""
-    apart = drawn(series_of(reads=1000, writes=0))
-    assert apart[1].text.endswith("rd")
-    assert apart[-2].text.endswith("wr")
-    same = [line.text[-2:] for line in drawn(series_of(reads=500, writes=500))[1:-1]]
-    assert sorted(filter(str.strip, same)) == ["rd", "wr"]
+    apart = drawn(series_of(reads=0, writes=1000))
+    assert apart[1].text.endswith("all")
+    assert apart[-2].text.endswith("rd ")
+
+
+@given(
+    all_s=st.floats(min_value=0, max_value=1000),
+    reads_s=st.floats(min_value=0, max_value=1000),
+    height=st.integers(6, 12),
+)
+def test_marks_never_cover_each_other(all_s: float, reads_s: float, height: int) -> None:
+    """Two in one row go apart, the mark of the lower curve below the other one's."""
+    series = changed(series_of(), "reads", slice(0, 1), 1000)
+    series = changed(series, "writes", slice(-60, None), max(all_s - reads_s, 0))
+    series = changed(series, "reads", slice(-60, None), reads_s)
+    marks = [line.text[-MARK:] for line in drawn(series, height=height)[1:-1]]
+    assert list(filter(str.strip, marks)) == ["all", "rd "]
 
 
 def test_ascii_is_ascii_and_tells_the_curves_apart() -> None:
     """Where the terminal has nothing else."""
-    lines = drawn(series_of({"iops-total": 900}, reads=1000, writes=300), symbols="ascii")
+    lines = drawn(series_of({"iops-total": 900}, reads=1000, writes=900), symbols="ascii")
     assert "".join(line.text for line in lines).isascii()
-    rows = bodies(lines)
-    assert set(rows[0]) == {"*"}
-    assert set("".join(rows[1:])) == {"o", " "}
+    assert {"*" * 37, "o" * 37} <= set(bodies(lines))
 
 
 def test_group_has_no_latency_and_says_so() -> None:
@@ -276,7 +320,7 @@ def test_clock_that_goes_back_does_not_shrink_the_scale() -> None:
 
 def test_scale_of_nothing_is_the_least() -> None:
     """No values, no limits near zero."""
-    assert wanted_peak([Curve("a", "a", [nan, nan], nan)], [Bound("limit", [nan, 3000])]) == 0
+    assert wanted_peak([Curve("a", "a", [nan, nan], nan)], [Bound("limit", [nan, 3000], 3000)]) == 0
     assert next_scale(None, 0, 4, 0.0) == Scale(4)
 
 
@@ -401,9 +445,26 @@ def test_readings_are_of_the_instant() -> None:
     """Every curve, with its unit; — where nothing is known."""
     series = changed(series_of(p99_ns=3e6, in_flight=4), "reads", slice(200, 201), 1234.0)
     at = readings(series, END_S - 20 + 0.1)
-    assert at[0] == "read 1.2k"
+    assert at[0] == "IOPS 1.2k (rd 1.2k, wr 0)"
     assert at[-2:] == ["p99 3.0 ms", "in flight 4"]
-    assert set(readings(series, END_S - 99)) >= {"read —", "p50 —"}
+    assert set(readings(series, END_S - 99)) >= {"IOPS —", "B/s —", "p50 —"}
+
+
+@pytest.mark.parametrize(
+    ("limits", "end"),
+    [
+        ({"iops-total": 3000, "iops-write": 600}, "max 1.5k/3.0k"),
+        ({"iops-read": 2000}, "rd 1.0k/2.0k"),
+        ({"iops-write": 2000}, "wr  500/2.0k"),
+        ({"bps-total": 2000}, "max 1.5k"),
+    ],
+)
+def test_strip_compares_like_with_like(limits: dict[Limit, float], end: str) -> None:
+    """All with a total limit, a direction with its own."""
+    series = series_of(limits, reads=1000, writes=500)
+    text = strip(IOPS, series, now_s=END_S, width=80, symbols="braille").text
+    assert text.startswith("IOPS   1.5k ")
+    assert text.rstrip().endswith(end)
 
 
 def test_order_turns() -> None:
@@ -413,6 +474,6 @@ def test_order_turns() -> None:
 
 def test_columns_are_all_of_the_body() -> None:
     """Marks and axis take their cells first."""
-    assert columns_of(45, 2, "braille") == 2 * (45 - AXIS - 2)
+    assert columns_of(45, 2, "braille") == 2 * (45 - AXIS - MARK)
     assert columns_of(45, 1, "ascii") == 45 - AXIS
     assert DOTS["braille"].across == 2

@@ -269,3 +269,13 @@ def test_fifty_nodes_take_less_than_six_megabytes() -> None:
     kept_bytes, _ = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert kept_bytes < 6_000_000
+
+
+def test_trims_count_as_writes() -> None:
+    """Throttles charge them as such, so they are compared with the limits."""
+    history = History()
+    rate = Rate(reads=1, writes=2, trims=4, read_bytes=10, write_bytes=20, trim_bytes=40)
+    history.add(disk(0), Interval({"disk": rate}, {}, {}, {}), 100, 101)
+    values = history.series(DISK, 60).values
+    assert values["writes"][-1] == 6
+    assert values["write_bytes"][-1] == 60

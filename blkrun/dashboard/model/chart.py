@@ -2,15 +2,15 @@
 
 ::
 
-    IOPS  read 1.2k  write 500  limit 3.0k
+    IOPS  all 1.7k  read 1.2k  write 500  limit 3.0k
     3.0k╪╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌╌
-    1.5k┤⠤⠤⠤⠴⠒⠒⠒⠒⠒⠦⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤rd
-       0┤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤wr
+    1.5k┤⠤⠤⠤⠴⠒⠒⠒⠒⠒⠦⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤all
+       0┤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤⠤rd
         └-60 s─────────────────now
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import filterfalse
 from math import isnan
@@ -33,6 +33,9 @@ from blkrun.dashboard.model.raster import (
 AXIS = 5
 """Cells of the y axis."""
 
+MARK = 3
+"""Cells of the names at the ends of the lines."""
+
 LEAST_HEIGHT = 6
 """Rows below which there is little to see in a chart: a title, four of curves, the x axis."""
 
@@ -44,7 +47,10 @@ TONES: tuple[Tone, Tone] = ("export", "good")
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """``mark`` is its name in two cells, for the end of the line.  NaN in ``columns`` is a gap."""
+    """``mark`` is its name in at most ``MARK`` cells, for the end of the line.
+
+    NaN in ``columns`` is a gap.
+    """
 
     name: str
     mark: str
@@ -52,17 +58,25 @@ class Curve:
     now: float
 
 
+class Rest(NamedTuple):
+    """A number of the legend that has no curve of its own: what is left of one that has."""
+
+    name: str
+    mark: str
+    now: float
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """A limit as it was in each column; NaN where there was none."""
+    """A limit as it was in each column, and as it is; NaN where there was none.
+
+    One that is not ``drawn`` holds what has no curve: only a word tells it.
+    """
 
     name: str
     columns: Sequence[float]
-
-    @property
-    def now(self) -> float:
-        """The present one."""
-        return self.columns[-1] if self.columns else float("nan")
+    now: float
+    drawn: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +86,7 @@ class Chart:
     key: str
     title: str
     curves: Sequence[Curve]
+    rest: Rest | None = None
     bounds: Sequence[Bound] = ()
     span_s: float
     top: float
@@ -93,7 +108,7 @@ def body_width(width: int, curves: int) -> int:
 
 
 def _marks_width(curves: int) -> int:
-    return 2 if curves > 1 else 0
+    return MARK if curves > 1 else 0
 
 
 def most_of(all_columns: Sequence[Sequence[float]]) -> float:
@@ -104,7 +119,7 @@ def most_of(all_columns: Sequence[Sequence[float]]) -> float:
 def wanted_peak(curves: Sequence[Curve], bounds: Sequence[Bound]) -> float:
     """What has to be on the scale: all values, and limits that are not far above them."""
     peak = most_of([each.columns for each in curves])
-    limits = {each for bound in bounds for each in bound.columns}
+    limits = {each for bound in bounds if bound.drawn for each in bound.columns}
     return max(peak, *(each for each in limits if each <= FAR * peak), 0.0)
 
 
@@ -118,7 +133,7 @@ def chart_lines(chart: Chart, width: int, height: int) -> list[Line]:
     lines = [Line(f"{chart.key}/title", fit_spans(_title(chart, width, frame), width))]
     for row, (label, spans, mark) in enumerate(zip(labels, rows, marks, strict=True)):
         whole = (label, *spans, *mark)
-        fitting = whole if width > AXIS + 2 else fit_spans(whole, width)
+        fitting = whole if width > AXIS + MARK else fit_spans(whole, width)
         lines.append(Line(f"{chart.key}/{row}", fitting))
     base = x_axis(chart.span_s, max(width - AXIS + 1, 0), frame)
     lines.append(Line(f"{chart.key}/axis", (Span(fit(" " * (AXIS - 1) + base, width), "dim"),)))
@@ -137,7 +152,7 @@ def _body(chart: Chart, width: int, height: int) -> list[tuple[Span, ...]]:
         height,
         traces[0],
         traces[1] if len(traces) > 1 else [0] * (cells * across),
-        [_limit_rows(bound, chart, cells, height) for bound in chart.bounds],
+        [_limit_rows(bound, chart, cells, height) for bound in chart.bounds if bound.drawn],
         None if chart.cursor is None else min(chart.cursor // across, cells - 1),
     )
     return draw(drawing, chart.symbols, Ink(*TONES))
@@ -162,11 +177,16 @@ def _limit_rows(bound: Bound, chart: Chart, cells: int, height: int) -> list[int
 
 
 def _title(chart: Chart, width: int, frame: Frame) -> tuple[Span, ...]:
-    """The name, then present values and limits: with short names if need be, each whole or not."""
+    """The name, then present values and limits, each whole or not.
+
+    If need be their names are short, and what is left of the others is not said.
+    """
     room = width - len(chart.title)
     facts = _facts(chart, frame, short=False)
     if sum(map(_needed, facts)) > room:
         facts = _facts(chart, frame, short=True)
+    if sum(map(_needed, facts)) > room and chart.bounds:
+        facts = _facts(replace(chart, rest=None), frame, short=True)
     spans = [Span(chart.title, "title")]
     for fact in facts:
         needed = _needed(fact)
@@ -192,9 +212,13 @@ def _facts(chart: Chart, frame: Frame, *, short: bool) -> list[_Fact]:
         now = GAP if isnan(each.now) else chart.write(each.now)
         name = each.mark if short and each.mark else each.name
         facts.append(_Fact(name, now if short else f"{now:>4}", tone))
+    if chart.rest is not None:
+        now = GAP if isnan(chart.rest.now) else chart.write(chart.rest.now)
+        name = chart.rest.mark if short else chart.rest.name
+        facts.append(_Fact(name, now if short else f"{now:>4}", "plain"))
     for bound in chart.bounds:
         if not isnan(bound.now):
-            far = f" {frame.up}" if bound.now > chart.top else ""
+            far = f" {frame.up}" if bound.drawn and bound.now > chart.top else ""
             facts.append(_Fact(bound.name, f"{chart.write(bound.now)}{far}", "warn"))
     return facts
 
@@ -210,7 +234,7 @@ def _labels(chart: Chart, height: int, frame: Frame) -> list[Span]:
     held = {
         _row_of(bound.now, chart, height): chart.write(bound.now)
         for bound in chart.bounds
-        if bound.now <= chart.top
+        if bound.drawn and bound.now <= chart.top
     }
     return [_label(row, texts, held, frame) for row in range(height)]
 
@@ -229,18 +253,26 @@ def _row_of(value: float, chart: Chart, height: int) -> int:
 
 
 def _marks(chart: Chart, height: int) -> list[tuple[Span, ...]]:
-    """Each curve's mark behind its last value; two in one row make place for each other."""
+    """Each curve's mark behind its last value; of two in one row the lower one's goes below."""
     if len(chart.curves) < 2:
         return [()] * height
-    marks: dict[int, Span] = {}
-    for each, tone in zip(chart.curves, TONES, strict=False):
-        if chart.empty or isnan(each.now):
-            continue
-        row = _row_of(each.now, chart, height)
-        free = [at for at in (row, row - 1, row + 1) if at not in marks and 0 <= at < height]
-        if free:
-            marks[free[0]] = Span(each.mark, tone)
-    return [(marks.get(row, Span("  ")),) for row in range(height)]
+    ends = [
+        (each.now, Span(fit(each.mark, MARK), tone))
+        for each, tone in zip(chart.curves, TONES, strict=False)
+        if not chart.empty and not isnan(each.now)
+    ]
+    ends.sort(key=lambda end: -end[0])
+    rows = [_row_of(now, chart, height) for now, _ in ends]
+    if len(set(rows)) < len(rows):
+        rows = _apart(rows[0], height)
+    marks = {row: span for row, (_, span) in zip(rows, ends, strict=True)}
+    return [(marks.get(row, Span(" " * MARK)),) for row in range(height)]
+
+
+def _apart(row: int, height: int) -> list[int]:
+    """Two rows for what wants the same one; none above the highest, none below the lowest."""
+    below = min(row + 1, height - 1)
+    return [max(below - 1, 0), below]
 
 
 @lru_cache(maxsize=64)

@@ -1,5 +1,8 @@
 """What every node, export and group did in the last 1, 5 and 30 minutes; times are given.
 
+Writes are writes, zeroes and trims: what throttles charge as writes, so that it compares with
+limits.  A limit with ``iops-size`` charges large requests more than once; here they count once.
+
 Bounded: a subject costs 50 kB, 22 kB more if it has limits, and goes 30 minutes after it was last
 seen.
 """
@@ -164,10 +167,8 @@ class History:
 
 def _row(rate: Rate, latency: Latency | None, in_flight: float) -> "array[float]":
     p50, p99 = (nan, nan) if latency is None else latency
-    return array(
-        "d",
-        (rate.reads, rate.writes, rate.read_bytes, rate.write_bytes, p50, p99, in_flight),
-    )
+    writes, write_bytes = rate.writes + rate.trims, rate.write_bytes + rate.trim_bytes
+    return array("d", (rate.reads, writes, rate.read_bytes, write_bytes, p50, p99, in_flight))
 
 
 def _node_rows(snapshot: Snapshot, rates: Interval) -> Iterator[tuple[str, "array[float]"]]:

@@ -1,9 +1,16 @@
-"""Which plots there are, and each of them from a series: as a chart, as a strip, at an instant."""
+"""Which plots there are, and each of them from a series: as a chart, as a strip, at an instant.
+
+Operations and bytes have two curves: all, which a total limit holds, and below it one direction,
+which a limit of its own holds; the other direction is the rest, a number in the legend.  That
+curve is of the reads, but of the writes where only they have a limit.  A limit of the writes where
+the reads have one too is a word in the legend.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import isnan, nan
 from operator import add
+from typing import NamedTuple
 
 from blkrun.dashboard.lines import GAP, Line, Span, fit, fit_right, fit_spans
 from blkrun.dashboard.model.chart import (
@@ -11,6 +18,7 @@ from blkrun.dashboard.model.chart import (
     Bound,
     Chart,
     Curve,
+    Rest,
     columns_of,
     most_of,
     wanted_peak,
@@ -32,9 +40,18 @@ _LEAST_BARS = 12
 """What the most gives way to."""
 
 
+class Part(NamedTuple):
+    """A curve of a plot, or its rest: the sum of ``measures``, and the limit that holds it."""
+
+    name: str
+    mark: str
+    measures: tuple[Measure, ...]
+    limit: Limit | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plot:
-    """One of them.  ``curves`` and ``limits`` are measures with their names (and marks).
+    """One of them: its curves, and what there may be besides, ``rest``.
 
     ``least`` is the smallest top of its axis; ``peaks``: columns show the most, not the mean.
     """
@@ -42,8 +59,8 @@ class Plot:
     key: str
     title: str
     short: str
-    curves: tuple[tuple[Measure, str, str], ...]
-    limits: tuple[tuple[Limit, str], ...] = ()
+    curves: tuple[Part, ...]
+    rest: Part | None = None
     write: Callable[[float], str]
     unit: str = ""
     least: float
@@ -55,8 +72,11 @@ PLOTS = (
         key="iops",
         title="IOPS",
         short="IOPS",
-        curves=(("reads", "read", "rd"), ("writes", "write", "wr")),
-        limits=(("iops-total", "limit"), ("iops-read", "limit rd"), ("iops-write", "limit wr")),
+        curves=(
+            Part("all", "all", ("reads", "writes"), "iops-total"),
+            Part("read", "rd", ("reads",), "iops-read"),
+        ),
+        rest=Part("write", "wr", ("writes",), "iops-write"),
         write=format_short,
         least=10,
     ),
@@ -64,17 +84,19 @@ PLOTS = (
         key="bytes",
         title="Bytes/s",
         short="B/s",
-        curves=(("read_bytes", "read", "rd"), ("write_bytes", "write", "wr")),
-        limits=(("bps-total", "limit"), ("bps-read", "limit rd"), ("bps-write", "limit wr")),
+        curves=(
+            Part("all", "all", ("read_bytes", "write_bytes"), "bps-total"),
+            Part("read", "rd", ("read_bytes",), "bps-read"),
+        ),
+        rest=Part("write", "wr", ("write_bytes",), "bps-write"),
         write=format_short,
-        unit="B",
         least=10_000,
     ),
     Plot(
         key="latency",
         title="Latency ms",
         short="p99 ms",
-        curves=(("p50_ns", "p50", "50"), ("p99_ns", "p99", "99")),
+        curves=(Part("p50", "p50", ("p50_ns",)), Part("p99", "p99", ("p99_ns",))),
         write=format_ms,
         unit=" ms",
         least=10_000,
@@ -84,7 +106,7 @@ PLOTS = (
         key="depth",
         title="In flight",
         short="QD",
-        curves=(("in_flight", "now", ""),),
+        curves=(Part("now", "", ("in_flight",)),),
         write=format_count,
         least=4,
         peaks=True,
@@ -110,17 +132,24 @@ def chart_of(  # noqa: PLR0913 - what a chart depends on
 ) -> tuple[Chart, Scale]:
     """A plot for ``width`` cells, and the scale to give back for the next one."""
     seen = window(series, columns_of(width, len(plot.curves), symbols), now_s)
-    sample = peaks if plot.peaks else means
+    parts, rest = _parts(plot, series)
     curves = [
-        Curve(name, mark, sample(series.values[measure], seen), present(series, measure, now_s))
-        for measure, name, mark in plot.curves
+        Curve(
+            part.name, part.mark, _columns(plot, part, series, seen), present(part, series, now_s)
+        )
+        for part in parts
     ]
-    bounds = _bounds(plot, series, seen)
+    bounds = [
+        Bound(_limit_name(part), columns, _limit_now(part, series, now_s), part is not rest)
+        for part in (*parts, *filter(None, (rest,)))
+        if (columns := _limit_columns(part, series, seen)) is not None
+    ]
     scale = next_scale(scale, wanted_peak(curves, bounds), plot.least, now_s)
     chart = Chart(
         key=plot.key,
         title=_title(plot, subject),
         curves=curves,
+        rest=Rest(rest.name, rest.mark, present(rest, series, now_s)) if rest else None,
         bounds=bounds,
         span_s=series.span_s,
         top=scale.top,
@@ -141,62 +170,86 @@ def _nothing(plot: Plot, subject: Subject) -> str:
     return "of nodes and exports only" if plot.key == "latency" and subject.kind == "group" else ""
 
 
-def _bounds(plot: Plot, series: Series, seen: Window) -> list[Bound]:
-    return [
-        Bound(name, peaks(series.limits[limit], seen))
-        for limit, name in plot.limits
-        if limit in series.limits
-    ]
+def _parts(plot: Plot, series: Series) -> tuple[tuple[Part, ...], Part | None]:
+    """The curves, and the rest: the other way round where only the rest has a limit."""
+    rest = plot.rest
+    if rest is None:
+        return plot.curves, None
+    whole, direction = plot.curves
+    if rest.limit in series.limits and direction.limit not in series.limits:
+        direction, rest = rest, direction
+    return (whole, direction), rest
 
 
-def present(series: Series, measure: Measure, now_s: float) -> float:
+def _limit_name(part: Part) -> str:
+    return "limit" if len(part.measures) > 1 else f"limit {part.mark}"
+
+
+def _columns(plot: Plot, part: Part, series: Series, seen: Window) -> list[float]:
+    sample = peaks if plot.peaks else means
+    first, *more = (sample(series.values[measure], seen) for measure in part.measures)
+    for each in more:
+        first = list(map(add, first, each))
+    return first
+
+
+def _limit_columns(part: Part, series: Series, seen: Window) -> list[float] | None:
+    """None if there was none at any time."""
+    limits = None if part.limit is None else series.limits.get(part.limit)
+    return None if limits is None else peaks(limits, seen)
+
+
+def _limit_now(part: Part, series: Series, now_s: float) -> float:
+    """The one in force; NaN if there is none."""
+    limits = None if part.limit is None else series.limits.get(part.limit)
+    return nan if limits is None or now_s - series.end_s > _PRESENT_S else limits[-1]
+
+
+def present(part: Part, series: Series, now_s: float) -> float:
     """What it is now; NaN if that is not known."""
     if now_s - series.end_s > _PRESENT_S:
         return nan
-    return series.values[measure][-1]
+    return sum(series.values[measure][-1] for measure in part.measures)
 
 
 # Strips: one row a plot
 
 
 def strip(plot: Plot, series: Series, *, now_s: float, width: int, symbols: Symbols) -> Line:
-    """``IOPS  1.5k ▂▂▃▅▇ max 2.0k/3.0k``: present value, past and most, and the limit if any."""
+    """``IOPS  1.5k ▂▂▃▅▇ max 2.0k/3.0k``: present value, past and most, and the limit if any.
+
+    Where only a direction has a limit it is told instead of the most: ``rd 1.0k/2.0k``.
+    """
     most_width = _MOST if width >= _LABEL + _VALUE + _MOST + _LEAST_BARS else 0
     room = max(width - _LABEL - _VALUE - most_width - 2, 1)
     seen = window(series, room, now_s)
-    columns, now = _strip_numbers(plot, series, seen, now_s)
+    part = plot.curves[-1] if plot.peaks else plot.curves[0]
+    columns, now = _columns(plot, part, series, seen), present(part, series, now_s)
     most = most_of([columns])
-    limit = _limit_now(plot, series)
     known = not all(map(isnan, columns))
-    text = f"max {plot.write(most) if known else GAP:>4}"
-    if limit is not None:
-        text += f"/{plot.write(limit)}"
+    held = _held(plot, series, now_s, most if known else nan)
     spans = (
         Span(fit(plot.short, _LABEL), "title"),
         Span(fit_right(GAP if isnan(now) else plot.write(now), _VALUE), "number"),
         Span(" " + bars(columns, max(most, plot.least), symbols) + " ", TONES[0]),
-        Span(fit(text, most_width), "dim" if limit is None or most < 0.8 * limit else "warn"),
+        Span(fit(held.text, most_width), held.tone),
     )
     return Line(f"{plot.key}/strip", fit_spans(spans, width))
 
 
-def _strip_numbers(
-    plot: Plot, series: Series, seen: Window, now_s: float
-) -> tuple[list[float], float]:
-    """Reads and writes together; of percentiles the higher one."""
-    measures = [measure for measure, _, _ in plot.curves]
-    if plot.peaks:
-        return peaks(series.values[measures[-1]], seen), present(series, measures[-1], now_s)
-    parts = [means(series.values[measure], seen) for measure in measures]
-    return list(map(add, *parts)), sum(present(series, measure, now_s) for measure in measures)
-
-
-def _limit_now(plot: Plot, series: Series) -> float | None:
-    """Of reads and writes together, the one in force."""
-    if not plot.limits:
-        return None
-    limits = series.limits.get(plot.limits[0][0])
-    return None if limits is None or isnan(limits[-1]) else limits[-1]
+def _held(plot: Plot, series: Series, now_s: float, most: float) -> Span:
+    """The most of all and its limit, or the direction that has the only limit in force."""
+    whole, *others = _parts(plot, series)[0]
+    limit = _limit_now(whole, series, now_s)
+    name, number = "max", most
+    for part in others:
+        own = _limit_now(part, series, now_s)
+        if isnan(limit) and not isnan(own):
+            name, number, limit = part.mark, present(part, series, now_s), own
+    text = f"{name} {GAP if isnan(number) else plot.write(number):>4}"
+    if isnan(limit):
+        return Span(text, "dim")
+    return Span(f"{text}/{plot.write(limit)}", "warn" if number >= 0.8 * limit else "dim")
 
 
 _BARS: dict[Symbols, str] = {"braille": "▁▂▃▄▅▆▇█", "block": "▁▂▃▄▅▆▇█", "ascii": "_.:-=+*#"}
@@ -216,16 +269,33 @@ def bars(columns: Sequence[float], top: float, symbols: Symbols) -> str:
 
 
 def readings(series: Series, at_s: float) -> list[str]:
-    """What every curve was at an instant: ``read 1.2k``, … ``p99 3.1 ms``, ``in flight 4``."""
+    """What all was at an instant.
+
+    ``IOPS 1.5k (rd 1.0k, wr 500)``, … ``p99 3.1 ms``, ``in flight 4``.
+    """
     first_s = series.end_s - len(series.values["reads"]) * series.slot_s
     slot = int((at_s - first_s) / series.slot_s)
     inside = 0 <= slot < len(series.values["reads"])
-    return [
-        f"{'in flight' if plot.key == 'depth' else name} "
-        + _reading(plot, series.values[measure][slot] if inside else nan)
-        for plot in PLOTS
-        for measure, name, _ in plot.curves
-    ]
+
+    def value(part: Part) -> float:
+        return sum(series.values[each][slot] for each in part.measures) if inside else nan
+
+    found: list[str] = []
+    for plot in PLOTS:
+        if plot.rest is None:
+            found += (
+                f"{part.name if part.mark else 'in flight'} {_reading(plot, value(part))}"
+                for part in plot.curves
+            )
+            continue
+        whole, direction = plot.curves
+        parts = ", ".join(
+            f"{part.mark} {_reading(plot, value(part))}" for part in (direction, plot.rest)
+        )
+        amount = value(whole)
+        known = "" if isnan(amount) else f" ({parts})"
+        found.append(f"{plot.short} {_reading(plot, amount)}{known}")
+    return found
 
 
 def _reading(plot: Plot, value: float) -> str:
