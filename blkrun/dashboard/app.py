@@ -11,7 +11,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.message import Message
-from textual.widgets import Footer
 
 from blkrun.dashboard.actions.applying import Applying
 from blkrun.dashboard.actions.base import Desk
@@ -31,6 +30,7 @@ from blkrun.dashboard.showing import Showing
 from blkrun.dashboard.symbols import symbols_for
 from blkrun.dashboard.theme import variable_defaults
 from blkrun.dashboard.theming import Theming, colour_system
+from blkrun.dashboard.widgets.key_bar import KeyBar
 
 _TICK_S = 1.0
 
@@ -71,7 +71,7 @@ class Dashboard(Showing, Selecting, Looking, Applying, Limits, Filters, Jobs, Ed
         yield self.header
         yield self.notice
         yield self.grid
-        yield Footer(show_command_palette=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Begin to look."""

@@ -6,7 +6,6 @@ from typing import ClassVar
 from textual import work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer
 
 from blkrun.dashboard.actions.base import Desk
 from blkrun.dashboard.app import Dashboard
@@ -16,6 +15,7 @@ from blkrun.dashboard.keys_replay import REPLAY_KEYS
 from blkrun.dashboard.model.playback import clock_text, typed_time
 from blkrun.dashboard.playback import Playback
 from blkrun.dashboard.player import Player
+from blkrun.dashboard.widgets.key_bar import KeyBar
 from blkrun.dashboard.widgets.timeline import Timeline
 
 _NOT_HERE = dict.fromkeys(("pause", "resume", "slower", "faster"), False)
@@ -45,7 +45,7 @@ class Replay(Dashboard):
     def compose(self) -> ComposeResult:
         """The slider above the footer."""
         for widget in super().compose():
-            if isinstance(widget, Footer):
+            if isinstance(widget, KeyBar):
                 yield self.timeline
             yield widget
 

@@ -125,11 +125,13 @@ def variable_defaults(theme: Theme) -> dict[str, str]:
     """What ``[variables]`` of ours there would be in a theme that has none."""
     if theme.ansi:  # what is dim is so by style: bright black is the background in some palettes
         quiet = {"dim": "ansi_default", "border-quiet": "ansi_bright_black"}
-        return quiet | {"cursor-row": "ansi_default"}
+        return quiet | {"cursor-row": "ansi_default", "cursor-row-quiet": "ansi_default"}
     fore = Color.parse(theme.foreground or ("#e0e0e0" if theme.dark else "#202020"))
     back = Color.parse(theme.background or ("#121212" if theme.dark else "#e0e0e0"))
     shares = {"dim": 0.45, "border-quiet": 0.75, "cursor-row": 0.85}
-    return {name: fore.blend(back, share).hex for name, share in shares.items()}
+    defaults = {name: fore.blend(back, share).hex for name, share in shares.items()}
+    row = Color.parse(theme.variables.get("cursor-row", defaults["cursor-row"]))
+    return defaults | {"cursor-row-quiet": row.blend(back, 0.4).hex}
 
 
 def variable_names() -> frozenset[str]:

@@ -181,17 +181,18 @@ class FakeFeed:
     def see(self, *replies: dict[str, Any]) -> None:
         """Looks, one after the other."""
         for raw in replies:
-            self._say(Seen(read_snapshot(raw), self.now_s()))
+            self.tell(Seen(read_snapshot(raw), self.now_s()))
 
     def hear(self, *events: dict[str, Any]) -> None:
         """Events."""
-        self._say(Happened(events))
+        self.tell(Happened(events))
 
     def lose(self, why: str = "no server") -> None:
         """The server goes."""
-        self._say(Lost(why))
+        self.tell(Lost(why))
 
-    def _say(self, report: Report) -> None:
+    def tell(self, report: Report) -> None:
+        """Any report."""
         assert self._tell is not None
         self._tell(report)
 

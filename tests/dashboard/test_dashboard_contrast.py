@@ -20,7 +20,7 @@ THEMES = {path.stem: load_theme(path) for path in DEFAULT.parent.glob("*.toml")}
 STYLE_SHEET = (Path(blkrun.dashboard.__file__).parent / "blkrun.tcss").read_text()
 TONE_VARIABLES = dict(re.findall(r"\.tone--(\w+) \{ color: \$([\w-]+);", STYLE_SHEET))
 FAINT = ("dim",)  # what may be passed over
-BACKGROUNDS = ("background", "surface", "panel", "cursor-row")
+BACKGROUNDS = ("background", "surface", "panel", "cursor-row", "cursor-row-quiet")
 
 # The Linux console's palette (drivers/tty/vt/vt.c), the one 16 colours nobody has chosen.
 CONSOLE = {

@@ -27,16 +27,36 @@ class Selecting(Arranging, Copying):
         self.show()
         self.refresh_bindings()
 
-    def on_graph_panel_selected(self, message: GraphPanel.Selected) -> None:
-        """A row of the graph."""
-        self._select(message.subject)
+    def on_graph_panel_selected(self, _: GraphPanel.Selected) -> None:
+        """A row of the graph, unless it is a group that one points at."""
+        self._follow(self._pointing)
 
-    def on_groups_panel_selected(self, message: GroupsPanel.Selected) -> None:
+    def on_groups_panel_selected(self, _: GroupsPanel.Selected) -> None:
         """A group, or a member of one."""
-        self._select(message.subject)
+        self._follow(self._pointing)
+
+    def on_descendant_focus(self) -> None:
+        """Whoever goes to the groups means the group selected there."""
+        focused = self.screen.focused
+        if focused is self.panels.graph or focused is self.panels.groups:
+            self._follow(self._pointing)
+
+    @property
+    def _pointing(self) -> GraphPanel | GroupsPanel:
+        """The one of the two that has, or was the last to have, the focus."""
+        graph, groups = self.panels.graph, self.panels.groups
+        if self.screen.focused is groups or (groups.pointing and self.screen.focused is not graph):
+            return groups
+        return graph
+
+    def _follow(self, panel: GraphPanel | GroupsPanel) -> None:
+        for each in (self.panels.graph, self.panels.groups):
+            each.set_pointing(pointing=each is panel)
+        self._select(panel.selected)
 
     def on_graph_panel_opened(self, message: GraphPanel.Opened) -> None:
         """Everything about it."""
+        self._follow(self.panels.graph)
         self._select(message.subject)
         self.action_pane("node")
 

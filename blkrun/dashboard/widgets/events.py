@@ -205,7 +205,7 @@ class EventsPanel(Panel):
             self._view.read()
         else:
             row = self._view.top_row(self._page())
-        self.scroll_to(y=row, animate=False)
+        self.scroll_to(y=row, animate=False, force=True)  # the bar may be yet to come
         self._placing = False
         self._view.see(self.scroll_offset.y)
 

@@ -23,7 +23,11 @@ class Panel(ScrollView, can_focus=True):
 
     ALLOW_MAXIMIZE = False
     BINDINGS: ClassVar[list[BindingType]] = [*PANEL_KEYS]
-    COMPONENT_CLASSES: ClassVar[set[str]] = {f"tone--{tone}" for tone in TONES} | {"panel--cursor"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *(f"tone--{tone}" for tone in TONES),
+        "panel--cursor",
+        "panel--cursor-quiet",
+    }
     TITLE: ClassVar[str]
     NUMBER: ClassVar[str]
     HEADING_ROWS: ClassVar[int] = 0
@@ -31,6 +35,7 @@ class Panel(ScrollView, can_focus=True):
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
         self.stale = False
+        self.pointing = False
         self.cursor = 0
         self._caption: tuple[str, str] = ("", "")
         self._styles_by_tone: dict[Tone, Style] = {}
@@ -73,16 +78,20 @@ class Panel(ScrollView, can_focus=True):
         index = y - self.HEADING_ROWS + self.scroll_offset.y
         if index >= self.row_count:
             return Strip.blank(self.size.width, self._style("plain"))
-        selected = self.has_focus and index == self.cursor
+        selected = (self.has_focus or self.pointing) and index == self.cursor
         return self._strip(self.row_line(index, width), width, selected=selected)
 
     def _strip(self, line: Line, width: int, *, selected: bool) -> Strip:
-        over = self.get_component_rich_style("panel--cursor", partial=True) if selected else None
+        over = self._cursor_style() if selected else None
         segments = [
             Segment(text, self._style("dim" if self.stale else tone) + over)
             for text, tone in line.spans
         ]
         return Strip(segments, width)
+
+    def _cursor_style(self) -> Style:
+        name = "panel--cursor" if self.has_focus else "panel--cursor-quiet"
+        return self.get_component_rich_style(name, partial=True)
 
     def _style(self, tone: Tone) -> Style:
         style = self._styles_by_tone.get(tone)
@@ -112,6 +121,12 @@ class Panel(ScrollView, can_focus=True):
             self.stale = stale
             self.refresh()
 
+    def set_pointing(self, *, pointing: bool) -> None:
+        """The selected row stays marked without the focus: other panels are about it."""
+        if pointing != self.pointing:
+            self.pointing = pointing
+            self.refresh_row(self.cursor)
+
     def set_caption(self, title: str, subtitle: str = "") -> None:
         """The frame's texts, never read as markup."""
         if (title, subtitle) != self._caption:
@@ -134,13 +149,18 @@ class Panel(ScrollView, can_focus=True):
         self.fit_content()
         self.refresh()
 
+    def watch_show_vertical_scrollbar(self) -> None:
+        """Every line has another width, though the panel has not."""
+        if self.is_mounted:
+            self.on_resize()
+
     def on_focus(self) -> None:
-        """The selected row is shown while the panel has the focus."""
-        self.refresh()
+        """The selected row is marked more strongly while the panel has the focus."""
+        self.refresh_row(self.cursor)
 
     def on_blur(self) -> None:
-        """And only then."""
-        self.refresh()
+        """And then less."""
+        self.refresh_row(self.cursor)
 
     # Selecting
 
