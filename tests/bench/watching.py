@@ -3,9 +3,11 @@
 Its CPU time is taken over half a minute, under a load on every export that leaves the machine some
 room, and then without any.  What it costs the client of one export, which does all it can, is seen
 in spans with and without a dashboard in turn, on one connection: two runs of fio differ by more.
+Without is: stopped by a signal.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -35,9 +37,14 @@ IOPS_EACH = 1000
 
 LOOK_S = 30.0
 QUICK_LOOK_S = 4.0
-SPAN_S = 3.0
+SPAN_S = 1.0
+"""Two looks."""
+
+PAIRS = 6
+"""Spans with and without a dashboard in one round."""
+
 START_S = 2.5
-"""For a dashboard to start and to settle, or to go, before a span begins."""
+"""For a dashboard, or a load, to start and to settle."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +175,10 @@ def _every_export_busy(server: Running, seconds: float) -> Iterator[None]:
             load.wait()
 
 
-def _measure_cost(server: Running, count: int) -> list[EditPair]:
+def _measure_cost(server: Running, rounds: int) -> list[EditPair]:
     """Spans with and without a dashboard: ``edited`` are those with."""
-    watcher = _Watcher(server, count)
-    with tempfile.TemporaryDirectory(dir=server.room.directory) as directory:
+    with _dashboard(server) as shown, tempfile.TemporaryDirectory() as directory:
+        watcher = _Watcher(shown.process, rounds * PAIRS)
         log = Path(directory) / "fio"
         with watcher.at_work():
             fio(server.room.uri, LOAD, watcher.seconds, *logging(log))
@@ -181,45 +188,32 @@ def _measure_cost(server: Running, count: int) -> list[EditPair]:
 
 
 class _Watcher:
-    """Has a dashboard in every second span, in a thread beside fio."""
+    """Stops a dashboard in every second span, in a thread beside fio.
 
-    def __init__(self, server: Running, count: int) -> None:
+    It stays connected; what it does when it goes on, a look and a whole screen, counts as well.
+    """
+
+    def __init__(self, dashboard: "subprocess.Popen[bytes]", count: int) -> None:
         self.spans: list[Span] = []
-        self.seconds = LEAD_S + 2 * count * (START_S + SPAN_S) + 4 * LEAD_S
-        self._server = server
-        self._count = count
-        self._failure: BaseException | None = None
+        self.seconds = LEAD_S + 2 * count * SPAN_S + 2 * LEAD_S
+        self._dashboard = dashboard
+        self._thread = threading.Thread(target=self._run, args=(count,), name="watcher")
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
-        """Watch while the block runs.  Raises BenchError when a dashboard fails."""
-        thread = threading.Thread(target=self._run, name="watcher")
-        thread.start()
+        """Stop it and let it go on while the block runs."""
+        self._thread.start()
         try:
             yield
         finally:
-            thread.join()
-        if self._failure is not None:
-            raise BenchError(f"a dashboard failed: {self._failure}") from self._failure
+            self._thread.join()
 
-    def _run(self) -> None:
+    def _run(self, count: int) -> None:
         time.sleep(LEAD_S)
-        try:
-            for number in range(self._count):
-                for watched in (False, True) if number % 2 else (True, False):
-                    self._span(watched=watched)
-        except (AssertionError, OSError, BenchError) as error:
-            self._failure = error
-
-    def _span(self, *, watched: bool) -> None:
-        if watched:
-            with _dashboard(self._server):
-                self._wait(watched=True)
-        else:
-            time.sleep(START_S)
-            self._wait(watched=False)
-
-    def _wait(self, *, watched: bool) -> None:
-        begin_ms = time.time() * 1000
-        time.sleep(SPAN_S)
-        self.spans.append(Span(begin_ms, time.time() * 1000, watched))
+        for number in range(count):
+            for watched in (False, True) if number % 2 else (True, False):
+                self._dashboard.send_signal(signal.SIGCONT if watched else signal.SIGSTOP)
+                begin_ms = time.time() * 1000
+                time.sleep(SPAN_S)
+                self.spans.append(Span(begin_ms, time.time() * 1000, watched))
+        self._dashboard.send_signal(signal.SIGCONT)
