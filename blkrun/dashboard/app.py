@@ -99,6 +99,7 @@ class Dashboard(Showing, Selecting, Looking, Applying, Limits, Filters, Jobs, Ed
         """An age grows without any report, and files are edited."""
         self.tick(self.feed.now_s())
         self._theming.tick()
+        self.show_absence()
         self.show_status()
 
     def offered(self) -> Mapping[str, bool]:

@@ -5,80 +5,120 @@ from dataclasses import replace
 
 from blkrun.dashboard.actions.arranging import Arranging
 from blkrun.dashboard.arrange import LEAST_HEIGHT, LEAST_WIDTH
+from blkrun.dashboard.model.board import Moment
 from blkrun.dashboard.model.clients import client_rows
 from blkrun.dashboard.model.config import config_view
+from blkrun.dashboard.model.copying import find
 from blkrun.dashboard.model.groups import group_rows
 from blkrun.dashboard.model.inspect import inspect_view
 from blkrun.dashboard.model.jobs import JobCount, job_count, job_rows
 from blkrun.dashboard.model.notice import notice
-from blkrun.dashboard.model.rates import Interval
 from blkrun.dashboard.model.snapshot import Snapshot
 from blkrun.dashboard.model.status import State, Status, totals
 from blkrun.dashboard.model.tree import graph_rows
 from blkrun.dashboard.widgets.plots import PlotsPanel, PlotsView
 
-Show = Callable[[Snapshot, Interval], None]
+Show = Callable[[Moment], None]
 
 
 class Showing(Arranging):
     """A panel that nobody sees costs nothing; one that comes into sight is brought up to date."""
 
-    _shown: tuple[Snapshot, Interval, float] | None = None
-    """What the panels show: the last look, or the one that was frozen, and when that was."""
+    _shown: Moment | None = None
+    """What the panels show: the last look, or the one that was frozen."""
     job_count: JobCount | None = None
 
     def show(self) -> None:
         """All panels, unless they are frozen; then header and frames."""
-        if self.board.snapshot is not None and self.paused_at_s is None:
-            seen_s = self.board.seen_s or self.feed.now_s()
-            self._shown = (self.board.snapshot, self.board.rates, seen_s)
+        if self.paused_at_s is None:
+            self._shown = self.board.moment or self._shown
+        elif self._shown is not None and self._shown.history is self.board.history:
+            self._shown = self._frozen(self._shown, self.paused_at_s)
         self._show_notice()
         self._show_panels()
         if self.arrange():
             self._show_panels()  # others are in sight now
         self.show_status()
 
+    def _frozen(self, shown: Moment, at_s: float) -> Moment:
+        """With the past as it was then: all of it can still be looked at."""
+        at_s = at_s if self._state(at_s).is_absent else shown.at_s
+        return replace(shown, history=shown.history.copy(), at_s=at_s)
+
     def _show_panels(self) -> None:
         if self._shown is None:
             return
-        snapshot, rates, _ = self._shown
-        self._show_jobs(snapshot)
+        self._show_jobs(self._shown.snapshot)
+        self._show_all(self._shown)
+        if self._leave_what_has_gone(self._shown.snapshot):
+            self._show_all(self._shown)
+            self.refresh_bindings()
+
+    def _show_all(self, shown: Moment) -> None:
         for name, show in self._shows.items():
             if self.is_placed(name):
-                show(snapshot, rates)
+                show(shown)
+
+    def _leave_what_has_gone(self, snapshot: Snapshot) -> bool:
+        """Select the row that is in its place; the plots go on showing its past."""
+        if self.subject is None or find(snapshot, self.subject) is not None:
+            return False
+        groups, graph = self.panels.groups, self.panels.graph
+        there = groups.selected if self.focused is groups else graph.selected
+        if there is None or find(snapshot, there) is None:
+            return False
+        self.subject = there
+        return True
 
     @property
     def _shows(self) -> dict[str, Show]:
         panels = self.panels
         return {
-            "graph": lambda snapshot, rates: panels.graph.show(graph_rows(snapshot, rates)),
-            "plots": lambda *_: self._show_plots(),
-            "groups": lambda snapshot, rates: panels.groups.show(group_rows(snapshot, rates)),
-            "config": lambda snapshot, _: self._show_config(snapshot),
+            "graph": lambda shown: panels.graph.show(graph_rows(shown.snapshot, shown.rates)),
+            "plots": self._show_plots,
+            "groups": lambda shown: panels.groups.show(
+                group_rows(shown.snapshot, shown.rates, shown.before)
+            ),
+            "config": lambda shown: self._show_config(shown.snapshot),
             "node": self._show_node,
-            "clients": lambda snapshot, _: panels.clients.show(client_rows(snapshot)),
+            "clients": lambda shown: panels.clients.show(client_rows(shown.snapshot)),
         }
 
-    def _show_plots(self) -> None:
-        if self.subject is None or self._shown is None:
+    def _show_plots(self, shown: Moment) -> None:
+        """Until the look; while nobody answers until now, with a gap that grows."""
+        plots, now_s = self.panels.plots, self.feed.now_s()
+        if self.plotted is None:
             return
-        plots, at_s = self.panels.plots, self._shown[2]
-        series = self.board.history.series(self.subject, plots.span)
-        plots.show(PlotsView(subject=self.subject, series=series, now_s=at_s))
+        absent = self.paused_at_s is None and self._state(now_s).is_absent
+        view = PlotsView(
+            subject=self.plotted,
+            series=shown.history.series(self.plotted, plots.span),
+            now_s=now_s if absent else shown.at_s,
+            gone=find(shown.snapshot, self.plotted) is None,
+        )
+        plots.show(view)
+
+    def show_absence(self) -> None:
+        """The plots, when there is no look that would bring them up to date."""
+        absent = self._state(self.feed.now_s()).is_absent
+        if absent and self._shown is not None and self.is_placed("plots"):
+            self._show_plots(self._shown)
 
     def on_plots_panel_span_changed(self, _: PlotsPanel.SpanChanged) -> None:
         """Another span of the past."""
-        self._show_plots()
+        if self._shown is not None:
+            self._show_plots(self._shown)
 
     def _show_config(self, snapshot: Snapshot) -> None:
         file = str(self.desk.file or self.title)
         edited_at = self.board.log.edited_at
         self.panels.config.show(config_view(snapshot.reports, file=file, edited_at=edited_at))
 
-    def _show_node(self, snapshot: Snapshot, rates: Interval) -> None:
+    def _show_node(self, shown: Moment) -> None:
         exported = self.subject is not None and self.subject.kind == "export"
         uri = self.desk.uri_of(self.subject.name) if self.subject and exported else ""
-        self.panels.node.show(inspect_view(snapshot, rates, self.subject, uri=uri))
+        view = inspect_view(shown.snapshot, shown.rates, self.subject, before=shown.before, uri=uri)
+        self.panels.node.show(view)
 
     def _show_jobs(self, snapshot: Snapshot) -> None:
         """Their panel comes with the first and goes with the last."""
@@ -98,10 +138,13 @@ class Showing(Arranging):
 
     # Header and frames
 
+    def _state(self, now_s: float) -> State:
+        return self.board.state(now_s, self.feed.refresh_s)
+
     def show_status(self) -> None:
         """What does not wait for a look, and is never frozen."""
         now_s = self.feed.now_s()
-        state = self.board.state(now_s, self.feed.refresh_s)
+        state = self._state(now_s)
         status = Status(
             title=self.title,
             followed=self.board.snapshot is None or self.board.snapshot.runner != 0,
@@ -113,7 +156,7 @@ class Showing(Arranging):
         )
         self.header.show(self._with_totals(status))
         self.panels.graph.set_caption(self.panels.graph.caption, self._hint(state))
-        stale = state in (State.OFFLINE, State.SILENT) or self.paused_at_s is not None
+        stale = state.is_absent or self.paused_at_s is not None
         for panel in self.panels.of_numbers:
             panel.set_stale(stale=stale)
 
@@ -128,8 +171,8 @@ class Showing(Arranging):
     def _with_totals(self, status: Status) -> Status:
         if self._shown is None:
             return status
-        snapshot, rates, _ = self._shown
-        rate, in_flight, held, clients = totals(snapshot, rates)
+        snapshot = self._shown.snapshot
+        rate, in_flight, held, clients = totals(snapshot, self._shown.rates)
         return replace(
             status,
             uptime_ns=snapshot.uptime_ns,

@@ -47,6 +47,7 @@ class Acting(App[str]):
         self.desk = desk
         self.settings = Settings()
         self.subject: Subject | None = None
+        self.plotted: Subject | None = None
         self.board = Board()
         self.header = Header()
         self.notice = NoticeRow()

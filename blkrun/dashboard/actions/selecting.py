@@ -24,6 +24,7 @@ class Selecting(Arranging, Copying):
         if subject == self.subject:
             return
         self.subject = subject
+        self.plotted = subject or self.plotted
         self.show()
         self.refresh_bindings()
 
@@ -55,9 +56,10 @@ class Selecting(Arranging, Copying):
         self._select(panel.selected)
 
     def on_graph_panel_opened(self, message: GraphPanel.Opened) -> None:
-        """Everything about it."""
+        """Everything about it, also when the plots were still about what has gone."""
         self._follow(self.panels.graph)
         self._select(message.subject)
+        self.plotted = message.subject
         self.action_pane("node")
 
     def on_events_panel_chosen(self, message: EventsPanel.Chosen) -> None:

@@ -1,5 +1,7 @@
 """All that is known now: reports of a feed, folded.  No clock and no I/O; times are arguments."""
 
+from dataclasses import dataclass
+
 from blkrun.dashboard.feed import Happened, Lost, Report, Rewound, Seen
 from blkrun.dashboard.model.history import History
 from blkrun.dashboard.model.rates import NOTHING, Interval, interval
@@ -9,6 +11,20 @@ from blkrun.dashboard.model.status import Contact, State
 from blkrun.dashboard.model.waiting import Waiting, waiting
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moment:
+    """A look at ``at_s``, the one ``before`` if nothing is between, and what happened since.
+
+    Until ``at_s`` goes ``history``, which is the board's, so it goes on.
+    """
+
+    snapshot: Snapshot
+    before: Snapshot | None
+    rates: Interval
+    history: History
+    at_s: float
+
+
 class Board:
     """``snapshot`` is the last one seen, ``rates`` what happened since the one before."""
 
@@ -16,6 +32,7 @@ class Board:
         self.log = Log()
         self.history = History()
         self.snapshot: Snapshot | None = None
+        self.before: Snapshot | None = None
         self.rates: Interval = NOTHING
         self.waiting: Waiting | None = None
         self.why_lost = ""
@@ -40,7 +57,7 @@ class Board:
     def _see(self, snapshot: Snapshot, at_s: float) -> None:
         """What nobody has looked at is a gap, also when the same server is there again."""
         before = None if self._gap else self.snapshot
-        self.snapshot, self._gap = snapshot, False
+        self.snapshot, self.before, self._gap = snapshot, before, False
         self.rates = interval(before, snapshot)
         if before is not None and self.rates is not NOTHING:
             seconds = (snapshot.now_ns - before.now_ns) / 1e9
@@ -51,13 +68,26 @@ class Board:
     def _forget(self) -> None:
         self.log.clear()
         self.history.clear()
-        self.snapshot, self.rates, self.waiting = None, NOTHING, None
+        self.snapshot, self.before, self.rates, self.waiting = None, None, NOTHING, None
         self._contact = Contact()
 
     @property
     def seen_s(self) -> float | None:
         """When the snapshot was taken, by the feed's clock."""
         return self._contact.last_s
+
+    @property
+    def moment(self) -> Moment | None:
+        """The last look; None before the first."""
+        if self.snapshot is None or self._contact.last_s is None:
+            return None
+        return Moment(
+            snapshot=self.snapshot,
+            before=self.before,
+            rates=self.rates,
+            history=self.history,
+            at_s=self._contact.last_s,
+        )
 
     def state(self, now_s: float, refresh_s: float) -> State:
         """Whether the server is there."""

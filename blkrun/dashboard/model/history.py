@@ -9,6 +9,7 @@ seen.
 
 from array import array
 from collections.abc import Iterator, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
 from itertools import filterfalse
 from math import inf, isnan, nan
@@ -103,6 +104,10 @@ class History:
         self._grids = [Grid(span_s) for span_s in SPANS_S]
         self._tracks: dict[SubjectKind, dict[str, _Track]] = {"node": {}, "export": {}, "group": {}}
         self._end_s = -inf
+
+    def copy(self) -> "History":
+        """As it is now, for good."""
+        return deepcopy(self)
 
     def add(self, snapshot: Snapshot, rates: Interval, begin_s: float, end_s: float) -> None:
         """It was like this from ``begin_s`` to ``end_s``; what has no rate has a gap.

@@ -55,9 +55,14 @@ class InspectView:
 
 
 def inspect_view(
-    snapshot: Snapshot, rates: Interval, subject: Subject | None, *, uri: str = ""
+    snapshot: Snapshot,
+    rates: Interval,
+    subject: Subject | None,
+    *,
+    before: Snapshot | None = None,
+    uri: str = "",
 ) -> InspectView:
-    """``uri``: where clients find an export, if that is known."""
+    """``uri``: where clients find an export, if that is known; ``before``: the look before."""
     if subject is None:
         text = "select something in the graph"
         return InspectView(rows=(InspectRow(text=text, tone="dim"),))
@@ -67,7 +72,7 @@ def inspect_view(
     elif isinstance(found, Export):
         rows = _export(found, snapshot, rates, uri)
     elif isinstance(found, Group):
-        rows = _group(found, snapshot, rates)
+        rows = _group(found, snapshot, rates, before)
     else:
         rows = iter((InspectRow(text=f"{subject.kind} {subject.name} has gone", tone="warn"),))
     return InspectView(subject, f"{subject.kind} {subject.name}", tuple(rows))
@@ -122,8 +127,10 @@ def _export(export: Export, snapshot: Snapshot, rates: Interval, uri: str) -> It
     )
 
 
-def _group(group: Group, snapshot: Snapshot, rates: Interval) -> Iterator[InspectRow]:
-    row = next(row for row in group_rows(snapshot, rates) if row.name == group.id)
+def _group(
+    group: Group, snapshot: Snapshot, rates: Interval, before: Snapshot | None
+) -> Iterator[InspectRow]:
+    row = next(row for row in group_rows(snapshot, rates, before) if row.name == group.id)
     if row.held:
         yield InspectRow(text=f"HELD {row.held}", tone="bad")
     yield from _code(toml_of(snapshot, Subject("group", group.id)))
@@ -142,7 +149,8 @@ def _group(group: Group, snapshot: Snapshot, rates: Interval) -> Iterator[Inspec
     yield InspectRow(text="members", heading=True)
     for member in row.members:
         rate = GAP if member.rate is None else f"{format_short(member.rate.operations)}/s"
-        yield _fact(member.name, f"{rate}, {member.held} held")
+        waits = "" if member.wait_ns is None else f", waits {format_ns(member.wait_ns)}"
+        yield _fact(member.name, f"{rate}, {member.held} held{waits}")
 
 
 # Parts
@@ -249,7 +257,7 @@ def _histogram(latencies: Latencies) -> Iterator[InspectRow]:
     """How long reads and writes took."""
     bars = buckets((latencies.reads, latencies.writes, latencies.zeroes))
     if bars:
-        yield InspectRow(text="reads and writes that took", heading=True)
+        yield InspectRow(text="since it is there: reads and writes that took", heading=True)
     most = max((count for *_, count in bars), default=0)
     for floor_ns, end_ns, count in bars:
         label = f"{format_ns(floor_ns)} to {format_ns(end_ns)}"

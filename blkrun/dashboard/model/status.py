@@ -18,6 +18,11 @@ class State(Enum):
     SILENT = "NO ANSWER"
     OFFLINE = "OFFLINE"
 
+    @property
+    def is_absent(self) -> bool:
+        """What is known is not the present."""
+        return self in (State.SILENT, State.OFFLINE)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:

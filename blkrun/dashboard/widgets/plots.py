@@ -64,11 +64,15 @@ _SCRUB_STEPS = 60
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlotsView:
-    """``series`` is the subject's, of the panel's span; ``now_s`` of the same clock."""
+    """``series`` is the subject's, of the panel's span; ``now_s`` of the same clock.
+
+    ``gone``: there is only a past of it.
+    """
 
     subject: Subject
     series: Series
     now_s: float
+    gone: bool = False
 
 
 class PlotsPanel(LinesPanel):
@@ -175,7 +179,8 @@ class PlotsPanel(LinesPanel):
         if view is None:
             return
         kind, name = view.subject
-        title = f"{self.caption} · {name} ({kind}) · {span_text(view.series.span_s)}"
+        gone = " · gone" if view.gone else ""
+        title = f"{self.caption} · {name} ({kind}){gone} · {span_text(view.series.span_s)}"
         self.set_caption(title, self._subtitle(view))
 
     def _subtitle(self, view: PlotsView) -> str:
