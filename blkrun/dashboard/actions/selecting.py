@@ -94,6 +94,6 @@ class Selecting(Arranging, Copying):
             if self.screen.focused is prompt.input:
                 self.screen.set_focus(graph)
 
-        prompt = Prompt("/", graph.only, typed, ended)
+        prompt = Prompt("/", graph.only, typed, ended, hint="name, driver or group")
         prompt.put(graph.region)
         self.screen.mount(prompt)

@@ -275,7 +275,9 @@ class EventsPanel(Panel):
         searching = kind == "search"
         sign, query = ("\\", self._view.search) if searching else ("/", self._view.filter)
         typed = self._search if searching else self._filter
-        prompt = Prompt(sign, query.text, typed, partial(self._asked, typed))
+        prompt = Prompt(
+            sign, query.text, typed, partial(self._asked, typed), hint="words  !not  ~gppd"
+        )
         self._prompt = prompt
         self._read_before = self._reading
         prompt.put(self.region)

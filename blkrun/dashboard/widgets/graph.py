@@ -192,6 +192,7 @@ GRAPH_KEYS: tuple[Binding, ...] = (
     Binding("left", "fold", "Fold", id="graph.fold", tooltip="hide what is below", show=False),
     Binding("right", "unfold", "Unfold", id="graph.unfold", tooltip="show it again", show=False),
     Binding("enter", "open", "Inspect", id="graph.open", tooltip="all about what is selected"),
+    Binding("escape", "all_rows", "All rows", id="graph.all-rows", tooltip="no filter any more"),
 )
 
 
@@ -223,6 +224,7 @@ class GraphPanel(LinesPanel):
         self._rows: Sequence[GraphRow] = ()
         self._folded: set[str] = set()
         self._only = ""
+        self._matching = 0
         self._told: Subject | None = None
         self._clicked = ""
 
@@ -241,6 +243,14 @@ class GraphPanel(LinesPanel):
         if text != self._only:
             self._only = text
             self._choose_rows()
+            self.refresh_bindings()
+
+    @property
+    def caption(self) -> str:
+        """Also that rows are missing, and for what: ``Graph · /gold · 3 of 12``."""
+        if not self._only:
+            return super().caption
+        return f"{super().caption} · /{self._only} · {self._matching} of {len(self._all)}"
 
     @property
     def selected(self) -> Subject | None:
@@ -261,7 +271,9 @@ class GraphPanel(LinesPanel):
 
     def _choose_rows(self) -> None:
         rows = matching_rows(self._all, self._only) if self._only else self._all
+        self._matching = len(rows)
         self._rows = folded_rows(rows, self._folded)
+        self.set_caption(self.caption, self.subtitle)
         self.update_lines()
         self._tell()
 
@@ -312,6 +324,15 @@ class GraphPanel(LinesPanel):
         """Ask for everything about the selected row."""
         if self.selected is not None:
             self.post_message(self.Opened(self.selected))
+
+    def action_all_rows(self) -> None:
+        """Without the filter."""
+        self.only = ""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Escape is somebody else's when there is no filter to take off."""
+        del parameters
+        return action != "all_rows" or bool(self._only)
 
     def action_fold(self) -> None:
         """Hide what is below an export; from below, go to what is above first."""

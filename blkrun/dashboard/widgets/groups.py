@@ -116,14 +116,16 @@ class _Layout:
     def _member(self, row: GroupRow, member: MemberRow) -> Line:
         rate = GAP if member.rate is None else f"{format_short(member.rate.operations)}/s"
         held = f"held {member.held}" if member.held else ""
-        right = Span(fit_right(held, 10) + fit_right(rate, 7), "bad" if member.held else "dim")
+        text = fit_right(held, 10) + fit_right(rate, 7)
         name = Span(f" · {member.name}", "name")
         wait = Span(
             "" if member.wait_ns is None else f"  waits {format_ns(member.wait_ns)}", "warn"
         )
-        room = self._width - cell_len(right.text) - 1
-        fits = cell_len(clean(name.text)) + cell_len(wait.text) <= room
-        left = (name, wait) if fits else (name,)
+        needed = cell_len(clean(name.text)) + cell_len(wait.text) + 1
+        if wait.text and needed + cell_len(text) > self._width:
+            text = text.lstrip()
+        left = (name, wait) if needed + cell_len(text) <= self._width else (name,)
+        right = Span(text, "bad" if member.held else "dim")
         return spread(f"{row.name}//{member.name}", self._width, left, right)
 
 

@@ -135,6 +135,11 @@ class Panel(ScrollView, can_focus=True):
             self.border_subtitle = Content(subtitle) if subtitle else None
 
     @property
+    def subtitle(self) -> str:
+        """What the lower frame says."""
+        return self._caption[1]
+
+    @property
     def caption(self) -> str:
         """The title with the key that leads here."""
         return f"{_SUPERSCRIPT[self.NUMBER]}{self.TITLE}"

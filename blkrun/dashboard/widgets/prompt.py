@@ -11,17 +11,26 @@ from textual.widgets import Input, Static
 
 
 class Prompt(Horizontal):
-    """``typed`` hears every change; ``ended`` whether what was typed is kept."""
+    """``typed`` hears every change; ``ended`` whether what was typed is kept.
+
+    ``hint`` says what may be typed.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape", "clear", "Clear", id="prompt.clear", tooltip="take it back"),
     ]
 
     def __init__(
-        self, sign: str, value: str, typed: Callable[[str], None], ended: Callable[[bool], None]
+        self,
+        sign: str,
+        value: str,
+        typed: Callable[[str], None],
+        ended: Callable[[bool], None],
+        *,
+        hint: str,
     ) -> None:
         super().__init__()
-        self.input = Input(value, placeholder="words  !not  ~gppd", compact=True)
+        self.input = Input(value, placeholder=hint, compact=True)
         self._sign = sign
         self._typed = typed
         self._ended = ended
