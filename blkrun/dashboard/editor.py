@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, get_args
 
 import blkrun
+from blkrun.dashboard.model.changes import Change, read_changes
 from blkrun.dashboard.model.drivers import Driver, insertable
 from blkrun.dashboard.model.edits import Edit
 from blkrun.dashboard.model.preview import Kind, Outcome, Preview
@@ -21,6 +22,10 @@ PREVIEW_TIMEOUT_S = 30.0
 PERFORM_TIMEOUT_S = 120.0
 """More than the command itself waits for a runner."""
 _END_TIMEOUT_S = 2.0
+_LAST_PATIENCE_S = 5.0
+"""For an edit that is under way when the dashboard ends."""
+
+_MOST_CHANGES = 200
 
 _HOME = str(Path(blkrun.__file__).parents[1])
 _START = """\
@@ -50,6 +55,9 @@ class Editor(Protocol):
     async def drivers(self) -> tuple[Driver, ...]:
         """What can be inserted.  Raises BlkrunError."""
 
+    async def changes(self) -> tuple[Change, ...]:
+        """What was made of the file, as far as is known still.  Raises BlkrunError."""
+
 
 class CommandEditor:
     """Edits of ``file``, one at a time."""
@@ -69,7 +77,7 @@ class CommandEditor:
         """By the command itself."""
         digest = seen.digest if seen is not None else ""
         arguments = edit.arguments(self._file, dry_run=False, digest=digest)
-        return await self._ask(arguments, PERFORM_TIMEOUT_S, _outcome)
+        return await self._ask(arguments, PERFORM_TIMEOUT_S, _outcome, _LAST_PATIENCE_S)
 
     async def drivers(self) -> tuple[Driver, ...]:
         """Asked for once."""
@@ -78,10 +86,21 @@ class CommandEditor:
             self._drivers = await self._ask(words, PREVIEW_TIMEOUT_S, insertable)
         return self._drivers
 
-    async def _ask(self, arguments: Sequence[str], timeout_s: float, read: Callable[[Any], T]) -> T:
+    async def changes(self) -> tuple[Change, ...]:
+        """Asked for each time."""
+        words = ("history", "--json", "-n", str(_MOST_CHANGES), "--", str(self._file))
+        return await self._ask(words, PREVIEW_TIMEOUT_S, read_changes)
+
+    async def _ask(
+        self,
+        arguments: Sequence[str],
+        timeout_s: float,
+        read: Callable[[Any], T],
+        patience_s: float = 0.0,
+    ) -> T:
         """What a command prints as JSON, read; where it prints nothing, it says why."""
         async with self._lock:
-            code, out, err = await self._run(arguments, timeout_s)
+            code, out, err = await self._run(arguments, timeout_s, patience_s)
         if not out.strip():
             said = err.strip().removeprefix("blkrun: ")
             raise BlkrunError(said or f"blkrun {arguments[0]} ended with {code} and said nothing")
@@ -91,7 +110,10 @@ class CommandEditor:
             text = f"blkrun {arguments[0]} said what is no answer: {out.strip()[:200]}"
             raise BlkrunError(text) from error
 
-    async def _run(self, arguments: Sequence[str], timeout_s: float) -> tuple[int, str, str]:
+    async def _run(
+        self, arguments: Sequence[str], timeout_s: float, patience_s: float
+    ) -> tuple[int, str, str]:
+        """``patience_s``: for it to end by itself when nobody waits for it any more."""
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
@@ -110,6 +132,11 @@ class CommandEditor:
         except TimeoutError as error:
             text = f"blkrun {arguments[0]} has not ended in {timeout_s:g} s and was stopped"
             raise WaitError(text) from error
+        except asyncio.CancelledError:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(patience_s):
+                    await process.communicate()
+            raise
         finally:
             await _end(process)
         return process.returncode or 0, _text(out), _text(err)

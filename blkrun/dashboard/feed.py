@@ -67,3 +67,6 @@ class Feed(Protocol):
 
     async def ask_runner(self, kind: str, data: dict[str, Any]) -> None:
         """Ask whoever keeps the file.  Raises BlkrunError; says nothing of who heard it."""
+
+    async def ask_server(self, command: str, arguments: dict[str, Any]) -> None:
+        """One command, for what no file has a table of.  Raises BlkrunError."""

@@ -109,6 +109,14 @@ EDIT_KEYS: tuple[Binding, ...] = (
         "u", "undo", "Undo", id="edit.undo", tooltip="roll the file back by a change", show=False
     ),
     Binding(
+        "R",
+        "go_back",
+        "Go back to",
+        id="edit.back",
+        tooltip="roll the file back to a change of a list",
+        show=False,
+    ),
+    Binding(
         "e", "edit_file", "Edit", id="edit.file", tooltip="the file in $EDITOR, at the selected"
     ),
 )
@@ -119,6 +127,9 @@ TAKE_KEYS: tuple[Binding, ...] = (
         "y", "copy_toml", "Copy TOML", id="copy.toml", tooltip="copy it as a table", show=False
     ),
     Binding("Y", "copy_qmp", "Copy QMP", id="copy.qmp", tooltip="copy it as a command", show=False),
+    Binding(
+        "U", "copy_uri", "Copy URI", id="copy.uri", tooltip="copy the export's address", show=False
+    ),
     Binding(
         "S", "save_all", "Save", id="save.all", tooltip="save JSON, CSV and a picture", show=False
     ),

@@ -94,6 +94,10 @@ class Player:
         del kind, data
         raise BlkrunError("a recording: nothing can be changed")
 
+    async def ask_server(self, command: str, arguments: dict[str, Any]) -> None:
+        """Nor is there one."""
+        await self.ask_runner(command, arguments)
+
     async def run(self, tell: Tell) -> None:
         """Play, until cancelled."""
         survey = asyncio.create_task(self._survey())

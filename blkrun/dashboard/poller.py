@@ -92,6 +92,11 @@ class Poller:
         async with await Client.connect(self._control) as client:
             await client.execute("x-blkrun-ask-runner", {"kind": kind, "data": data})
 
+    async def ask_server(self, command: str, arguments: dict[str, Any]) -> None:
+        """The same."""
+        async with await Client.connect(self._control) as client:
+            await client.execute(command, arguments)
+
     def _tell_lost(self, tell: Callable[[Report], object], why: str) -> None:
         """With the server's last words, which could not be fetched by number any more."""
         words = tuple(event for event in self._rung if _stamp(event) > self._told)

@@ -68,6 +68,10 @@ class Recorder:
         """The feed's."""
         await self._feed.ask_runner(kind, data)
 
+    async def ask_server(self, command: str, arguments: dict[str, Any]) -> None:
+        """The feed's."""
+        await self._feed.ask_server(command, arguments)
+
     async def run(self, tell: Callable[[Report], object]) -> None:
         """Tell what the feed tells, and have it written."""
         self._loop = asyncio.get_running_loop()

@@ -134,7 +134,8 @@ class Showing(Arranging):
     def _show_notice(self) -> None:
         """Never frozen."""
         if self.board.snapshot is not None:
-            self.notice.show(notice(self.board.snapshot.reports, self.board.waiting))
+            key = "" if self.desk.read_only else self.key_text("edit.apply")
+            self.notice.show(notice(self.board.snapshot.reports, self.board.waiting, key))
 
     # Header and frames
 
@@ -153,6 +154,7 @@ class Showing(Arranging):
             refresh_s=self.feed.refresh_s,
             paused_s=None if self.paused_at_s is None else now_s - self.paused_at_s,
             jobs=None if self.is_placed("jobs") else self.job_count,
+            doing=self.doing[-1] if self.doing else "",
         )
         self.header.show(self._with_totals(status))
         self.panels.graph.set_caption(self.panels.graph.caption, self._hint(state))

@@ -178,6 +178,10 @@ class FakeFeed:
             raise self.refusal
         self.asked.append((kind, data))
 
+    async def ask_server(self, command: str, arguments: dict[str, Any]) -> None:
+        """The same."""
+        await self.ask_runner(command, arguments)
+
     def see(self, *replies: dict[str, Any]) -> None:
         """Looks, one after the other."""
         for raw in replies:

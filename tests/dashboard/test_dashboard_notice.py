@@ -22,7 +22,7 @@ DRIFT: dict[str, Any] = {"operations": ["~ group gold: iops-total 5 → 6"]}
 
 def test_what_waits_comes_first() -> None:
     """With the key that shows it; then mistakes, then drift."""
-    found = notice({"config": PENDING, "drift": DRIFT}, waiting(PENDING))
+    found = notice({"config": PENDING, "drift": DRIFT}, waiting(PENDING), "a")
     assert found is not None
     assert found.text == "lab.toml waits for a yes: +1 -1 · a: see and apply it"
     assert found.tone == "warn"

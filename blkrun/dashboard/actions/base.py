@@ -4,13 +4,17 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rich.text import Text
 from textual.app import App
 from textual.binding import Binding
 from textual.containers import Grid
+from textual.keys import format_key
 from textual.notifications import SeverityLevel
 
+from blkrun.dashboard import defects
 from blkrun.dashboard.editor import Editor
 from blkrun.dashboard.feed import Feed
+from blkrun.dashboard.keymap import remapped
 from blkrun.dashboard.keys import APP_KEYS
 from blkrun.dashboard.model.board import Board
 from blkrun.dashboard.model.subject import Subject
@@ -19,6 +23,13 @@ from blkrun.dashboard.settings import Settings
 from blkrun.dashboard.widgets.header import Header
 from blkrun.dashboard.widgets.notice import NoticeRow
 
+EDITING = "EDITING…"
+
+
+def _no_uri(name: str) -> str:
+    del name
+    return ""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
@@ -26,7 +37,7 @@ class Desk:
 
     ``owner``: leaving may stop the server.  ``read_only``: a yes cannot be given here; without
     ``editor`` nothing can be changed, without ``file`` there is none to open.  ``uri_of``:
-    where clients find an export.
+    where clients find an export, or "".
     """
 
     title: str
@@ -34,7 +45,7 @@ class Desk:
     read_only: bool = False
     file: Path | None = None
     editor: Editor | None = None
-    uri_of: Callable[[str], str] = str
+    uri_of: Callable[[str], str] = _no_uri
 
 
 class Acting(App[str]):
@@ -54,6 +65,8 @@ class Acting(App[str]):
         self.panels = make_panels(self.board.log)
         self.grid = Grid(*self.panels, id="panels")
         self.paused_at_s: float | None = None
+        self.doing: list[str] = []
+        """What is under way, for the header; ``EDITING`` while the file is being changed."""
 
     @property
     def keys(self) -> Iterable[Binding]:
@@ -74,6 +87,14 @@ class Acting(App[str]):
         """Whether an action, written as in the bindings, would do something now."""
         return self.offered().get(action, True)
 
+    def key_text(self, name: str) -> str:
+        """What to press for an action of the app, by its id: other than usual in the settings."""
+        (binding,) = remapped([key for key in APP_KEYS if key.id == name], self.settings.keys)
+        return binding.key_display or format_key(binding.key.partition(",")[0])
+
+    def edited(self) -> None:
+        """An edit has ended, however.  Parts add what they have waited for it with."""
+
     def tick(self, now_s: float) -> None:
         """Once a second, and at every report.  Parts add theirs."""
 
@@ -86,10 +107,21 @@ class Acting(App[str]):
         raise NotImplementedError
 
     def tell(self, text: str, *, title: str = "", severity: SeverityLevel = "information") -> None:
-        """A word at the screen's edge; warnings and errors stay longer.  Never read as markup."""
-        timeout = 4 if severity == "information" else 15
+        """A word at the screen's edge; the longer and the worse, the longer it stays.
+
+        Never read as markup.
+        """
+        timeout = (4 if "\n" not in text else 8) if severity == "information" else 15
         self.notify(text, title=title, severity=severity, timeout=timeout, markup=False)
 
     def tell_of_files(self, text: str, severity: SeverityLevel) -> None:
         """Of the user's own files, which may be wrong: it stays until it is clicked away."""
         self.notify(text, title="Your files", severity=severity, timeout=60, markup=False)
+
+    def _fatal_error(self) -> None:
+        """Textual would print a traceback with the values of all variables at the user."""
+        if self._exception is None:
+            super()._fatal_error()
+            return
+        text = f"blkrun: the dashboard has ended by {defects.told(self._exception)}; "
+        self.panic(Text(f"{text}the disks stay served", no_wrap=True, overflow="ignore"))

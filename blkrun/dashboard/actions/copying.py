@@ -3,12 +3,16 @@
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 
 from textual import work
+from textual.app import SystemCommand
+from textual.screen import Screen
 
 from blkrun.dashboard.actions.base import Acting
+from blkrun.dashboard.model.clipboard import through_multiplexer
 from blkrun.dashboard.model.copying import qmp_of, toml_of
 from blkrun.dashboard.model.figures import as_csv, as_json
 from blkrun.dashboard.model.snapshot import Snapshot
@@ -16,6 +20,12 @@ from blkrun.dashboard.model.subject import Subject
 
 _MOST_COPIED_BYTES = 74_994
 """What terminals take in one OSC 52 sequence: xterm's bound, which others have as well."""
+
+_FORMS = (
+    ("Save JSON", "json", "all numbers of now, in a file of their own"),
+    ("Save CSV", "csv", "the same as a table"),
+    ("Save picture", "svg", "the screen, as it is, as an SVG"),
+)
 
 
 class Copying(Acting):
@@ -28,8 +38,10 @@ class Copying(Acting):
             **super().offered(),
             "copy_toml": seen and self.subject is not None,
             "copy_qmp": seen and self.subject is not None,
+            "copy_uri": bool(self._uri),
             "save('json')": seen,
             "save('csv')": seen,
+            "save('svg')": seen,
             "save_all": seen,
         }
 
@@ -42,6 +54,17 @@ class Copying(Acting):
     def action_copy_qmp(self) -> None:
         """The command that would make it."""
         self._copy_subject(qmp_of, "QMP JSON")
+
+    def action_copy_uri(self) -> None:
+        """Where clients find the selected export."""
+        if self.subject is not None and self._uri:
+            self.copy(self._uri, f"the address of {self.subject.name}")
+
+    @property
+    def _uri(self) -> str:
+        if self.subject is None or self.subject.kind != "export":
+            return ""
+        return self.desk.uri_of(self.subject.name)
 
     def _copy_subject(self, text_of: Callable[[Snapshot, Subject], str], form: str) -> None:
         if self.board.snapshot is not None and self.subject is not None:
@@ -57,9 +80,18 @@ class Copying(Acting):
             )
             return
         self.copy_to_clipboard(text)
+        if self._driver is not None and (wrapped := through_multiplexer(text, os.environ)):
+            self._driver.write(wrapped)
         self.tell(f"copied {what}: {size} bytes")
 
     # Saving
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Each form by itself has no key."""
+        yield from super().get_system_commands(screen)
+        for title, form, tip in _FORMS:
+            if self.offers(f"save({form!r})"):
+                yield SystemCommand(title, tip, partial(self.action_save, form))
 
     def action_save(self, form: str) -> None:
         """One file: json, csv or svg."""

@@ -1,29 +1,41 @@
 """Changes of the file: what one would do, the question, the command, and what came of it."""
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
 
-from blkrun.dashboard.actions.base import Acting
+from blkrun.dashboard import defects
+from blkrun.dashboard.actions.base import EDITING, Acting
 from blkrun.dashboard.dialogs.asking import ByScreens
 from blkrun.dashboard.dialogs.edit_screen import EditScreen, ErrorScreen
 from blkrun.dashboard.editor import Editor
-from blkrun.dashboard.model.edits import Edit, rollback_edit
-from blkrun.dashboard.model.preview import Outcome, Preview
-from blkrun.errors import BlkrunError
+from blkrun.dashboard.model.changes import change_choices
+from blkrun.dashboard.model.edits import Edit, rollback_edit, undo_edit
+from blkrun.dashboard.model.preview import Outcome, Preview, changed_lines
+from blkrun.dashboard.model.status import State
+from blkrun.errors import BlkrunError, WaitError
 
-_NOT_CHANGED = "Not changed"
+_TRYING = "TRYING…"
+_MOST_TOLD_LINES = 8
+
+Work = Coroutine[Any, Any, None]
 
 
 class Filing(Acting):
     """Nothing is changed by a key alone: the diff is shown first, and whom it concerns."""
 
+    _is_asking = False
+    """From a key until what it led to has been answered and done: there is one at a time."""
+
     def offered(self) -> Mapping[str, bool]:
         """Where there is a file that may be changed."""
-        return {**super().offered(), "undo": self.can_edit}
+        return {**super().offered(), "undo": self.can_edit, "go_back": self.can_edit}
 
     @property
     def can_edit(self) -> bool:
         """Not a recording, nor where one only looks."""
-        return self.desk.editor is not None
+        return self.desk.editor is not None and not self.desk.read_only
 
     @property
     def asking(self) -> ByScreens:
@@ -32,27 +44,68 @@ class Filing(Acting):
 
     def action_undo(self) -> None:
         """The file as it was before the last change, whoever made it."""
-        self.propose(rollback_edit())
+        self.attempt(self._undo())
+
+    async def _undo(self) -> None:
+        seen = self.board.snapshot
+        await self.propose_and_wait(undo_edit(seen.reports if seen is not None else {}))
+
+    def action_go_back(self) -> None:
+        """The file as it was at any change that is known still."""
+        self.attempt(self._go_back())
+
+    async def _go_back(self) -> None:
+        with self._showing(_TRYING):
+            changes = change_choices(await self.editor().changes())
+        if not changes:
+            raise BlkrunError("there is nothing to go back to: no change has been applied yet")
+        number = await self.asking.choose("Go back to the file as it was at", changes)
+        if number is not None:
+            await self.propose_and_wait(rollback_edit(int(number)))
 
     def propose(self, edit: Edit) -> None:
         """Show what it would do, and do it after a yes."""
         self.attempt(self.propose_and_wait(edit))
 
-    def attempt(self, work: Awaitable[None]) -> None:
-        """Something that may be refused, one after the other, while the screen goes on."""
+    def attempt(self, work: Work) -> None:
+        """Questions, and what comes of the answers.  Another press meanwhile is not heard."""
+        if self._is_asking or self.screen.is_modal:
+            work.close()
+            return
+        self._is_asking = True
+        self.before_asking()
 
-        async def guarded() -> None:
+        async def asked() -> None:
             try:
                 await work
-            except BlkrunError as error:
-                self.push_screen(ErrorScreen(_NOT_CHANGED, str(error)))
+            finally:
+                self._is_asking = False
 
-        self.run_worker(guarded(), name="edit", group="edits", exit_on_error=True)
+        self.run_edit(asked())
+
+    def before_asking(self) -> None:
+        """A question is about the file as it is.  Parts write what they have not written yet."""
+
+    def run_edit(self, work: Work) -> None:
+        """Something that may be refused, one after the other, while the screen goes on."""
+        self.run_worker(self._guarded(work), name="edit", group="edits", exit_on_error=True)
+
+    async def _guarded(self, work: Work) -> None:
+        try:
+            await work
+        except WaitError as error:
+            self._tell_error("Nobody knows what became of it", str(error))
+        except BlkrunError as error:
+            self._tell_error("Not changed", str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, looking goes on
+            self._tell_error("Not changed, as far as is known", defects.told(error))
 
     async def propose_and_wait(self, edit: Edit) -> None:
         """The same; only from a worker."""
-        editor = self.editor()
-        preview = await editor.preview(edit)
+        with self._showing(_TRYING):
+            preview = await self.editor().preview(edit)
+        if self.board.state(self.feed.now_s(), self.feed.refresh_s) is State.OFFLINE:
+            preview = replace(preview, served=False)
         answer = await self.push_screen_wait(EditScreen(preview, edit.text))
         if answer == "yes":
             await self.carry_out(edit, preview)
@@ -63,23 +116,48 @@ class Filing(Acting):
         ``seen`` is what somebody has said yes to: it is done only if it is that still, and need
         not wait for another yes.
         """
-        outcome = await self.editor().perform(edit, seen)
+        try:
+            with self._showing(EDITING):
+                outcome = await self.editor().perform(edit, seen)
+        finally:
+            self.edited()
         if outcome.kind == "pending" and seen is not None and outcome.digest == seen.digest:
             await self.feed.ask_runner("apply", {"digest": outcome.digest})
-            self.tell("applied by your yes", title=edit.text)
-        else:
-            self._tell_outcome(edit, outcome)
+            outcome = replace(outcome, kind="applied", message="by your yes")
+        self._tell_outcome(edit, outcome)
+
+    @contextmanager
+    def _showing(self, word: str) -> Iterator[None]:
+        """In the header: a command takes a while."""
+        self.doing.append(word)
+        self.show_status()
+        try:
+            yield
+        finally:
+            self.doing.remove(word)
+            self.show_status()
 
     def _tell_outcome(self, edit: Edit, outcome: Outcome) -> None:
         if outcome.kind == "failed":
-            self.push_screen(ErrorScreen(f"Failed: {edit.text}", outcome.message))
-        elif outcome.kind == "pending":
-            self.tell(outcome.message, title=f"Saved, and waits: {edit.text}", severity="warning")
+            self._tell_error(f"Failed: {edit.text}", outcome.message)
+            return
+        pending = outcome.kind == "pending"
+        title = f"Saved, and waits: {edit.text}" if pending else edit.text
+        said = outcome.message if pending else f"{outcome.kind}: {outcome.message}"
+        lines = [*changed_lines(outcome.diff, _MOST_TOLD_LINES), said]
+        if outcome.diff:
+            lines.append(f"{self.key_text('edit.undo')} undoes it")
+        self.tell("\n".join(lines), title=title, severity="warning" if pending else "information")
+
+    def _tell_error(self, title: str, text: str) -> None:
+        """Over the panels; never over a question that somebody is about to answer."""
+        if self.screen.is_modal:
+            self.tell(text, title=title, severity="error")
         else:
-            self.tell(f"{outcome.kind}: {outcome.message}", title=edit.text)
+            self.push_screen(ErrorScreen(title, text))
 
     def editor(self) -> Editor:
         """Whoever makes the edits.  Raises BlkrunError where one only looks."""
-        if self.desk.editor is None:
+        if self.desk.editor is None or self.desk.read_only:
             raise BlkrunError("this dashboard only looks: nothing can be changed from it")
         return self.desk.editor

@@ -1,12 +1,14 @@
 """Limits of throttle groups, up and down by keys: presses that come together are one edit."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 
 from blkrun.dashboard.actions.filing import Filing
 from blkrun.dashboard.model.choices import limit_check
 from blkrun.dashboard.model.edits import limit_edit, nudge_edit
 from blkrun.dashboard.model.nudge import Move, Nudge, Nudges, written
 from blkrun.dashboard.model.snapshot import Group
+from blkrun.dashboard.widgets.groups import GroupsPanel
 
 
 class Limits(Filing):
@@ -42,8 +44,16 @@ class Limits(Filing):
             self.set_timer(max(at_s - self.feed.now_s(), 0.01), self._do_nudges)
 
     def _do_nudges(self) -> None:
-        for nudge in self._nudges.due(self.feed.now_s()):
-            self.attempt(self._do_nudge(nudge))
+        self._begin(self._nudges.due(self.feed.now_s()))
+
+    def _begin(self, nudges: Iterable[Nudge]) -> None:
+        for nudge in nudges:
+            self.run_edit(self._do_nudge(nudge))
+
+    def before_asking(self) -> None:
+        """What was pressed before is done before."""
+        super().before_asking()
+        self._begin(self._nudges.due(math.inf))
 
     async def _do_nudge(self, nudge: Nudge) -> None:
         values = {key: (old, new) for key, (old, new) in nudge.values.items()}
@@ -66,6 +76,12 @@ class Limits(Filing):
     def action_set_limit(self) -> None:
         """Any value, written."""
         if (found := self._limit()) is not None:
+            self.attempt(self._ask_limit(*found))
+
+    def on_groups_panel_limit_clicked(self, message: GroupsPanel.LimitClicked) -> None:
+        """The same, of the gauge that was clicked."""
+        found = self._named(message.group, message.key)
+        if found is not None and self.can_edit:
             self.attempt(self._ask_limit(*found))
 
     async def _ask_limit(self, group: Group, key: str) -> None:

@@ -18,7 +18,12 @@ class Looking(Acting):
     def offered(self) -> Mapping[str, bool]:
         """Pause, or the way back."""
         paused = self.paused_at_s is not None
-        return {**super().offered(), "pause": not paused, "resume": paused}
+        return {
+            **super().offered(),
+            "pause": not paused,
+            "resume": paused,
+            "command_palette": not self.screen.is_modal,
+        }
 
     def action_pause(self) -> None:
         """Freeze what is shown; looking and listening go on."""
@@ -63,5 +68,5 @@ class Looking(Acting):
                 run = partial(self.run_action, key.action)
                 yield SystemCommand(key.description, key.tooltip, run)
         for command in super().get_system_commands(screen):
-            if command.title in ("Theme", "Screenshot"):
+            if command.title == "Theme":
                 yield command

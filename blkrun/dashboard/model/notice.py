@@ -14,12 +14,18 @@ class Notice(NamedTuple):
     tone: Tone
 
 
-def notice(reports: dict[str, dict[str, Any] | None], waiting: Waiting | None) -> Notice | None:
-    """What is most urgent: an edit that waits, one that was refused, drift.  None: all is well."""
+def notice(
+    reports: dict[str, dict[str, Any] | None], waiting: Waiting | None, key: str = ""
+) -> Notice | None:
+    """What is most urgent: an edit that waits, one that was refused, drift.  None: all is well.
+
+    ``key`` says yes, where that is possible.
+    """
     report, drift = reports.get("config") or {}, reports.get("drift")
     if waiting is not None:
         summary = report.get("summary", "")
-        return Notice(f"{waiting.file} waits for a yes: {summary} · a: see and apply it", "warn")
+        remedy = f" · {key}: see and apply it" if key else ""
+        return Notice(f"{waiting.file} waits for a yes: {summary}{remedy}", "warn")
     if report.get("kind") in ("rejected", "failed"):
         return Notice(_refused(report), "bad")
     if drift:

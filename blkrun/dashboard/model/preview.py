@@ -31,6 +31,8 @@ class Preview:
     refused: str = ""
     why: str = ""
     """Why it would wait for a yes once it is saved."""
+    served: bool = True
+    """Else the file is edited, and nothing else happens."""
 
     @property
     def dangerous(self) -> bool:
@@ -66,6 +68,18 @@ def preview_rows(preview: Preview) -> tuple[Row, ...]:
     return tuple(_rows(preview))
 
 
+def changed_lines(diff: str, most: int) -> tuple[str, ...]:
+    """What goes and what comes, ``- old`` and ``+ new``, and how many lines more if they are."""
+    lines = [
+        f"{line[0]} {line[1:].strip()}"
+        for line in diff.splitlines()
+        if line[:1] in ("-", "+") and not line.startswith(("---", "+++"))
+    ]
+    if len(lines) <= most:
+        return tuple(lines)
+    return (*lines[: most - 1], f"… and {len(lines) - most + 1} lines more")
+
+
 def error_rows(text: str) -> tuple[Row, ...]:
     """The whole of what a command said, excerpts and carets as they came."""
     return tuple(
@@ -82,7 +96,10 @@ def _rows(preview: Preview) -> Iterator[Row]:
         yield Row("nothing to change: the file says so already", "dim")
         return
     yield from _concerned(preview)
-    yield from _operations(preview)
+    if preview.served or preview.refused:
+        yield from _operations(preview)
+    else:
+        yield Row("nothing is served just now: the file is saved, and that is all", "warn")
     if preview.diff:
         yield Row("")
         yield from map(_diff_row, preview.diff.splitlines())

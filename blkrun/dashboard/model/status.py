@@ -49,7 +49,7 @@ class Contact:
 class Status:
     """All that the header shows.  ``jobs``: only where they have no panel.
 
-    ``followed``: a runner applies what is saved.
+    ``followed``: a runner applies what is saved.  ``doing``: what is under way just now.
     """
 
     title: str
@@ -64,6 +64,7 @@ class Status:
     refresh_s: float = 0.5
     paused_s: float | None = None
     followed: bool = True
+    doing: str = ""
 
 
 def totals(snapshot: Snapshot, rates: Interval) -> tuple[Rate | None, int, int, int]:

@@ -1,6 +1,6 @@
 """What an edit of the file can switch: jobs to start or cancel, and nodes that are off."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from blkrun.dashboard.model.choices import Choice
 from blkrun.dashboard.model.jobs import JobRow, job_rows, share_text
@@ -14,10 +14,14 @@ def startable(snapshot: Snapshot) -> tuple[Choice, ...]:
 
 def cancellable(snapshot: Snapshot) -> tuple[Choice, ...]:
     """Jobs of the file that have not ended."""
+    return tuple(Choice(row.name, row.name, _how_far(row)) for row in _going(_of_file(snapshot)))
+
+
+def cancellable_by_qmp(snapshot: Snapshot) -> tuple[Choice, ...]:
+    """The same of those that somebody has made by QMP: no file can switch them off."""
+    rows = job_rows(job for job in snapshot.jobs if not job.of_file)
     return tuple(
-        Choice(row.name, row.name, _how_far(row))
-        for row in _of_file(snapshot)
-        if not row.ended and row.state != "cancelling"
+        Choice(row.name, row.name, f"made by QMP, {_how_far(row)}") for row in _going(rows)
     )
 
 
@@ -44,6 +48,10 @@ def _startable(snapshot: Snapshot) -> Iterator[Choice]:
     for name in resting(snapshot):
         if name not in rows:
             yield Choice(name, name, "off")
+
+
+def _going(rows: Iterable[JobRow]) -> Iterator[JobRow]:
+    return (row for row in rows if not row.ended and row.state != "cancelling")
 
 
 def _of_file(snapshot: Snapshot) -> tuple[JobRow, ...]:

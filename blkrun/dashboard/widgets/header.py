@@ -67,6 +67,8 @@ def _left(status: Status) -> list[_Field]:
         fields.append(_Field(8, (Span(f" {duration_text(status.uptime_ns / 1e9)}", "dim"),)))
     if not status.followed:
         fields.append(_Field(3, (Span("  NO RUNNER", "warn"),)))
+    if status.doing:
+        fields.append(_Field(1, (Span(f"  {status.doing}", "change"),)))
     if status.paused_s is not None:
         fields.append(_Field(1, (Span(f"  PAUSED {duration_text(status.paused_s)}", "warn"),)))
     if status.jobs is not None:
