@@ -11,6 +11,7 @@ from textual.widgets import Input
 from blkrun.dashboard.actions.base import Desk
 from blkrun.dashboard.app import Dashboard
 from blkrun.dashboard.feed import Rewound, Seen
+from blkrun.dashboard.model.changes import Change
 from blkrun.dashboard.model.drivers import Driver, Key
 from blkrun.dashboard.model.edits import Edit
 from blkrun.dashboard.model.preview import Outcome, Preview
@@ -82,6 +83,10 @@ class FakeEditor:
     async def drivers(self) -> tuple[Driver, ...]:
         """Some."""
         return DRIVERS
+
+    async def changes(self) -> tuple[Change, ...]:
+        """None."""
+        return ()
 
 
 @cache
