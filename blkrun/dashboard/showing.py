@@ -14,6 +14,7 @@ from blkrun.dashboard.model.inspect import inspect_view
 from blkrun.dashboard.model.jobs import JobCount, job_count, job_rows
 from blkrun.dashboard.model.notice import notice
 from blkrun.dashboard.model.snapshot import Snapshot
+from blkrun.dashboard.model.sparks import with_sparks
 from blkrun.dashboard.model.status import State, Status, totals
 from blkrun.dashboard.model.tree import graph_rows
 from blkrun.dashboard.widgets.plots import PlotsPanel, PlotsView
@@ -74,7 +75,7 @@ class Showing(Arranging):
     def _shows(self) -> dict[str, Show]:
         panels = self.panels
         return {
-            "graph": lambda shown: panels.graph.show(graph_rows(shown.snapshot, shown.rates)),
+            "graph": self._show_graph,
             "plots": self._show_plots,
             "groups": lambda shown: panels.groups.show(
                 group_rows(shown.snapshot, shown.rates, shown.before)
@@ -83,6 +84,11 @@ class Showing(Arranging):
             "node": self._show_node,
             "clients": lambda shown: panels.clients.show(client_rows(shown.snapshot)),
         }
+
+    def _show_graph(self, shown: Moment) -> None:
+        rows = graph_rows(shown.snapshot, shown.rates)
+        symbols = self.panels.plots.symbols
+        self.panels.graph.show(with_sparks(rows, shown.history, symbols))
 
     def _show_plots(self, shown: Moment) -> None:
         """Until the look; while nobody answers until now, with a gap that grows."""

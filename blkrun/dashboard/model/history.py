@@ -13,6 +13,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from itertools import filterfalse
 from math import inf, isnan, nan
+from operator import add
 from typing import Literal
 
 from blkrun.dashboard.model.rates import Interval, Latency, Rate, total
@@ -45,6 +46,8 @@ LIMITS: tuple[Limit, ...] = (
 )
 _KEPT = 250
 """Nodes, exports and groups of which each this many are remembered, or those there are now."""
+
+_SLOTS_A_SECOND = round(SLOTS / SPANS_S[0])
 
 _MEANS = 4
 """The first of the measures; of the others a slot has the most."""
@@ -165,6 +168,25 @@ class History:
                 columns = {name: ring.column(n, last) for n, name in enumerate(LIMITS)}
                 limits = {name: each for name, each in columns.items() if not all(map(isnan, each))}
         return Series(grid.span_s, grid.slot_s, (last + 1) * grid.slot_s, values, limits)
+
+    def recent(self, subject: Subject, seconds: int) -> list[float]:
+        """Reads and writes together in each of the last whole seconds and in the one that runs.
+
+        Empty if nothing is known of it; NaN is a gap.
+        """
+        grid, track = self._grids[0], self._tracks[subject.kind].get(subject.name)
+        if track is None or grid.last is None:
+            return []
+        begun = grid.last % _SLOTS_A_SECOND + 1
+        count = begun + (seconds - 1) * _SLOTS_A_SECOND
+        ring = track.measures[0]
+        reads, writes = (ring.column(number, grid.last)[-count:] for number in (0, 1))
+        found: list[float] = []
+        for begin in range(0, count, _SLOTS_A_SECOND):
+            end = begin + _SLOTS_A_SECOND
+            known = [each for each in map(add, reads[begin:end], writes[begin:end]) if each >= 0]
+            found.append(sum(known) / len(known) if known else nan)
+        return found
 
 
 # Rows, in the order of MEASURES

@@ -31,7 +31,7 @@ class GraphRow:
     """One row.  ``rate`` None is a gap; ``guides`` are the lines of the tree before the name.
 
     ``details`` say the same thing ever more briefly, for ever less room.  ``letter`` is for the
-    driver.  Rows below one are those that follow it and are deeper.
+    driver.  Rows below one are those that follow it and are deeper.  ``spark``: its last seconds.
     """
 
     key: str
@@ -50,6 +50,7 @@ class GraphRow:
     mark: Mark = ""
     job: str | None = None
     folded: bool = False
+    spark: str = ""
 
     @property
     def subject(self) -> Subject | None:

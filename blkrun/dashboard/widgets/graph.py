@@ -12,6 +12,7 @@ from textual.message import Message
 from blkrun.dashboard.lines import GAP, Line, Span, Tone, clean, fit, fit_spans
 from blkrun.dashboard.model.marks import Mark
 from blkrun.dashboard.model.rates import Rate
+from blkrun.dashboard.model.sparks import SPARK_S
 from blkrun.dashboard.model.state import ALARM, State
 from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.model.tree import GraphRow, Kind, folded_rows, matching_rows
@@ -138,7 +139,8 @@ class _Layout:
     def heading(self) -> tuple[Span, ...]:
         """The columns' titles."""
         titles = [Span(c.title.rjust(c.width), "dim") for c in self.columns]
-        return (Span(fit("", self.name_width)), *titles, Span(" " * self.note_width))
+        note = Span(fit(f" {SPARK_S} s", self.note_width), "dim")
+        return (Span(fit("", self.name_width)), *titles, note)
 
     def line(self, row: GraphRow, lead: int) -> Line:
         """A row whose detail begins ``lead`` cells from the left."""
@@ -147,6 +149,8 @@ class _Layout:
         if self.note_width:
             word = _longest(note.words, self.note_width - 1)
             tail = (Span(fit(f" {word}", self.note_width), note.tone),)
+            if not word:
+                tail = (Span(fit(f" {row.spark}", self.note_width), "dim"),)
         numbers = (self.blank,) if row.kind in _NUMBERLESS else self._numbers(row)
         return Line(row.key, (*self._name(row, note, lead), *numbers, *tail))
 
