@@ -98,6 +98,25 @@ def test_latencies_are_bars_by_powers_of_two() -> None:
     ]
 
 
+def test_latency_bars_say_how_many_were_since_the_look_before() -> None:
+    """Beside all there were; the heading says since when, and nothing is said of a gap."""
+    before, rates = busy(), Interval({"limit": Rate(reads=1)}, {}, {}, {})
+    before["latencies"][1]["reads"] = {"floors-ns": [2**21, 2**23], "counts": [1, 2]}
+    after = snapshot(busy())
+    rows = inspect_view(after, rates, LIMIT, before=snapshot(before)).rows
+    assert [row.text for row in rows if row.bar is not None] == [
+        "1    +1",
+        "4    +3",
+        "0      ",
+        "2      ",
+    ]
+    (heading,) = [row.text for row in rows if "what they took" in row.text]
+    assert heading.endswith("(since it is there, + since the last look)")
+    rows = inspect_view(after, NOTHING, LIMIT, before=snapshot(before)).rows
+    assert [row.text for row in rows if row.bar is not None] == ["1", "4", "0", "2"]
+    assert any(row.text.endswith("took (since it is there)") for row in rows)
+
+
 @given(st.dictionaries(st.integers(0, 2**42), st.integers(0, 1000), max_size=40))
 def test_buckets_lose_no_request(counts: dict[int, int]) -> None:
     """Never more than there is room for, one after the other, and each request in its own."""

@@ -11,7 +11,7 @@ from blkrun.dashboard.lines import GAP, Tone
 from blkrun.dashboard.model.copying import find, toml_of
 from blkrun.dashboard.model.groups import group_rows
 from blkrun.dashboard.model.jobs import job_rows, share_text
-from blkrun.dashboard.model.rates import Interval, Latency, Rate
+from blkrun.dashboard.model.rates import Interval, Latency, Rate, new_counts
 from blkrun.dashboard.model.snapshot import (
     Bitmap,
     Durations,
@@ -68,9 +68,9 @@ def inspect_view(
         return InspectView(rows=(InspectRow(text=text, tone="dim"),))
     found = find(snapshot, subject)
     if isinstance(found, Node):
-        rows = _node(found, snapshot, rates)
+        rows = _node(found, snapshot, rates, before)
     elif isinstance(found, Export):
-        rows = _export(found, snapshot, rates, uri)
+        rows = _export(found, snapshot, rates, before, uri)
     elif isinstance(found, Group):
         rows = _group(found, snapshot, rates, before)
     else:
@@ -81,7 +81,9 @@ def inspect_view(
 # Kinds of things
 
 
-def _node(node: Node, snapshot: Snapshot, rates: Interval) -> Iterator[InspectRow]:
+def _node(
+    node: Node, snapshot: Snapshot, rates: Interval, before: Snapshot | None
+) -> Iterator[InspectRow]:
     name, rate = node.node_name, rates.nodes.get(node.node_name)
     jobs = {row.name: row for row in job_rows(snapshot.jobs)}
     job = jobs.get(node.job or "")
@@ -105,12 +107,14 @@ def _node(node: Node, snapshot: Snapshot, rates: Interval) -> Iterator[InspectRo
         yield _fact("job", f"{node.job}{state}{share}")
     yield from _specific(node.driver_specific)
     yield from map(_bitmap, node.bitmaps)
-    yield from _numbers(
-        rate, node.stats, node.in_flight, rates.node_latency.get(name), _at(snapshot, node.latency)
-    )
+    latency, latencies = rates.node_latency.get(name), _at(snapshot, node.latency)
+    yield from _numbers(rate, node.stats, node.in_flight, latency, latencies)
+    yield from _histogram(latencies, _growth(before, Subject("node", name), rate, latencies))
 
 
-def _export(export: Export, snapshot: Snapshot, rates: Interval, uri: str) -> Iterator[InspectRow]:
+def _export(
+    export: Export, snapshot: Snapshot, rates: Interval, before: Snapshot | None, uri: str
+) -> Iterator[InspectRow]:
     rate = rates.exports.get(export.id)
     yield from _state(export_state(rate, export.stats.failed))
     yield from _code(toml_of(snapshot, Subject("export", export.id)))
@@ -121,10 +125,10 @@ def _export(export: Export, snapshot: Snapshot, rates: Interval, uri: str) -> It
     count = len(export.clients)
     busy = ", ".join(f"{each.id}: {each.in_flight} in flight" for each in export.clients)
     yield _fact("clients", f"{count} ({busy})" if busy else "none")
-    latency = rates.export_latency.get(export.id)
-    yield from _numbers(
-        rate, export.stats, export.in_flight, latency, _at(snapshot, export.latency)
-    )
+    latency, latencies = rates.export_latency.get(export.id), _at(snapshot, export.latency)
+    yield from _numbers(rate, export.stats, export.in_flight, latency, latencies)
+    subject = Subject("export", export.id)
+    yield from _histogram(latencies, _growth(before, subject, rate, latencies))
 
 
 def _group(
@@ -228,7 +232,6 @@ def _numbers(
         yield _fact("latency", f"p50 {p50}, p99 {p99}")
     yield InspectRow(text="since it is there", heading=True)
     yield from _counters(stats, latencies)
-    yield from _histogram(latencies)
 
 
 def _per_second(rate: Rate | None, operations: str, count_bytes: str) -> str:
@@ -253,15 +256,30 @@ def _counters(stats: Stats, latencies: Latencies) -> Iterator[InspectRow]:
         yield InspectRow(label=label, text=f"{done}{size}{errors}", tone=tone)
 
 
-def _histogram(latencies: Latencies) -> Iterator[InspectRow]:
-    """How long reads and writes took."""
+def _growth(
+    before: Snapshot | None, subject: Subject, rate: Rate | None, latencies: Latencies
+) -> Mapping[int, int] | None:
+    """Requests since the look before, by bucket; None if that is not known."""
+    was = None if before is None or rate is None else find(before, subject)
+    if before is None or not isinstance(was, Node | Export):
+        return None
+    return new_counts(_at(before, was.latency), latencies)
+
+
+def _histogram(latencies: Latencies, growth: Mapping[int, int] | None) -> Iterator[InspectRow]:
+    """How long reads and writes took: all of them, and in numbers the newest ones."""
     bars = buckets((latencies.reads, latencies.writes, latencies.zeroes))
     if bars:
-        yield InspectRow(text="since it is there: reads and writes that took", heading=True)
+        since = "since it is there" + ("" if growth is None else ", + since the last look")
+        yield InspectRow(text=f"reads and writes by what they took ({since})", heading=True)
     most = max((count for *_, count in bars), default=0)
     for floor_ns, end_ns, count in bars:
         label = f"{format_ns(floor_ns)} to {format_ns(end_ns)}"
-        yield InspectRow(label=label, bar=count / most, text=format_short(count), tone="number")
+        text = format_short(count)
+        if growth is not None:
+            new = sum(more for at_ns, more in growth.items() if floor_ns <= max(at_ns, 1) < end_ns)
+            text += f" {f'+{format_short(new)}' if new > 0 else '':>5}"
+        yield InspectRow(label=label, bar=count / most, text=text, tone="number")
 
 
 def buckets(kinds: Sequence[Durations]) -> list[tuple[int, int, int]]:

@@ -116,7 +116,7 @@ class _Growth:
 
     def _latency(self, old: int, new: int) -> Latency | None:
         if (old, new) not in self._found:
-            counts = _new_counts(_entry(self._before, old), _entry(self._after, new))
+            counts = new_counts(_entry(self._before, old), _entry(self._after, new))
             self._found[old, new] = latency_of(counts)
         return self._found[old, new]
 
@@ -150,7 +150,7 @@ def _entry(latencies: Sequence[Latencies], place: int) -> Latencies:
     return latencies[place] if place < len(latencies) else _NO_LATENCIES
 
 
-def _new_counts(old: Latencies, new: Latencies) -> dict[int, int]:
+def new_counts(old: Latencies, new: Latencies) -> dict[int, int]:
     """Requests since, by bucket: reads and writes, zeroes being writes."""
     counts: dict[int, int] = {}
     _add_growth(counts, old.reads, new.reads)
