@@ -65,7 +65,7 @@ class Showing(Arranging):
         if self.subject is None or find(snapshot, self.subject) is not None:
             return False
         groups, graph = self.panels.groups, self.panels.graph
-        there = groups.selected if self.focused is groups else graph.selected
+        there = groups.selected if groups.pointing else graph.selected
         if there is None or find(snapshot, there) is None:
             return False
         self.subject = there

@@ -1,6 +1,7 @@
 """The history against a naive model, and what it keeps of whom."""
 
 import tracemalloc
+from array import array
 from dataclasses import replace
 from math import inf, isnan, nan
 from typing import Any
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from blkrun.dashboard.model.history import MEASURES, SPANS_S, History
 from blkrun.dashboard.model.rates import NOTHING, Interval, Latency, Rate, interval
-from blkrun.dashboard.model.rings import SLOTS
+from blkrun.dashboard.model.rings import SLOTS, Grid, Ring
 from blkrun.dashboard.model.snapshot import Snapshot
 from blkrun.dashboard.model.subject import Subject
 from tests.dashboard.dashboard_samples import export, group, lab, node, reply, snapshot, stats
@@ -279,3 +280,14 @@ def test_trims_count_as_writes() -> None:
     values = history.series(DISK, 60).values
     assert values["writes"][-1] == 6
     assert values["write_bytes"][-1] == 60
+
+
+@given(last=st.integers(0, 3 * SLOTS), count=st.integers(1, SLOTS), number=st.integers(0, 1))
+def test_newest_slots_are_the_end_of_the_column(last: int, count: int, number: int) -> None:
+    """Also where the ring begins anew within them."""
+    grid, ring = Grid(60.0), Ring(array("d", [nan, nan]), means=2)
+    for slot in range(last + 1):
+        row = array("d", [slot, -slot])
+        ring.fill(grid.step(slot * 0.2, (slot + 1) * 0.2), row)
+    column = ring.column(number, last)
+    assert repr(ring.newest(number, last, count)) == repr(column[-count:])  # a NaN equals nothing

@@ -122,6 +122,25 @@ def test_what_has_gone_is_left_also_when_somebody_is_elsewhere() -> None:
     perform(play)
 
 
+def test_a_group_that_has_gone_leaves_another_one_selected_where_it_was_marked() -> None:
+    """Its past stays in the plots, as that of anything else."""
+
+    async def play(stage: Stage) -> None:
+        await look(stage, 1, 2)
+        raw = lab(3)
+        raw["throttle-groups"] = [*raw["throttle-groups"], group("silver", iops_total=5)]
+        await stage.see(raw)
+        await stage.pilot.press("3", "5")
+        assert stage.app.subject == GOLD
+        raw = lab(4)
+        raw["throttle-groups"] = [group("silver", iops_total=5)]
+        await stage.see(raw)
+        assert stage.app.subject == Subject("group", "silver")
+        assert title(stage, "plots") == "²Plots · gold (group) · gone · 1 min"
+
+    perform(play)
+
+
 def test_what_has_gone_and_is_opened_instead_is_plotted() -> None:
     """Enter on the row that took its place."""
 

@@ -180,12 +180,14 @@ class History:
         begun = grid.last % _SLOTS_A_SECOND + 1
         count = begun + (seconds - 1) * _SLOTS_A_SECOND
         ring = track.measures[0]
-        reads, writes = (ring.column(number, grid.last)[-count:] for number in (0, 1))
+        reads, writes = (ring.newest(number, grid.last, count) for number in (0, 1))
+        slots = list(map(add, reads, writes))
         found: list[float] = []
         for begin in range(0, count, _SLOTS_A_SECOND):
-            end = begin + _SLOTS_A_SECOND
-            known = [each for each in map(add, reads[begin:end], writes[begin:end]) if each >= 0]
-            found.append(sum(known) / len(known) if known else nan)
+            part = slots[begin : begin + _SLOTS_A_SECOND]
+            if isnan(sum(part)):
+                part = [each for each in part if not isnan(each)]
+            found.append(sum(part) / len(part) if part else nan)
         return found
 
 

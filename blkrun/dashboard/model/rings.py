@@ -119,3 +119,11 @@ class Ring:
         values = self._data[number :: self._width]
         cut = last % SLOTS + 1
         return values[cut:] + values[:cut]
+
+    def newest(self, number: int, last: int, count: int) -> "array[float]":
+        """The end of a column: ``count`` slots up to the last."""
+        data, width, end = self._data, self._width, last % SLOTS + 1
+        begin = end - count
+        if begin >= 0:
+            return data[begin * width + number : end * width : width]
+        return data[(begin + SLOTS) * width + number :: width] + data[number : end * width : width]
