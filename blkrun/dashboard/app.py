@@ -94,6 +94,7 @@ class Dashboard(Showing, Selecting, Looking, Applying, Limits, Filters, Jobs, Ed
         self.note_waiting()
         self.tick(now_s)
         self.show()
+        self.note_offered()
 
     def _tick(self) -> None:
         """An age grows without any report, and files are edited."""

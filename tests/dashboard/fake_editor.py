@@ -86,7 +86,7 @@ class FakeEditor:
     def _after(self, edit: Edit) -> list[str]:
         if edit.command == "rollback":
             return self.lines[:-1]
-        return [*self.lines, edit.typed("-").replace(" - ", " ").removeprefix("blkrun ")]
+        return [*self.lines, edit.typed("FILE").replace(" FILE ", " ").removeprefix("blkrun ")]
 
     def _diff(self, edit: Edit) -> tuple[str, str]:
         before, after = self.lines, self._after(edit)

@@ -65,6 +65,7 @@ class Acting(App[str]):
         self.panels = make_panels(self.board.log)
         self.grid = Grid(*self.panels, id="panels")
         self.paused_at_s: float | None = None
+        self._were_offered: dict[str, bool] = {}
         self.doing: list[str] = []
         """What is under way, for the header; ``EDITING`` while the file is being changed."""
 
@@ -82,6 +83,13 @@ class Acting(App[str]):
         if parameters:
             action = f"{action}({parameters[0]!r})"  # as in the bindings
         return self.offered().get(action, True)
+
+    def note_offered(self) -> None:
+        """What the server or the file is like by now may have changed it."""
+        now = dict(self.offered())
+        if now != self._were_offered:
+            self._were_offered = now
+            self.refresh_bindings()
 
     def offers(self, action: str) -> bool:
         """Whether an action, written as in the bindings, would do something now."""

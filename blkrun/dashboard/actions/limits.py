@@ -3,6 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping
 
+from textual.timer import Timer
+
 from blkrun.dashboard.actions.filing import Filing
 from blkrun.dashboard.model.choices import limit_check
 from blkrun.dashboard.model.edits import limit_edit, nudge_edit
@@ -17,6 +19,7 @@ class Limits(Filing):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they came
         self._nudges = Nudges()
+        self._timer: Timer | None = None
 
     def offered(self) -> Mapping[str, bool]:
         """While a limit is selected: in the groups, or a throttle node with a group."""
@@ -40,11 +43,14 @@ class Limits(Filing):
 
     def _wait_for_presses(self) -> None:
         at_s = self._nudges.next_s()
+        if self._timer is not None:
+            self._timer.stop()
         if at_s is not None:
-            self.set_timer(max(at_s - self.feed.now_s(), 0.01), self._do_nudges)
+            self._timer = self.set_timer(max(at_s - self.feed.now_s(), 0.01), self._do_nudges)
 
     def _do_nudges(self) -> None:
         self._begin(self._nudges.due(self.feed.now_s()))
+        self._wait_for_presses()
 
     def _begin(self, nudges: Iterable[Nudge]) -> None:
         for nudge in nudges:

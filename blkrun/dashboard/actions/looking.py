@@ -59,7 +59,7 @@ class Looking(Acting):
 
     def action_help(self) -> None:
         """Keys and columns."""
-        self.push_screen(HelpScreen(self.settings.keys))
+        self.push_screen(HelpScreen(self.settings.keys, read_only=self.desk.read_only))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every key is in the palette too."""

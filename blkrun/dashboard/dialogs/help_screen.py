@@ -14,9 +14,10 @@ from blkrun.dashboard.keyboard import ELSEWHERE
 from blkrun.dashboard.keymap import remapped
 from blkrun.dashboard.keys import EDIT_KEYS, LOOK_KEYS, PANEL_KEYS, SESSION_KEYS, TAKE_KEYS
 
+_CHANGES = "Change the file"
 _SECTIONS = {
     "Look": (*LOOK_KEYS, *SESSION_KEYS),
-    "Change the file": EDIT_KEYS,
+    _CHANGES: EDIT_KEYS,
     "Take with you": TAKE_KEYS,
     "In every panel": PANEL_KEYS,
     **ELSEWHERE,
@@ -46,20 +47,26 @@ def help_text(bindings: Iterable[Binding]) -> str:
 
 
 class HelpScreen(ModalScreen[None]):
-    """Any of its keys closes it.  ``keys``: other keys by id, as the settings have them."""
+    """Any of its keys closes it.  ``keys``: other keys by id, as the settings have them.
+
+    ``read_only``: without the keys that nobody could use.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q", "close", "Close", id="help.close", tooltip="close"),
     ]
 
-    def __init__(self, keys: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, keys: Mapping[str, Sequence[str]], *, read_only: bool = False) -> None:
         super().__init__()
         self._keys = keys
+        self._read_only = read_only
 
     def compose(self) -> ComposeResult:
         """Keys, then columns."""
         with VerticalScroll(classes="dialog"):
             for title, bindings in _SECTIONS.items():
+                if self._read_only and title == _CHANGES:
+                    continue
                 yield Static(title, classes="dialog-title")
                 yield Static(help_text(remapped(bindings, self._keys)), markup=False)
             yield Static("What the numbers are", classes="dialog-title")
