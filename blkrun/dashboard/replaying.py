@@ -31,6 +31,7 @@ class Replay(Dashboard):
         super().__init__(player, Desk(title=title, read_only=True))
         self.playback = Playback(player)
         self.timeline = Timeline(id="timeline")
+        self._was_playing = False
 
     @property
     def keys(self) -> Iterable[Binding]:
@@ -54,9 +55,13 @@ class Replay(Dashboard):
         return {**super().offered(), **_NOT_HERE, **self.playback.offered()}
 
     def show_status(self) -> None:
-        """The slider, too."""
+        """The slider, too; at its end it stands still by itself, and play is on offer again."""
         super().show_status()
-        self.timeline.show(self.playback.position)
+        position = self.playback.position
+        self.timeline.show(position)
+        if position.playing != self._was_playing:
+            self._was_playing = position.playing
+            self.refresh_bindings()
 
     def action_replay(self, name: str) -> None:
         """One of the playback's verbs."""

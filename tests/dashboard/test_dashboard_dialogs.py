@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from textual.app import App
+from textual.events import Key
 from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.screen import ModalScreen
@@ -286,6 +287,24 @@ def test_keys_can_be_others() -> None:
 def test_choosing(keys: tuple[str, ...], answer: object) -> None:
     """By arrows, and by typing a part of label or hint; of nothing nothing is chosen."""
     assert perform(ChooseScreen("Insert", CHOICES), keys=keys) == answer
+
+
+def test_enter_comes_in_its_turn() -> None:
+    """Keys that come faster than they are taken are taken in their order."""
+
+    async def play(app: Stand, pilot: Pilot[None]) -> None:
+        for key in ("down", "enter"):
+            app.post_message(Key(key, None))
+        await pilot.pause()
+
+    assert perform(ChooseScreen("Insert", CHOICES), play) == "raw"
+
+    async def type_it(app: Stand, pilot: Pilot[None]) -> None:
+        for key, character in (("1", "1"), ("2", "2"), ("enter", None)):
+            app.post_message(Key(key, character))
+        await pilot.pause()
+
+    assert perform(AskScreen("How many", "", limit_check("iops-total")), type_it) == "12"
 
 
 def test_a_click_chooses() -> None:

@@ -60,8 +60,10 @@ class Tmux:
 
     @property
     def text(self) -> str:
-        """The screen as it is now."""
-        return self._tmux(("capture-pane", "-p"))
+        """The screen as it is now.  Nothing that is run here may fall over."""
+        shown = self._tmux(("capture-pane", "-p"))
+        assert "Traceback" not in shown, shown
+        return shown
 
     @property
     def coloured(self) -> str:
@@ -74,12 +76,18 @@ class Tmux:
 
     def type(self, text: str) -> None:
         """Characters as they are."""
-        self._tmux(("send-keys", "-l", text))
+        self._tmux(("send-keys", "-l", "--", text))
 
     def click(self, x: int, y: int) -> None:
         """A left click on a cell, from 0, as terminals send it (SGR 1006)."""
         for end in ("M", "m"):
             self.type(f"\x1b[<0;{x + 1};{y + 1}{end}")
+
+    @property
+    def is_restored(self) -> bool:
+        """The usual screen, with its cursor, and no mouse reports."""
+        asked = "#{alternate_on}#{cursor_flag}#{mouse_any_flag}"
+        return self._tmux(("display-message", "-p", asked)).strip() == "010"
 
     def resize(self, width: int, height: int) -> None:
         """Another size."""
@@ -99,6 +107,13 @@ class Tmux:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{seen}") from None
         return seen
+
+    def wait_until_gone(self, part: str) -> None:
+        """The screen without it."""
+        try:
+            wait_for(lambda: part not in self.text, f"{part!r} to go")
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self.text}") from None
 
     def find(self, part: str) -> tuple[int, int]:
         """Column and row of a text that is on the screen."""

@@ -9,7 +9,7 @@ from textual.suggester import SuggestFromList
 from textual.widget import Widget
 from textual.widgets import Input
 
-from blkrun.dashboard.dialogs.box import Box, TextLines
+from blkrun.dashboard.dialogs.box import Box, LineInput, TextLines
 from blkrun.dashboard.model.choices import Check
 from blkrun.dashboard.model.preview import Row
 
@@ -19,7 +19,7 @@ class AskScreen(Box[str | None]):
 
     BETWEEN_ROWS = 1
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "accept", "Take it", id="ask.accept", tooltip="take it", priority=True),
+        Binding("enter", "accept", "Take it", id="ask.accept", tooltip="take it"),
         Binding("escape", "cancel", "Cancel", id="ask.cancel", tooltip="no answer"),
     ]
 
@@ -35,7 +35,7 @@ class AskScreen(Box[str | None]):
 
     def between(self) -> Sequence[Widget]:
         """The line."""
-        return (Input(self._value, compact=True, suggester=self._suggester),)
+        return (LineInput(self._value, compact=True, suggester=self._suggester),)
 
     @property
     def typed(self) -> str:

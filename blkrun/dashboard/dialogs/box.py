@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Footer, Static
+from textual.widgets import Footer, Input, Static
 
 from blkrun.dashboard.lines import Line, Span, line, wrap
 from blkrun.dashboard.model.preview import Row
@@ -68,6 +68,14 @@ def _text_lines(rows: Iterable[Row], width: int) -> Iterator[Line]:
         texts = [row.text] if row.verbatim else wrap(row.text, width)
         for part, text in enumerate(texts):
             yield line(f"{number}.{part}", width, Span(text, row.tone))
+
+
+class LineInput(Input):
+    """Enter is the dialog's, in its turn: as a priority it would overtake what is typed before."""
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """All but that."""
+        return action != "submit" and super().check_action(action, parameters)
 
 
 class Box(ModalScreen[T]):

@@ -11,7 +11,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 from textual.widgets import Input
 
-from blkrun.dashboard.dialogs.box import Box, DialogLines
+from blkrun.dashboard.dialogs.box import Box, DialogLines, LineInput
 from blkrun.dashboard.lines import Line, Span, clean, fit, line
 from blkrun.dashboard.model.choices import Choice, narrowed
 
@@ -76,7 +76,7 @@ class ChooseScreen(Box[str | None]):
 
     BETWEEN_ROWS = 1
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "choose", "Choose", id="choose.choose", tooltip="this one", priority=True),
+        Binding("enter", "choose", "Choose", id="choose.choose", tooltip="this one"),
         Binding("up", "move(-1)", "Up", id="choose.up", tooltip="the one above", show=False),
         Binding("down", "move(1)", "Down", id="choose.down", tooltip="the one below", show=False),
         Binding("pageup", "page(-1)", "Up", id="choose.page-up", tooltip="a page", show=False),
@@ -88,7 +88,7 @@ class ChooseScreen(Box[str | None]):
         self.choices = tuple(choices)
         self.list = ChoiceLines(self.choices)
         super().__init__(title, self.list)
-        self._input = Input(placeholder="type to narrow", compact=True)
+        self._input = LineInput(placeholder="type to narrow", compact=True)
 
     def between(self) -> Sequence[Widget]:
         """The line that narrows."""
