@@ -70,6 +70,7 @@ EDIT_KEYS: tuple[Binding, ...] = (
         "Lower",
         id="limit.down",
         tooltip="lower the selected limit by a step",
+        show=False,
         key_display="-",
     ),
     Binding(

@@ -25,8 +25,8 @@ Work = Coroutine[Any, Any, None]
 class Filing(Acting):
     """Nothing is changed by a key alone: the diff is shown first, and whom it concerns."""
 
-    _is_asking = False
-    """From a key until what it led to has been answered and done: there is one at a time."""
+    _asking: object = None
+    """From a key until what it led to has been answered: there is one at a time."""
 
     def offered(self) -> Mapping[str, bool]:
         """Where there is a file that may be changed."""
@@ -68,18 +68,23 @@ class Filing(Acting):
         self.attempt(self.propose_and_wait(edit))
 
     def attempt(self, work: Work) -> None:
-        """Questions, and what comes of the answers.  Another press meanwhile is not heard."""
-        if self._is_asking or self.screen.is_modal:
+        """Questions, and what comes of the answers.
+
+        Another press meanwhile is not heard; one while an answer is being carried out is, and
+        waits for its end.
+        """
+        if self._asking is not None or self.screen.is_modal:
             work.close()
             return
-        self._is_asking = True
+        self._asking = mine = object()
         self.before_asking()
 
         async def asked() -> None:
             try:
                 await work
             finally:
-                self._is_asking = False
+                if self._asking is mine:
+                    self._asking = None
 
         self.run_edit(asked())
 
@@ -107,6 +112,7 @@ class Filing(Acting):
         if self.board.state(self.feed.now_s(), self.feed.refresh_s) is State.OFFLINE:
             preview = replace(preview, served=False)
         answer = await self.push_screen_wait(EditScreen(preview, edit.text))
+        self._asking = None
         if answer == "yes":
             await self.carry_out(edit, preview)
 
