@@ -12,11 +12,11 @@ from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import OptionList
-from textual.widgets._footer import FooterKey
 
 from blkrun.dashboard.app import Dashboard
 from blkrun.dashboard.dialogs.box import Box
 from blkrun.dashboard.keymap import remapped
+from blkrun.dashboard.widgets.key_bar import KeyBar
 from blkrun.dashboard.widgets.panel import LinesPanel, Panel
 from tests.dashboard.dashboard_samples import FakeFeed, dashboard, lab
 from tests.dashboard.fake_editor import FakeEditor
@@ -81,11 +81,12 @@ class Stage:
 
     async def click_footer(self, key: Binding) -> bool:
         """The key in the footer; False if it is not there."""
-        for shown in self.app.screen.query(FooterKey):
-            if shown.action.removeprefix("app.") == key.action:
-                await self.click(shown, 1, 0)
-                return True
-        return False
+        bar = self.app.screen.query_one(KeyBar)
+        column = bar.column_of(str(key.id))
+        if column is None:
+            return False
+        await self.click(bar, column + 1, 0)
+        return True
 
     async def run_command(self, title: str) -> None:
         """As the palette does once it has gone."""

@@ -75,6 +75,15 @@ async def filter_graph(stage: Stage) -> AsyncIterator[None]:
     assert not stage.app.query(Prompt)
 
 
+@of("graph.all-rows")
+async def all_rows(stage: Stage) -> AsyncIterator[None]:
+    """No filter any more."""
+    stage.app.panels.graph.only = "limit"
+    await stage.settle()
+    yield
+    assert stage.app.panels.graph.only == ""
+
+
 @of("log.follow")
 async def follow(stage: Stage) -> AsyncIterator[None]:
     """Off, and on again by the same key."""

@@ -101,6 +101,11 @@ class KeyBar(Widget):
         """What it says."""
         return "".join(map(_text, self._pieces))
 
+    def column_of(self, name: str) -> int | None:
+        """Where the key of an action, by its id, can be clicked; None: it has no place."""
+        found = (piece.x for piece in self._pieces if piece.hint and piece.hint.id == name)
+        return next(found, None)
+
     def on_mount(self) -> None:
         """Hear of changes."""
         self.screen.bindings_updated_signal.subscribe(self, self._changed)
