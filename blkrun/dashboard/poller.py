@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from blkrun.client import Client
 from blkrun.dashboard.feed import Happened, Lost, Report, Seen
-from blkrun.dashboard.model.numbers import Numbers, fits, read_numbers, renewed
+from blkrun.dashboard.model.numbers import Numbers, Reading, fits
 from blkrun.dashboard.model.snapshot import Snapshot, read_snapshot
 from blkrun.errors import BlkrunError, NoServerError
 
@@ -52,6 +52,7 @@ class Poller:
         self._number = 0
         self._told = (0, 0)
         self._lost = False
+        self._reading = Reading()
         self._graph: Snapshot | None = None
         self._graph_event = 0  # the last one that the graph is known to have seen
         self._graph_s = 0.0
@@ -141,14 +142,14 @@ class Poller:
         self._bell.set()
 
     async def _look(self, client: Client, tell: Callable[[Report], object]) -> None:
-        numbers = read_numbers(await client.execute("x-blkrun-stats"))
+        numbers = self._reading.numbers(await client.execute("x-blkrun-stats"))
         graph = self._graph
         if graph is None or self._is_old(graph, numbers):
             graph, numbers = await self._look_at_graph(client, numbers)
         if graph.pid != self._pid:
             self._pid, self._number = graph.pid, 0
         self._lost = False
-        snapshot = renewed(graph, numbers)
+        snapshot = self._reading.snapshot(graph, numbers)
         if self._runner_of is not None:
             snapshot = replace(snapshot, runner=self._runner_of(self._control) or 0)
         tell(Seen(snapshot, self.now_s()))
@@ -165,7 +166,7 @@ class Poller:
         for _ in range(_GRAPH_TRIES):
             graph = read_snapshot(await client.execute("x-blkrun-query-graph"))
             self._graph, self._graph_s, self._graph_event = graph, self.now_s(), numbers.last_event
-            numbers = read_numbers(await client.execute("x-blkrun-stats"))
+            numbers = self._reading.numbers(await client.execute("x-blkrun-stats"))
             if fits(graph, numbers):
                 break
         return graph, numbers

@@ -13,6 +13,7 @@ from blkrun.dashboard.model.groups import group_rows
 from blkrun.dashboard.model.inspect import inspect_view
 from blkrun.dashboard.model.jobs import JobCount, job_count, job_rows
 from blkrun.dashboard.model.notice import notice
+from blkrun.dashboard.model.rates import Rate
 from blkrun.dashboard.model.snapshot import Snapshot
 from blkrun.dashboard.model.sparks import with_sparks
 from blkrun.dashboard.model.status import State, Status, totals
@@ -28,6 +29,13 @@ class Showing(Arranging):
     _shown: Moment | None = None
     """What the panels show: the last look, or the one that was frozen."""
     job_count: JobCount | None = None
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they came
+        self._given: dict[str, object] = {}
+        """Panels → what that was made of which they were given last."""
+        self._totals: tuple[int, tuple[Rate | None, int, int, int]] | None = None
+        """With the number of the news that they are of."""
 
     def show(self) -> None:
         """All panels, unless they are frozen; then header and frames."""
@@ -47,18 +55,27 @@ class Showing(Arranging):
         return replace(shown, history=shown.history.copy(), at_s=at_s)
 
     def _show_panels(self) -> None:
-        if self._shown is None:
+        if (shown := self._shown) is None:
             return
-        self._show_jobs(self._shown.snapshot)
-        self._show_all(self._shown)
-        if self._leave_what_has_gone(self._shown.snapshot):
-            self._show_all(self._shown)
+        self._show_jobs(shown.snapshot)
+        self._show_all(shown)
+        if self._leave_what_has_gone(shown.snapshot):
+            self._show_all(shown)
             self.refresh_bindings()
 
     def _show_all(self, shown: Moment) -> None:
         for name, show in self._shows.items():
-            if self.is_placed(name):
+            made_of = self._made_of(name, shown)
+            if self.is_placed(name) and self._given.get(name) != made_of:
+                self._given[name] = made_of
                 show(shown)
+
+    def _made_of(self, name: str, shown: Moment) -> object:
+        """What changes if the panel has something else to show."""
+        if name == "config":
+            return shown.snapshot.reports, self.board.log.edited_at
+        moves = name == "plots" or (name == "clients" and shown.snapshot.clients)
+        return object() if moves else (shown.news, self.subject if name == "node" else None)
 
     def _leave_what_has_gone(self, snapshot: Snapshot) -> bool:
         """Select the row that is in its place; the plots go on showing its past."""
@@ -156,9 +173,9 @@ class Showing(Arranging):
             title=self.title,
             followed=self.board.snapshot is None or self.board.snapshot.runner != 0,
             state=state,
-            age_s=self.board.age_s(now_s),
+            age_s=0 if state is State.RUN else int(self.board.age_s(now_s)),
             refresh_s=self.feed.refresh_s,
-            paused_s=None if self.paused_at_s is None else now_s - self.paused_at_s,
+            paused_s=None if self.paused_at_s is None else int(now_s - self.paused_at_s),
             jobs=None if self.is_placed("jobs") else self.job_count,
             doing=self.doing[-1] if self.doing else "",
         )
@@ -180,10 +197,12 @@ class Showing(Arranging):
         if self._shown is None:
             return status
         snapshot = self._shown.snapshot
-        rate, in_flight, held, clients = totals(snapshot, self._shown.rates)
+        if self._totals is None or self._totals[0] != self._shown.news:
+            self._totals = self._shown.news, totals(snapshot, self._shown.rates)
+        rate, in_flight, held, clients = self._totals[1]
         return replace(
             status,
-            uptime_ns=snapshot.uptime_ns,
+            uptime_s=snapshot.uptime_ns // 1_000_000_000,
             rate=rate,
             in_flight=in_flight,
             held=held,

@@ -102,14 +102,14 @@ def test_header_fits() -> None:
     """In every state, with any title."""
     for title in (*NASTY_NAMES, "lab.toml"):
         for state in State:
-            status = Status(title=title, state=state, held=3, clients=12, paused_s=61.0)
+            status = Status(title=title, state=state, held=3, clients=12, paused_s=61)
             for width in WIDTHS:
                 assert_fits([header_line(status, width)], width)
 
 
 def test_header_fields_go_whole_and_the_state_last() -> None:
     """A half number would be another number."""
-    status = Status(title="lab.toml", state=State.RUN, uptime_ns=61 * 10**9, clients=2)
+    status = Status(title="lab.toml", state=State.RUN, uptime_s=61, clients=2)
     wide = header_line(status, 200).text
     assert " ".join(wide.split()) == "lab.toml ● RUN 1:01 R — — W — — QD 0 2 clients every 0.5 s"
     narrow = header_line(status, 24).text

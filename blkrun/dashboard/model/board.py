@@ -6,7 +6,7 @@ from blkrun.dashboard.feed import Happened, Lost, Report, Rewound, Seen
 from blkrun.dashboard.model.history import History
 from blkrun.dashboard.model.rates import NOTHING, Interval, interval
 from blkrun.dashboard.model.record import Log
-from blkrun.dashboard.model.snapshot import Snapshot
+from blkrun.dashboard.model.snapshot import Snapshot, is_same_but_later
 from blkrun.dashboard.model.status import Contact, State
 from blkrun.dashboard.model.waiting import Waiting, waiting
 
@@ -23,10 +23,14 @@ class Moment:
     rates: Interval
     history: History
     at_s: float
+    news: int
 
 
 class Board:
-    """``snapshot`` is the last one seen, ``rates`` what happened since the one before."""
+    """``snapshot`` is the last one seen, ``rates`` what happened since the one before.
+
+    ``news`` is another number whenever anything but the time is another.
+    """
 
     def __init__(self) -> None:
         self.log = Log()
@@ -34,10 +38,12 @@ class Board:
         self.snapshot: Snapshot | None = None
         self.before: Snapshot | None = None
         self.rates: Interval = NOTHING
+        self.news = 0
         self.waiting: Waiting | None = None
         self.why_lost = ""
         self._contact = Contact()
         self._gap = False
+        self._was_still = self._is_still = False
 
     def fold(self, report: Report, now_s: float) -> None:
         """One more report, heard at ``now_s`` of the feed's clock."""
@@ -56,14 +62,21 @@ class Board:
 
     def _see(self, snapshot: Snapshot, at_s: float) -> None:
         """What nobody has looked at is a gap, also when the same server is there again."""
-        before = None if self._gap else self.snapshot
-        self.snapshot, self.before, self._gap = snapshot, before, False
-        self.rates = interval(before, snapshot)
-        if before is not None and self.rates is not NOTHING:
-            seconds = (snapshot.now_ns - before.now_ns) / 1e9
-            self.history.add(snapshot, self.rates, at_s - seconds, at_s)
+        last, before_s = self.snapshot, self._contact.last_s
+        before = None if self._gap else last
+        rates = interval(before, snapshot)
+        is_still = rates == self.rates and last is not None and is_same_but_later(last, snapshot)
+        self.snapshot, self.before, self.rates, self._gap = snapshot, before, rates, False
+        self._see_whether_still(is_still)
+        if before_s is not None and rates is not NOTHING:
+            self.history.add(snapshot, rates, before_s, at_s, is_still=self._is_still)
         self.waiting = waiting(snapshot.reports.get("config"))
         self._contact = Contact(last_s=at_s)
+
+    def _see_whether_still(self, is_still: bool) -> None:  # noqa: FBT001 - an answer
+        """Twice the same: what is shown of two looks is the same as well."""
+        self._was_still, self._is_still = is_still, is_still and self._was_still
+        self.news += not self._is_still
 
     def _forget(self) -> None:
         self.log.clear()
@@ -87,6 +100,7 @@ class Board:
             rates=self.rates,
             history=self.history,
             at_s=self._contact.last_s,
+            news=self.news,
         )
 
     def state(self, now_s: float, refresh_s: float) -> State:

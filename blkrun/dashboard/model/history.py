@@ -4,17 +4,18 @@ Writes are writes, zeroes and trims: what throttles charge as writes, so that it
 limits.  A limit with ``iops-size`` charges large requests more than once; here they count once.
 
 Bounded: a subject costs 50 kB, 22 kB more if it has limits, and goes 30 minutes after it was last
-seen.
+seen.  Who does nothing, look after look, is written down when that ends or when somebody asks.
 """
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import filterfalse
 from math import inf, isnan, nan
 from operator import add
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from blkrun.dashboard.model.rates import Interval, Latency, Rate, total
 from blkrun.dashboard.model.rings import SLOTS, Grid, Ring, Step
@@ -57,12 +58,15 @@ _NO_MEASURES = array("d", [nan]) * len(MEASURES)
 _NO_LIMITS = array("f", [nan]) * len(LIMITS)
 """Seven digits of a limit are enough, and there are many."""
 
+_IDLE = array("d", [0.0, 0.0, 0.0, 0.0, nan, nan, 0.0])
+"""The row of whoever does nothing: always this very one."""
+
 
 @dataclass(frozen=True, slots=True)
 class Series:
     """Slots of ``slot_s`` up to ``end_s``, the oldest first; NaN is a gap, or no limit.
 
-    ``limits`` has those that there were at any time of it.
+    ``limits`` has those that there were at any time of it.  Of one ``era``, what is over stays.
     """
 
     span_s: float
@@ -70,27 +74,60 @@ class Series:
     end_s: float
     values: Mapping[Measure, "array[float]"]
     limits: Mapping[Limit, "array[float]"]
+    era: int = 0
+
+
+class _Reached(NamedTuple):
+    """How far time has come, and in each tier the slot that this is in."""
+
+    end_s: float
+    slots: tuple[int | None, ...]
+
+
+_NOWHERE = _Reached(-inf, (None,) * len(SPANS_S))
+
+
+class _Span(NamedTuple):
+    """One more of them.  ``goes_on``: there is no hole before it."""
+
+    steps: Sequence[Step]
+    before: _Reached
+    reached: _Reached
+    goes_on: bool
+
+
+Rows = Iterator[tuple[str, "array[float]"]]
 
 
 class _Track:
-    """One subject's rings, a pair for each tier."""
+    """One subject's rings, a pair for each tier, written up to ``written``.
 
-    __slots__ = ("limits", "measures", "seen_s")
+    From there on it has been as ``row`` and ``held`` say until it was last seen.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("held", "limits", "measures", "row", "seen_s", "written")
+
+    def __init__(self, written: _Reached) -> None:
         self.measures = [Ring(_NO_MEASURES, means=_MEANS) for _ in SPANS_S]
         self.limits: list[Ring] = []
         self.seen_s = -inf
+        self.written = written
+        self.row: array[float] | None = None
+        self.held: array[float] | None = None
 
-    def fill(self, steps: list[Step], row: "array[float]", limits: "array[float] | None") -> None:
+    def fill(self, steps: Sequence[Step]) -> None:
+        """It was like that, and is written."""
+        row, held = self.row or _NO_MEASURES, self.held
         for ring, step in zip(self.measures, steps, strict=True):
             ring.fill(step, row)
-        if limits is not None and not self.limits:
+        if held is not None and not self.limits:
             self.limits = [Ring(_NO_LIMITS, means=0) for _ in SPANS_S]
         for ring, step in zip(self.limits, steps, strict=False):
-            ring.fill(step, limits or _NO_LIMITS)
+            ring.fill(step, held or _NO_LIMITS)
 
-    def skip(self, steps: list[Step]) -> None:
+    def skip(self, steps: Sequence[Step]) -> None:
+        """Nothing is known of it."""
+        self.row = None
         for rings in (self.measures, self.limits):
             for ring, step in zip(rings, steps, strict=False):
                 ring.skip(step)
@@ -100,58 +137,97 @@ class History:
     """Grows by what the feed sees; time only goes on, until ``clear``."""
 
     def __init__(self) -> None:
+        self._era = 0
         self.clear()
 
     def clear(self) -> None:
         """Forget everything: the recording has been rewound."""
+        self._era += 1
         self._grids = [Grid(span_s) for span_s in SPANS_S]
         self._tracks: dict[SubjectKind, dict[str, _Track]] = {"node": {}, "export": {}, "group": {}}
-        self._end_s = -inf
+        self._reached = _NOWHERE
+        self._idle: list[_Track] | None = None
+        """All, if none of them does anything, or is absent."""
 
     def copy(self) -> "History":
         """As it is now, for good."""
         return deepcopy(self)
 
-    def add(self, snapshot: Snapshot, rates: Interval, begin_s: float, end_s: float) -> None:
+    def add(
+        self,
+        snapshot: Snapshot,
+        rates: Interval,
+        begin_s: float,
+        end_s: float,
+        *,
+        is_still: bool = False,
+    ) -> None:
         """It was like this from ``begin_s`` to ``end_s``; what has no rate has a gap.
 
-        Of a span that begins before the end of the last one only the rest counts.
+        Of a span that begins before the end of the last one only the rest counts.  ``is_still``:
+        all of it is as it was in that.
         """
-        begin_s = max(begin_s, self._end_s, end_s - SPANS_S[-1])
+        begin_s = max(begin_s, self._reached.end_s, end_s - SPANS_S[-1])
         if not begin_s < end_s < inf:
             return
-        self._end_s = end_s
         steps = [grid.step(begin_s, end_s) for grid in self._grids]
+        before = self._reached
+        self._reached = _Reached(end_s, tuple(grid.last for grid in self._grids))
+        span = _Span(steps, before, self._reached, goes_on=begin_s == before.end_s)
+        if is_still and span.goes_on and self._idle is not None:
+            for track in self._idle:
+                track.seen_s = end_s
+            return
         limits = _Limits(snapshot)
-        self._fill("node", _node_rows(snapshot, rates), limits.of_nodes, steps)
-        self._fill("export", _export_rows(snapshot, rates), limits.of_exports(), steps)
-        self._fill("group", _group_rows(snapshot, rates), limits.of_groups, steps)
+        self._go_on("node", _node_rows(snapshot, rates), limits.of_nodes, span)
+        self._go_on("export", _export_rows(snapshot, rates), limits.of_exports(), span)
+        self._go_on("group", _group_rows(snapshot, rates), limits.of_groups, span)
+        tracks = [track for each in self._tracks.values() for track in each.values()]
+        self._idle = tracks if all(track.row is _IDLE for track in tracks) else None
 
-    def _fill(
-        self,
-        kind: SubjectKind,
-        rows: Iterator[tuple[str, "array[float]"]],
-        limits: Mapping[str, "array[float]"],
-        steps: list[Step],
+    def _go_on(
+        self, kind: SubjectKind, rows: Rows, limits: Mapping[str, "array[float]"], span: _Span
     ) -> None:
-        tracks, end_s = self._tracks[kind], self._end_s
+        """Who did what it did before, which is nothing, is written later."""
+        tracks = self._tracks[kind]
         for name, row in rows:
             track = tracks.get(name)
             if track is None:
-                track = tracks[name] = _Track()
-            track.fill(steps, row, limits.get(name))
-            track.seen_s = end_s
-        self._keep(tracks, [name for name, track in tracks.items() if track.seen_s < end_s], steps)
+                track = tracks[name] = _Track(span.before)
+            held, track.seen_s = limits.get(name), span.reached.end_s
+            if not (span.goes_on and row is track.row and held is track.held):
+                self._write(track, span.before)
+                track.row, track.held, track.written = row, held, span.reached
+                track.fill(span.steps)
+        self._keep(tracks, span)
 
-    def _keep(self, tracks: dict[str, _Track], absent: list[str], steps: list[Step]) -> None:
+    def _write(self, track: _Track, until: _Reached) -> None:
+        """What it did all the time since it was last written."""
+        since = track.written
+        if since is until:
+            return
+        track.written = until
+        track.fill(
+            [
+                grid.step_from(slot, since.end_s, until.end_s)
+                for grid, slot in zip(self._grids, since.slots, strict=True)
+            ]
+        )
+
+    def _keep(self, tracks: dict[str, _Track], span: _Span) -> None:
         """Who is not there has a gap, and is forgotten after a while, or when there are many."""
+        end_s = span.reached.end_s
+        absent = [name for name, track in tracks.items() if track.seen_s < end_s]
         absent.sort(key=lambda name: tracks[name].seen_s)
         too_many = len(tracks) - _KEPT
         for number, name in enumerate(absent):
-            if number < too_many or self._end_s - tracks[name].seen_s > SPANS_S[-1]:
+            track = tracks[name]
+            if number < too_many or end_s - track.seen_s > SPANS_S[-1]:
                 del tracks[name]
             else:
-                tracks[name].skip(steps)
+                self._write(track, span.before)
+                track.skip(span.steps)
+                track.written = span.reached
 
     def series(self, subject: Subject, span_s: float) -> Series:
         """The tier of that span, or the next longer one; all gaps if nothing is known."""
@@ -161,13 +237,15 @@ class History:
         values: dict[Measure, array[float]] = dict.fromkeys(MEASURES, _NO_VALUES)
         limits: dict[Limit, array[float]] = {}
         if track is not None:
+            self._write(track, self._reached)
             ring = track.measures[tier]
             values = {name: ring.column(n, last) for n, name in enumerate(MEASURES)}
             if track.limits:
                 ring = track.limits[tier]
                 columns = {name: ring.column(n, last) for n, name in enumerate(LIMITS)}
                 limits = {name: each for name, each in columns.items() if not all(map(isnan, each))}
-        return Series(grid.span_s, grid.slot_s, (last + 1) * grid.slot_s, values, limits)
+        end_s = (last + 1) * grid.slot_s
+        return Series(grid.span_s, grid.slot_s, end_s, values, limits, self._era)
 
     def recent(self, subject: Subject, seconds: int) -> list[float]:
         """Reads and writes together in each of the last whole seconds and in the one that runs.
@@ -195,6 +273,9 @@ class History:
 
 
 def _row(rate: Rate, latency: Latency | None, in_flight: float) -> "array[float]":
+    moving = rate.reads or rate.writes or rate.read_bytes or rate.write_bytes
+    if latency is None and not (moving or in_flight):
+        return _IDLE
     p50, p99 = (nan, nan) if latency is None else latency
     writes, write_bytes = rate.writes + rate.trims, rate.write_bytes + rate.trim_bytes
     return array("d", (rate.reads, writes, rate.read_bytes, write_bytes, p50, p99, in_flight))
@@ -256,7 +337,13 @@ def _limits(group: Group) -> "array[float] | None":
     """0 is no limit."""
     if not group.limits:
         return None
-    return array("f", [group.limits.get(name) or nan for name in LIMITS])
+    return _shared(tuple(group.limits.get(name) or nan for name in LIMITS))
+
+
+@lru_cache(maxsize=1024)
+def _shared(limits: tuple[float, ...]) -> "array[float]":
+    """Equal ones are the same one."""
+    return array("f", limits)
 
 
 def _chain(name: str | None, below: Mapping[str, str | None]) -> Iterator[str]:
@@ -270,4 +357,4 @@ def _chain(name: str | None, below: Mapping[str, str | None]) -> Iterator[str]:
 
 def _lowest(all_limits: list["array[float]"]) -> "array[float]":
     columns = zip(*all_limits, strict=True)
-    return array("f", [min(filterfalse(isnan, column), default=nan) for column in columns])
+    return _shared(tuple(min(filterfalse(isnan, column), default=nan) for column in columns))

@@ -4,6 +4,7 @@ Every look asks for the numbers, which the server has ready; for the rest of wha
 takes it several times as long, only when it may have changed.
 """
 
+from collections.abc import Mapping
 from operator import itemgetter
 from typing import Any
 
@@ -50,6 +51,67 @@ class Numbers(Struct, frozen=True, rename="kebab", kw_only=True):
 def fits(graph: Snapshot, numbers: Numbers) -> bool:
     """Whether they are of the same graph: the same nodes, edges and limits."""
     return (graph.pid, graph.revision) == (numbers.pid, numbers.revision)
+
+
+class Reading:
+    """Replies one after the other: what is the same in the next one is not made again."""
+
+    def __init__(self) -> None:
+        self._reply: Mapping[str, Any] = {}
+        self._numbers: Numbers | None = None
+        self._seen: tuple[Snapshot, Numbers, Snapshot] | None = None
+
+    def numbers(self, reply: Mapping[str, Any]) -> Numbers:
+        """Raises msgspec.ValidationError when the reply has another shape."""
+        before, self._numbers = self._numbers, None
+        numbers = read_numbers(reply) if before is None else self._later(before, reply)
+        self._reply, self._numbers = reply, numbers
+        return numbers
+
+    def _later(self, before: Numbers, reply: Mapping[str, Any]) -> Numbers:
+        """Of nodes, exports and latencies all or nothing: that is where the many numbers are."""
+        if any(key not in reply or reply[key] != self._reply[key] for key in _MANY):
+            return read_numbers(reply)
+        return replace(
+            read_numbers({**reply, **_NONE_OF_MANY}),
+            nodes=before.nodes,
+            exports=before.exports,
+            latencies=before.latencies,
+        )
+
+    def snapshot(self, graph: Snapshot, numbers: Numbers) -> Snapshot:
+        """The graph with these numbers, as of their time."""
+        before = self._seen
+        if before is None or before[0] is not graph or not _have_same(before[1], numbers):
+            seen = renewed(graph, numbers)
+        else:
+            seen = _later(before[2], graph, numbers)
+        self._seen = graph, numbers, seen
+        return seen
+
+
+_NONE_OF_MANY: Mapping[str, Any] = {"nodes": {}, "exports": {}, "latencies": []}
+_MANY = ("columns", *_NONE_OF_MANY)
+
+
+def _have_same(before: Numbers, after: Numbers) -> bool:
+    """Whether they are of the same reading, but for clients and jobs."""
+    return before.nodes is after.nodes and before.throttle_groups == after.throttle_groups
+
+
+def _later(before: Snapshot, graph: Snapshot, numbers: Numbers) -> Snapshot:
+    """Exports without clients are the very same ones."""
+    return replace(
+        before,
+        now_ns=numbers.now_ns,
+        uptime_ns=graph.uptime_ns + numbers.now_ns - graph.now_ns,
+        exports=tuple(
+            each if each.clients == clients else replace(each, clients=clients)
+            for each in before.exports
+            for clients in (numbers.clients.get(each.id, ()),)
+        ),
+        jobs=numbers.jobs,
+    )
 
 
 def renewed(graph: Snapshot, numbers: Numbers) -> Snapshot:

@@ -8,6 +8,7 @@ the reads have one too is a word in the legend.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import isnan, nan
 from operator import add
 from typing import NamedTuple
@@ -25,7 +26,7 @@ from blkrun.dashboard.model.chart import (
 )
 from blkrun.dashboard.model.history import Limit, Measure, Series
 from blkrun.dashboard.model.raster import Symbols
-from blkrun.dashboard.model.sampling import Window, means, peaks, window
+from blkrun.dashboard.model.sampling import Sampler, Window, means, peaks, window
 from blkrun.dashboard.model.scale import Scale, format_count, format_ms, next_scale
 from blkrun.dashboard.model.subject import Subject
 from blkrun.units import format_short
@@ -129,20 +130,28 @@ def chart_of(  # noqa: PLR0913 - what a chart depends on
     symbols: Symbols,
     scale: Scale | None,
     cursor_s: float | None,
+    sampler: Sampler | None = None,
 ) -> tuple[Chart, Scale]:
-    """A plot for ``width`` cells, and the scale to give back for the next one."""
+    """A plot for ``width`` cells, and the scale to give back for the next one.
+
+    ``sampler`` knows the same series of before.
+    """
+    sampler = sampler or Sampler()
     seen = window(series, columns_of(width, len(plot.curves), symbols), now_s)
     parts, rest = _parts(plot, series)
     curves = [
         Curve(
-            part.name, part.mark, _columns(plot, part, series, seen), present(part, series, now_s)
+            part.name,
+            part.mark,
+            _sampled(plot, part, series, seen, sampler),
+            present(part, series, now_s),
         )
         for part in parts
     ]
     bounds = [
         Bound(_limit_name(part), columns, _limit_now(part, series, now_s), part is not rest)
         for part in (*parts, *filter(None, (rest,)))
-        if (columns := _limit_columns(part, series, seen)) is not None
+        if (columns := _limit_columns(part, series, seen, sampler)) is not None
     ]
     scale = next_scale(scale, wanted_peak(curves, bounds), plot.least, now_s)
     chart = Chart(
@@ -185,6 +194,10 @@ def _limit_name(part: Part) -> str:
     return "limit" if len(part.measures) > 1 else f"limit {part.mark}"
 
 
+def _sampled(plot: Plot, part: Part, series: Series, seen: Window, sampler: Sampler) -> list[float]:
+    return sampler.columns(f"{plot.key}/{part.name}", seen, partial(_columns, plot, part, series))
+
+
 def _columns(plot: Plot, part: Part, series: Series, seen: Window) -> list[float]:
     sample = peaks if plot.peaks else means
     first, *more = (sample(series.values[measure], seen) for measure in part.measures)
@@ -193,29 +206,46 @@ def _columns(plot: Plot, part: Part, series: Series, seen: Window) -> list[float
     return first
 
 
-def _limit_columns(part: Part, series: Series, seen: Window) -> list[float] | None:
+def _limit_columns(
+    part: Part, series: Series, seen: Window, sampler: Sampler
+) -> list[float] | None:
     """None if there was none at any time."""
-    limits = None if part.limit is None else series.limits.get(part.limit)
-    return None if limits is None else peaks(limits, seen)
+    if part.limit is None or part.limit not in series.limits:
+        return None
+    return sampler.columns(part.limit, seen, partial(peaks, series.limits[part.limit]))
 
 
 def _limit_now(part: Part, series: Series, now_s: float) -> float:
     """The one in force; NaN if there is none."""
     limits = None if part.limit is None else series.limits.get(part.limit)
-    return nan if limits is None or now_s - series.end_s > _PRESENT_S else limits[-1]
+    is_old = now_s - series.end_s > _PRESENT_S
+    return nan if limits is None or is_old else _known(limits[-1])
+
+
+def _known(value: float) -> float:
+    """What is not known is always the same NaN: charts are compared."""
+    return nan if isnan(value) else value
 
 
 def present(part: Part, series: Series, now_s: float) -> float:
     """What it is now; NaN if that is not known."""
     if now_s - series.end_s > _PRESENT_S:
         return nan
-    return sum(series.values[measure][-1] for measure in part.measures)
+    return _known(sum(series.values[measure][-1] for measure in part.measures))
 
 
 # Strips: one row a plot
 
 
-def strip(plot: Plot, series: Series, *, now_s: float, width: int, symbols: Symbols) -> Line:
+def strip(  # noqa: PLR0913 - what a strip depends on
+    plot: Plot,
+    series: Series,
+    *,
+    now_s: float,
+    width: int,
+    symbols: Symbols,
+    sampler: Sampler | None = None,
+) -> Line:
     """``IOPS  1.5k ▂▂▃▅▇ max 2.0k/3.0k``: present value, past and most, and the limit if any.
 
     Where only a direction has a limit it is told instead of the most: ``rd 1.0k/2.0k``.
@@ -224,7 +254,8 @@ def strip(plot: Plot, series: Series, *, now_s: float, width: int, symbols: Symb
     room = max(width - _LABEL - _VALUE - most_width - 2, 1)
     seen = window(series, room, now_s)
     part = plot.curves[-1] if plot.peaks else plot.curves[0]
-    columns, now = _columns(plot, part, series, seen), present(part, series, now_s)
+    columns = _sampled(plot, part, series, seen, sampler or Sampler())
+    now = present(part, series, now_s)
     most = most_of([columns])
     known = not all(map(isnan, columns))
     held = _held(plot, series, now_s, most if known else nan)

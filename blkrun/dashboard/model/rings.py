@@ -39,12 +39,20 @@ class Grid:
 
     def step(self, begin_s: float, end_s: float) -> Step:
         """Go on to ``end_s``; ``begin_s`` is not before the end of the step before."""
-        slot_s, before = self.slot_s, self.last
-        first = floor(begin_s / slot_s + _ROUNDING)
-        last = max(ceil(end_s / slot_s - _ROUNDING) - 1, first)
+        before, self.last = self.last, self._slots(begin_s, end_s)[1]
+        return self.step_from(before, begin_s, end_s)
+
+    def _slots(self, begin_s: float, end_s: float) -> tuple[int, int]:
+        """The first and the last that a span reaches into."""
+        first = floor(begin_s / self.slot_s + _ROUNDING)
+        return first, max(ceil(end_s / self.slot_s - _ROUNDING) - 1, first)
+
+    def step_from(self, before: int | None, begin_s: float, end_s: float) -> Step:
+        """What a span does to a ring that time has reached ``before`` of."""
+        slot_s = self.slot_s
+        first, last = self._slots(begin_s, end_s)
         covered_from = max(begin_s, last * slot_s)
         last_s = max(end_s - covered_from, 0.0)
-        self.last = last
         if before is None or before < first:
             new = first if before is None else before + 1
             passed = range(max(new, last - SLOTS + 1), first)

@@ -4,7 +4,7 @@ Columns lie on a grid of their own that does not move with the present: a peak s
 while that wanders to the left, and does not flicker.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -18,8 +18,12 @@ _ROUNDING = 1e-6
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """``count`` columns up to now; each is the slots of a series from one index to another."""
+    """``count`` columns up to now; each is the slots of a series from one index to another.
 
+    ``first`` is the number of the oldest one, counted from time 0.
+    """
+
+    first: int
     begin_s: float
     column_s: float
     slots: tuple[tuple[int, int], ...]
@@ -28,6 +32,13 @@ class Window:
         """The column of an instant, if it is in the window."""
         column = floor((at_s - self.begin_s) / self.column_s + _ROUNDING)
         return column if 0 <= column < len(self.slots) else None
+
+    def after(self, count: int) -> "Window":
+        """Without so many of the oldest columns."""
+        if not count:
+            return self
+        first, begin_s = self.first + count, self.begin_s + count * self.column_s
+        return Window(first, begin_s, self.column_s, self.slots[count:])
 
 
 def window(series: Series, count: int, now_s: float) -> Window:
@@ -40,7 +51,8 @@ def _window(span_s: float, slot_s: float, end_s: float, count: int, now_s: float
     """Charts side by side have the same one."""
     column_s = span_s / count
     last = ceil(now_s / column_s - _ROUNDING)
-    begin_s = (last - count) * column_s
+    first = last - count
+    begin_s = first * column_s
     offset, ratio = (begin_s - end_s) / slot_s + SLOTS, column_s / slot_s
     edges = [ceil(offset + ratio * column - _ROUNDING) for column in range(count + 1)]
     slots = (
@@ -48,28 +60,67 @@ def _window(span_s: float, slot_s: float, end_s: float, count: int, now_s: float
         (max(begin if end > begin else end - 1, 0), max(end, 0))
         for begin, end in pairwise(edges)
     )
-    return Window(begin_s, column_s, tuple(slots))
+    return Window(first, begin_s, column_s, tuple(slots))
 
 
 def means(values: Sequence[float], seen: Window) -> list[float]:
     """Of what is known in each column."""
-    found: list[float] = []
-    for begin, end in seen.slots:
-        part = values[begin:end]
-        amount = sum(part) / len(part) if part else nan
-        if isnan(amount) and len(part) > 1:
-            known = [each for each in part if not isnan(each)]
-            amount = sum(known) / len(known) if known else nan
-        found.append(amount)
-    return found
+    return [_mean(values[begin:end]) for begin, end in seen.slots]
+
+
+def _mean(part: Sequence[float]) -> float:
+    amount = sum(part) / len(part) if part else nan
+    if not isnan(amount):
+        return amount
+    known = [each for each in part if not isnan(each)]
+    return sum(known) / len(known) if known else nan
 
 
 def peaks(values: Sequence[float], seen: Window) -> list[float]:
     """The most of what is known in each column."""
-    found: list[float] = []
-    for begin, end in seen.slots:
-        part = values[begin:end]
-        if isnan(sum(part)):
-            part = [each for each in part if not isnan(each)]
-        found.append(max(part, default=nan))
-    return found
+    return [_peak(values[begin:end]) for begin, end in seen.slots]
+
+
+def _peak(part: Sequence[float]) -> float:
+    if isnan(sum(part)):
+        part = [each for each in part if not isnan(each)]
+    return max(part, default=nan)
+
+
+@dataclass(slots=True)
+class _Known:
+    """``over``: the first column that may still become another one."""
+
+    column_s: float
+    first: int
+    over: int
+    columns: list[float]
+
+
+class Sampler:
+    """Columns of the same series, look after look: those that are over are sampled once."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, _Known] = {}
+
+    def columns(
+        self, name: str, seen: Window, sample: Callable[[Window], list[float]]
+    ) -> list[float]:
+        """What ``sample`` gives, which is always the same one for a name.
+
+        Gaps are the very same NaN, so that columns can be compared.
+        """
+        kept = self._kept(name, seen)
+        new = sample(seen.after(len(kept)))
+        columns = [*kept, *(nan if isnan(each) else each for each in new)]
+        over = seen.first + sum(end < SLOTS for _, end in seen.slots)
+        self._known[name] = _Known(seen.column_s, seen.first, over, columns)
+        return columns
+
+    def _kept(self, name: str, seen: Window) -> list[float]:
+        known = self._known.get(name)
+        if known is None or known.column_s != seen.column_s:
+            return []
+        if not known.first <= seen.first < known.over:
+            return []
+        return known.columns[seen.first - known.first : known.over - known.first]

@@ -197,7 +197,7 @@ def is_same_but_later(before: Snapshot, after: Snapshot) -> bool:
 
 
 def _without_time(seen: Snapshot) -> tuple[object, ...]:
-    """Latencies are left out: they are others only where more has been counted."""
+    """Of numbers that are the very same ones nothing is compared."""
     exports = (
         replace(
             each, clients=tuple(replace(client, connected_seconds=0) for client in each.clients)
@@ -207,5 +207,5 @@ def _without_time(seen: Snapshot) -> tuple[object, ...]:
         for each in seen.exports
     )
     jobs = tuple(replace(job, running_ns=0) for job in seen.jobs)
-    parts = (seen.pid, seen.runner, seen.revision, seen.nodes, seen.throttle_groups, seen.reports)
-    return (*parts, tuple(exports), jobs)
+    server = (seen.pid, seen.runner, seen.revision)
+    return (*server, seen.nodes, seen.throttle_groups, seen.latencies, *exports, jobs, seen.reports)

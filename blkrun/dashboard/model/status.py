@@ -47,22 +47,22 @@ class Contact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Status:
-    """All that the header shows.  ``jobs``: only where they have no panel.
+    """All that the header shows, times in whole seconds.  ``jobs``: only where they have no panel.
 
     ``followed``: a runner applies what is saved.  ``doing``: what is under way just now.
     """
 
     title: str
     state: State
-    age_s: float = 0.0
-    uptime_ns: int = 0
+    age_s: int = 0
+    uptime_s: int = 0
     rate: Rate | None = None
     in_flight: int = 0
     held: int = 0
     clients: int = 0
     jobs: JobCount | None = None
     refresh_s: float = 0.5
-    paused_s: float | None = None
+    paused_s: int | None = None
     followed: bool = True
     doing: str = ""
 

@@ -64,7 +64,7 @@ def _left(status: Status) -> list[_Field]:
         _Field(0, (Span(f" ● {_word(status)}", _TONES[status.state]),)),
     ]
     if status.state is State.RUN:
-        fields.append(_Field(8, (Span(f" {duration_text(status.uptime_ns / 1e9)}", "dim"),)))
+        fields.append(_Field(8, (Span(f" {duration_text(status.uptime_s)}", "dim"),)))
     if not status.followed:
         fields.append(_Field(3, (Span("  NO RUNNER", "warn"),)))
     if status.doing:
@@ -116,6 +116,7 @@ class Header(Widget):
     def __init__(self) -> None:
         super().__init__()
         self._status: Status | None = None
+        self._styles_by_tone: dict[Tone, Style] = {}
         self._line = Line("header", ())
 
     @property
@@ -124,9 +125,10 @@ class Header(Widget):
         return self._line.text
 
     def show(self, status: Status) -> None:
-        """New facts."""
-        self._status = status
-        self._update()
+        """New facts, or the same."""
+        if status != self._status:
+            self._status = status
+            self._update()
 
     def on_resize(self) -> None:
         """Other fields fit."""
@@ -148,4 +150,11 @@ class Header(Widget):
         return Strip(segments)
 
     def _style(self, tone: Tone) -> Style:
-        return self.get_component_rich_style(f"tone--{tone}")
+        if tone not in self._styles_by_tone:
+            self._styles_by_tone[tone] = self.get_component_rich_style(f"tone--{tone}")
+        return self._styles_by_tone[tone]
+
+    def notify_style_update(self) -> None:
+        """Another theme."""
+        super().notify_style_update()
+        self._styles_by_tone.clear()

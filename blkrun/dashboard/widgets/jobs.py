@@ -182,7 +182,9 @@ class JobsPanel(LinesPanel):
         self._rows: Sequence[JobRow] = ()
 
     def show(self, rows: Sequence[JobRow]) -> None:
-        """New numbers."""
+        """New numbers, or the same."""
+        if rows == self._rows:
+            return
         self._rows = rows
         counted = " · ".join(span.text for span in count_spans(job_count(rows)))
         self.set_caption(f"{self.caption} {counted}" if rows else self.caption)

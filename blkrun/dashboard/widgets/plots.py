@@ -9,10 +9,11 @@ from textual.message import Message
 from textual.reactive import reactive
 
 from blkrun.dashboard.lines import Line, Span, line
-from blkrun.dashboard.model.chart import AXIS, LEAST_HEIGHT, body_width, chart_lines
+from blkrun.dashboard.model.chart import AXIS, LEAST_HEIGHT, Chart, body_width, chart_lines
 from blkrun.dashboard.model.history import SPANS_S, Series
 from blkrun.dashboard.model.plots import PLOTS, chart_of, in_order, readings, strip
 from blkrun.dashboard.model.raster import FRAMES, Symbols
+from blkrun.dashboard.model.sampling import Sampler
 from blkrun.dashboard.model.scale import Scale
 from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.widgets.panel import LinesPanel
@@ -100,12 +101,15 @@ class PlotsPanel(LinesPanel):
         self.cursor = -1  # no row is ever the selected one
         self._view: PlotsView | None = None
         self._scales: dict[str, Scale] = {}
+        self._sampler = Sampler()
+        self._drawn: dict[str, tuple[Chart, int, int, list[Line]]] = {}
 
     def show(self, view: PlotsView) -> None:
         """New numbers, or another subject."""
         before, self._view = self._view, view
         if before is None or _what(before) != _what(view):
             self._scales.clear()
+            self._sampler = Sampler()
         if self.cursor_s is not None and self.cursor_s < view.now_s - view.series.span_s:
             self.cursor_s = None
         if self.display:
@@ -154,7 +158,14 @@ class PlotsPanel(LinesPanel):
     def _strips(self, view: PlotsView, width: int) -> list[Line]:
         plots = in_order(self.first)[: self._inner_height]
         return [
-            strip(plot, view.series, now_s=view.now_s, width=width, symbols=self.symbols)
+            strip(
+                plot,
+                view.series,
+                now_s=view.now_s,
+                width=width,
+                symbols=self.symbols,
+                sampler=self._sampler,
+            )
             for plot in plots
         ]
 
@@ -169,8 +180,17 @@ class PlotsPanel(LinesPanel):
             symbols=self.symbols,
             scale=self._scales.get(plot.key),
             cursor_s=self.cursor_s,
+            sampler=self._sampler,
         )
-        return chart_lines(chart, width, self._inner_height)
+        return self._lines_of(chart, width, self._inner_height)
+
+    def _lines_of(self, chart: Chart, width: int, height: int) -> list[Line]:
+        """Those there are, if nothing in it has moved."""
+        drawn = self._drawn.get(chart.key)
+        if drawn is None or drawn[:3] != (chart, width, height):
+            drawn = (chart, width, height, chart_lines(chart, width, height))
+            self._drawn[chart.key] = drawn
+        return drawn[3]
 
     # The frame
 
@@ -288,8 +308,8 @@ class PlotsPanel(LinesPanel):
         return None
 
 
-def _what(view: PlotsView) -> tuple[Subject, float]:
-    return view.subject, view.series.span_s
+def _what(view: PlotsView) -> tuple[Subject, float, int]:
+    return view.subject, view.series.span_s, view.series.era
 
 
 def span_text(span_s: float) -> str:
