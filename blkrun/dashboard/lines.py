@@ -3,6 +3,7 @@
 A :class:`Line` is spans of text and tone.  Tones are words here and colours only in the theme.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal, NamedTuple, get_args
 
@@ -51,6 +52,14 @@ class Line(NamedTuple):
     def text(self) -> str:
         """All of it, without tones."""
         return "".join(span.text for span in self.spans)
+
+
+class Draft(NamedTuple):
+    """A line that is made when it comes into sight; anew if it is ``made_of`` something else."""
+
+    key: str
+    made_of: object
+    make: Callable[[], Line]
 
 
 @lru_cache(maxsize=4096)

@@ -335,7 +335,7 @@ class _Limits:
 
 def _limits(group: Group) -> "array[float] | None":
     """0 is no limit."""
-    if not group.limits:
+    if not any(map(group.limits.get, LIMITS)):
         return None
     return _shared(tuple(group.limits.get(name) or nan for name in LIMITS))
 

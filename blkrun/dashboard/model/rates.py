@@ -162,6 +162,11 @@ def new_counts(old: Latencies, new: Latencies) -> dict[int, int]:
 def _add_growth(counts: dict[int, int], old: Durations, new: Durations) -> None:
     if new == old:
         return
+    if new.floors_ns == old.floors_ns:
+        for floor_ns, count, before in zip(new.floors_ns, new.counts, old.counts, strict=True):
+            if count != before:
+                counts[floor_ns] = counts.get(floor_ns, 0) + count - before
+        return
     was = dict(zip(old.floors_ns, old.counts, strict=True))
     for floor_ns, count in zip(new.floors_ns, new.counts, strict=True):
         if growth := count - was.get(floor_ns, 0):

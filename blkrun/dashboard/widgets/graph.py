@@ -1,7 +1,7 @@
 """The graph with its numbers: exports, and below each what its requests pass."""
 
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import ClassVar, NamedTuple
 
 from rich.cells import cell_len
@@ -9,7 +9,7 @@ from textual import events
 from textual.binding import Binding, BindingType
 from textual.message import Message
 
-from blkrun.dashboard.lines import GAP, Line, Span, Tone, clean, fit, fit_spans
+from blkrun.dashboard.lines import GAP, Draft, Line, Span, Tone, clean, fit, fit_spans
 from blkrun.dashboard.model.marks import Mark
 from blkrun.dashboard.model.rates import Rate
 from blkrun.dashboard.model.sparks import SPARK_S
@@ -118,7 +118,10 @@ def _own(row: GraphRow) -> tuple[Span, ...]:
 
 
 def _own_width(row: GraphRow) -> int:
-    return sum(_width(span.text) for span in _own(row))
+    """Cells of all that."""
+    arrow = 2 if row.kind in (Kind.EXPORT, Kind.AGAIN) else 0
+    letter = _width(row.letter) + 1 if row.letter else 0
+    return _GUTTER + _width(row.guides) + arrow + letter + _width(row.name)
 
 
 @lru_cache(maxsize=4096)
@@ -186,10 +189,15 @@ def _longest(texts: Sequence[str], room: int) -> str:
 
 def graph_lines(rows: Sequence[GraphRow], width: int) -> list[Line]:
     """All rows, each exactly ``width`` cells."""
+    return [draft.make() for draft in graph_drafts(rows, width)]
+
+
+def graph_drafts(rows: Sequence[GraphRow], width: int) -> list[Draft]:
+    """They need all rows only to begin their details in one column."""
     layout = _Layout(width)
     leads = [_own_width(row) + 2 for row in rows if row.details]
     lead = min(max(leads, default=0), layout.name_width * 3 // 5)
-    return [layout.line(row, lead) for row in rows]
+    return [Draft(row.key, (row, lead), partial(layout.line, row, lead)) for row in rows]
 
 
 GRAPH_KEYS: tuple[Binding, ...] = (
@@ -289,13 +297,13 @@ class GraphPanel(LinesPanel):
 
     # Lines
 
-    def make_lines(self, width: int) -> list[Line]:
+    def make_lines(self, width: int) -> Sequence[Line | Draft]:
         """The rows, or why there are none."""
         if not self._rows:
             why = f"nothing here is called {self._only}"
             text = why if self._all else "nothing is served: the graph is empty"
             return [Line("", fit_spans((Span(text, "dim"),), width))]
-        return graph_lines(self._rows, width)
+        return graph_drafts(self._rows, width)
 
     def heading_line(self, width: int) -> Line:
         """The columns' titles."""

@@ -1,13 +1,26 @@
 """Throttle groups: a gauge for each limit that is set, what is left of bursts, and who waits."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from rich.cells import cell_len
 from textual import events
 from textual.message import Message
 
-from blkrun.dashboard.lines import GAP, Line, Span, Tone, clean, fit, fit_right, gauge, line, spread
+from blkrun.dashboard.lines import (
+    GAP,
+    Draft,
+    Line,
+    Span,
+    Tone,
+    clean,
+    fit,
+    fit_right,
+    gauge,
+    line,
+    spread,
+)
 from blkrun.dashboard.model.groups import GroupRow, LimitRow, MemberRow
 from blkrun.dashboard.model.status import duration_text
 from blkrun.dashboard.model.subject import Subject
@@ -35,13 +48,14 @@ class Place(NamedTuple):
     member: str = ""
 
 
-Placed = tuple[Line, Place]
+Placed = tuple[Line | Draft, Place]
 
 
 def group_lines(rows: Sequence[GroupRow], width: int, wanted: Wanted | None = None) -> list[Line]:
     """All groups, each line exactly ``width`` cells."""
     layout = _Layout(rows, width, wanted or {})
-    return [shown for row in rows for shown, _ in layout.group(row)]
+    shown = (each for row in rows for each, _ in layout.group(row))
+    return [each.make() if isinstance(each, Draft) else each for each in shown]
 
 
 class _Layout:
@@ -66,7 +80,8 @@ class _Layout:
             if limit.burst_left is not None:
                 yield self._burst(row, limit, limit.burst_left), place
         for member in row.members:
-            yield self._member(row, member), Place(row.name, member=member.name)
+            key, make = f"{row.name}//{member.name}", partial(self._member, row, member)
+            yield Draft(key, member, make), Place(row.name, member=member.name)
 
     def _head(self, row: GroupRow) -> Line:
         count = len(row.members)
@@ -237,7 +252,7 @@ class GroupsPanel(LinesPanel):
         if place is not None and place.limit is not None:
             self.post_message(self.LimitClicked(place.group, place.limit.key, place.limit.limit))
 
-    def make_lines(self, width: int) -> list[Line]:
+    def make_lines(self, width: int) -> Sequence[Line | Draft]:
         """The groups, or that there are none."""
         layout = _Layout(self._rows, width, self._wanted)
         placed = [each for row in self._rows for each in layout.group(row)]

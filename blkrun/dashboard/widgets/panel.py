@@ -13,7 +13,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from blkrun.dashboard.keys import PANEL_KEYS
-from blkrun.dashboard.lines import TONES, Line, Tone
+from blkrun.dashboard.lines import TONES, Draft, Line, Tone
 
 _SUPERSCRIPT = dict(zip("12345678", "¹²³⁴⁵⁶⁷⁸", strict=True))
 
@@ -209,13 +209,19 @@ class Panel(ScrollView, can_focus=True):
 
 
 class LinesPanel(Panel):
-    """A panel whose lines are made anew at every change; the selected row is found by its key."""
+    """A panel whose lines are made anew at every change; the selected row is found by its key.
+
+    Of drafts only those in sight become lines, and only when they are made of something else.
+    """
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
-        self._lines: list[Line] = []
+        self._lines: list[Line | Draft] = []
+        self._made: dict[int, tuple[object, Line]] = {}
+        """Rows → lines, with what they are made of."""
+        self._made_width = 0
 
-    def make_lines(self, width: int) -> Sequence[Line]:
+    def make_lines(self, width: int) -> Sequence[Line | Draft]:
         """All rows at a width."""
         raise NotImplementedError
 
@@ -227,35 +233,71 @@ class LinesPanel(Panel):
     @property
     def lines(self) -> tuple[Line, ...]:
         """What is shown, or would be if it were scrolled to."""
-        return tuple(self._lines)
+        return tuple(map(self._line, range(len(self._lines))))
 
     def row_line(self, index: int, width: int) -> Line:
         """A row; its width is right since ``relayout``."""
         del width
-        return self._lines[index]
+        return self._line(index)
+
+    def _line(self, index: int) -> Line:
+        found = self._lines[index]
+        if isinstance(found, Line):
+            return found
+        made = self._made.get(index)
+        if made is None or made[0] != found.made_of:
+            made = self._made[index] = found.made_of, found.make()
+        return made[1]
 
     def relayout(self) -> None:
         """All rows at the new width."""
-        self._lines = list(self.make_lines(self.inner_width))
+        self._make()
+
+    def _make(self) -> bool:
+        """Whether those there were are of the same width."""
+        before, self._made_width = self._made_width, self.inner_width
+        if before != self._made_width:
+            self._made.clear()
+        self._lines = list(self.make_lines(self._made_width))
+        return before == self._made_width
 
     def update_lines(self) -> None:
         """Make the lines anew; repaint those that differ, and keep the selected row selected."""
-        old, self._lines = self._lines, list(self.make_lines(self.inner_width))
+        old = self._lines
+        same_width = self._make()
         self._keep_cursor(old)
         if len(old) != len(self._lines):
+            self._made.clear()
             self.fit_content()
+        if same_width and len(old) == len(self._lines):
+            self._refresh_changed(old)
+        else:
             self.refresh()
-            return
-        for index, (before, after) in enumerate(zip(old, self._lines, strict=True)):
-            if before != after:
-                self.refresh_row(index)
 
-    def _keep_cursor(self, old: list[Line]) -> None:
-        keys = [line.key for line in self._lines]
-        key = old[self.cursor].key if self.cursor < len(old) else None
-        before = self.cursor
-        if key in keys:
-            self.cursor = keys.index(key)
-        self.cursor = min(self.cursor, max(len(keys) - 1, 0))
+    def _refresh_changed(self, old: Sequence[Line | Draft]) -> None:
+        """Rows in sight, neighbours together."""
+        top = self.scroll_offset.y
+        runs: list[tuple[int, int]] = []
+        for index in range(top, min(top + self._page(), len(old))):
+            if _substance(old[index]) == _substance(self._lines[index]):
+                continue
+            if runs and runs[-1][1] == index:
+                runs[-1] = (runs[-1][0], index + 1)
+            else:
+                runs.append((index, index + 1))
+        width, offset = self.size.width, self.HEADING_ROWS - top
+        if runs:
+            self.refresh(*(Region(0, a + offset, width, b - a) for a, b in runs))
+
+    def _keep_cursor(self, old: Sequence[Line | Draft]) -> None:
+        before, new = self.cursor, self._lines
+        key = old[before].key if before < len(old) else None
+        if before >= len(new) or new[before].key != key:
+            keys = [line.key for line in new]
+            self.cursor = keys.index(key) if key in keys else min(before, max(len(keys) - 1, 0))
         if self.cursor != before:
             self.refresh()
+
+
+def _substance(line: Line | Draft) -> object:
+    return line.made_of if isinstance(line, Draft) else line

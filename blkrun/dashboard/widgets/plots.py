@@ -1,5 +1,6 @@
 """Plots over time of what is selected: charts side by side, or strips where the panel is low."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message
 from textual.reactive import reactive
 
-from blkrun.dashboard.lines import Line, Span, line
+from blkrun.dashboard.lines import Draft, Line, Span, line
 from blkrun.dashboard.model.chart import AXIS, LEAST_HEIGHT, Chart, body_width, chart_lines
 from blkrun.dashboard.model.history import SPANS_S, Series
 from blkrun.dashboard.model.plots import PLOTS, chart_of, in_order, readings, strip
@@ -287,7 +288,7 @@ class PlotsPanel(LinesPanel):
         """Nothing to select."""
         del index
 
-    def _keep_cursor(self, old: list[Line]) -> None:
+    def _keep_cursor(self, old: Sequence[Line | Draft]) -> None:
         del old
 
     def on_click(self, event: events.Click) -> None:
