@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from blkrun.dashboard.actions.arranging import Arranging
 from blkrun.dashboard.arrange import LEAST_HEIGHT, LEAST_WIDTH
@@ -15,12 +16,15 @@ from blkrun.dashboard.model.jobs import JobCount, job_count, job_rows
 from blkrun.dashboard.model.notice import notice
 from blkrun.dashboard.model.rates import Rate
 from blkrun.dashboard.model.snapshot import Snapshot
-from blkrun.dashboard.model.sparks import with_sparks
+from blkrun.dashboard.model.sparks import SPARK_S, with_spark
 from blkrun.dashboard.model.status import State, Status, totals
 from blkrun.dashboard.model.tree import graph_rows
 from blkrun.dashboard.widgets.plots import PlotsPanel, PlotsView
 
 Show = Callable[[Moment], None]
+
+_SECOND_BEGUN_S = 2.0
+"""Bars of seconds go on moving that much longer than they go back."""
 
 
 class Showing(Arranging):
@@ -74,7 +78,11 @@ class Showing(Arranging):
         """What changes if the panel has something else to show."""
         if name == "config":
             return shown.snapshot.reports, self.board.log.edited_at
-        moves = name == "plots" or (name == "clients" and shown.snapshot.clients)
+        moves = (
+            name == "plots"
+            or (name == "clients" and shown.snapshot.clients)
+            or (name == "graph" and shown.at_s - shown.news_s < SPARK_S + _SECOND_BEGUN_S)
+        )
         return object() if moves else (shown.news, self.subject if name == "node" else None)
 
     def _leave_what_has_gone(self, snapshot: Snapshot) -> bool:
@@ -103,9 +111,8 @@ class Showing(Arranging):
         }
 
     def _show_graph(self, shown: Moment) -> None:
-        rows = graph_rows(shown.snapshot, shown.rates)
-        symbols = self.panels.plots.symbols
-        self.panels.graph.show(with_sparks(rows, shown.history, symbols))
+        finish = partial(with_spark, history=shown.history, symbols=self.panels.plots.symbols)
+        self.panels.graph.show(graph_rows(shown.snapshot, shown.rates), finish)
 
     def _show_plots(self, shown: Moment) -> None:
         """Until the look; while nobody answers until now, with a gap that grows."""

@@ -51,7 +51,7 @@ class Alone(App[None]):
     def on_mount(self) -> None:
         """Keys go to it; rows that are repainted are noted."""
         self.panel.focus()
-        self.panel.refresh_row = self.painted.append  # type: ignore[assignment, method-assign]  # a listener
+        self.panel.refresh_rows = self.painted.extend  # type: ignore[assignment, method-assign]  # a listener
 
     def on_plots_panel_span_changed(self, message: PlotsPanel.SpanChanged) -> None:
         """What the real app answers with another series."""
@@ -292,7 +292,8 @@ def flat(end_s: float, reads: float) -> PlotsView:
     """The same all the time."""
     values = {name: array("d", [0.0]) * SLOTS for name in MEASURES}
     values["reads"] = array("d", [reads]) * SLOTS
-    return PlotsView(subject=LIMIT, series=Series(60.0, 0.2, end_s, values, {}), now_s=end_s)
+    series = Series(60.0, 0.2, end_s, values, {}, era=int(reads))
+    return PlotsView(subject=LIMIT, series=series, now_s=end_s)
 
 
 def test_only_rows_that_differ_are_painted() -> None:

@@ -24,12 +24,13 @@ class Moment:
     history: History
     at_s: float
     news: int
+    news_s: float
 
 
 class Board:
     """``snapshot`` is the last one seen, ``rates`` what happened since the one before.
 
-    ``news`` is another number whenever anything but the time is another.
+    ``news`` is another number whenever anything but the time is another; ``news_s``: since when.
     """
 
     def __init__(self) -> None:
@@ -39,6 +40,7 @@ class Board:
         self.before: Snapshot | None = None
         self.rates: Interval = NOTHING
         self.news = 0
+        self.news_s = 0.0
         self.waiting: Waiting | None = None
         self.why_lost = ""
         self._contact = Contact()
@@ -67,16 +69,17 @@ class Board:
         rates = interval(before, snapshot)
         is_still = rates == self.rates and last is not None and is_same_but_later(last, snapshot)
         self.snapshot, self.before, self.rates, self._gap = snapshot, before, rates, False
-        self._see_whether_still(is_still)
+        self._see_whether_still(at_s, is_still=is_still)
         if before_s is not None and rates is not NOTHING:
             self.history.add(snapshot, rates, before_s, at_s, is_still=self._is_still)
         self.waiting = waiting(snapshot.reports.get("config"))
         self._contact = Contact(last_s=at_s)
 
-    def _see_whether_still(self, is_still: bool) -> None:  # noqa: FBT001 - an answer
+    def _see_whether_still(self, at_s: float, *, is_still: bool) -> None:
         """Twice the same: what is shown of two looks is the same as well."""
         self._was_still, self._is_still = is_still, is_still and self._was_still
-        self.news += not self._is_still
+        if not self._is_still:
+            self.news, self.news_s = self.news + 1, at_s
 
     def _forget(self) -> None:
         self.log.clear()
@@ -101,6 +104,7 @@ class Board:
             history=self.history,
             at_s=self._contact.last_s,
             news=self.news,
+            news_s=self.news_s,
         )
 
     def state(self, now_s: float, refresh_s: float) -> State:

@@ -255,6 +255,9 @@ class History:
         grid, track = self._grids[0], self._tracks[subject.kind].get(subject.name)
         if track is None or grid.last is None:
             return []
+        if track.row is _IDLE and self._reached.end_s - track.written.end_s > seconds:
+            return [0.0] * seconds
+        self._write(track, self._reached)
         begun = grid.last % _SLOTS_A_SECOND + 1
         count = begun + (seconds - 1) * _SLOTS_A_SECOND
         ring = track.measures[0]

@@ -4,11 +4,13 @@ Columns lie on a grid of their own that does not move with the present: a peak s
 while that wanders to the left, and does not flicker.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from math import ceil, floor, isnan, nan
+from operator import itemgetter
 
 from blkrun.dashboard.model.history import Series
 from blkrun.dashboard.model.rings import SLOTS
@@ -20,10 +22,12 @@ _ROUNDING = 1e-6
 class Window:
     """``count`` columns up to now; each is the slots of a series from one index to another.
 
-    ``first`` is the number of the oldest one, counted from time 0.
+    ``first`` is the number of the oldest one, counted from time 0; ``over`` of the first one that
+    may still become another.
     """
 
     first: int
+    over: int
     begin_s: float
     column_s: float
     slots: tuple[tuple[int, int], ...]
@@ -38,7 +42,7 @@ class Window:
         if not count:
             return self
         first, begin_s = self.first + count, self.begin_s + count * self.column_s
-        return Window(first, begin_s, self.column_s, self.slots[count:])
+        return Window(first, self.over, begin_s, self.column_s, self.slots[count:])
 
 
 def window(series: Series, count: int, now_s: float) -> Window:
@@ -55,12 +59,14 @@ def _window(span_s: float, slot_s: float, end_s: float, count: int, now_s: float
     begin_s = first * column_s
     offset, ratio = (begin_s - end_s) / slot_s + SLOTS, column_s / slot_s
     edges = [ceil(offset + ratio * column - _ROUNDING) for column in range(count + 1)]
-    slots = (
-        # A column that is shorter than a slot shows the one that it is in.
-        (max(begin if end > begin else end - 1, 0), max(end, 0))
+    newest = SLOTS - 1 if now_s <= end_s else SLOTS
+    slots = tuple(
+        # A column that is shorter than a slot, or has just begun, shows the one that it is in.
+        (max(min(begin, newest) if end > begin else end - 1, 0), max(end, 0))
         for begin, end in pairwise(edges)
     )
-    return Window(first, begin_s, column_s, tuple(slots))
+    over = first + bisect_left(slots, SLOTS, key=itemgetter(1))
+    return Window(first, over, begin_s, column_s, slots)
 
 
 def means(values: Sequence[float], seen: Window) -> list[float]:
@@ -89,7 +95,7 @@ def _peak(part: Sequence[float]) -> float:
 
 @dataclass(slots=True)
 class _Known:
-    """``over``: the first column that may still become another one."""
+    """Of a window that there was."""
 
     column_s: float
     first: int
@@ -113,8 +119,7 @@ class Sampler:
         kept = self._kept(name, seen)
         new = sample(seen.after(len(kept)))
         columns = [*kept, *(nan if isnan(each) else each for each in new)]
-        over = seen.first + sum(end < SLOTS for _, end in seen.slots)
-        self._known[name] = _Known(seen.column_s, seen.first, over, columns)
+        self._known[name] = _Known(seen.column_s, seen.first, seen.over, columns)
         return columns
 
     def _kept(self, name: str, seen: Window) -> list[float]:

@@ -20,10 +20,11 @@ def with_sparks(
     rows: Iterable[GraphRow], history: History, symbols: Symbols
 ) -> tuple[GraphRow, ...]:
     """Each row on a scale of its own; who did nothing in all that time has no bars."""
-    return tuple(_with_spark(row, history, symbols) for row in rows)
+    return tuple(with_spark(row, history, symbols) for row in rows)
 
 
-def _with_spark(row: GraphRow, history: History, symbols: Symbols) -> GraphRow:
+def with_spark(row: GraphRow, history: History, symbols: Symbols) -> GraphRow:
+    """One of them."""
     if row.subject is None or row.rate is None:
         return row
     seconds = history.recent(row.subject, SPARK_S)

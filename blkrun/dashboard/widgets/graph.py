@@ -129,6 +129,14 @@ def _width(text: str) -> int:
     return cell_len(clean(text))
 
 
+Finish = Callable[[GraphRow], GraphRow]
+"""A row as it comes into sight."""
+
+
+def _same(row: GraphRow) -> GraphRow:
+    return row
+
+
 class _Layout:
     """Columns at a width; the name takes what they leave."""
 
@@ -145,7 +153,7 @@ class _Layout:
         note = Span(fit(f" {SPARK_S} s", self.note_width), "dim")
         return (Span(fit("", self.name_width)), *titles, note)
 
-    def line(self, row: GraphRow, lead: int) -> Line:
+    def line(self, row: GraphRow, lead: int, finish: Finish = _same) -> Line:
         """A row whose detail begins ``lead`` cells from the left."""
         note = _note(row)
         tail: tuple[Span, ...] = ()
@@ -153,7 +161,7 @@ class _Layout:
             word = _longest(note.words, self.note_width - 1)
             tail = (Span(fit(f" {word}", self.note_width), note.tone),)
             if not word:
-                tail = (Span(fit(f" {row.spark}", self.note_width), "dim"),)
+                tail = (Span(fit(f" {finish(row).spark}", self.note_width), "dim"),)
         numbers = (self.blank,) if row.kind in _NUMBERLESS else self._numbers(row)
         return Line(row.key, (*self._name(row, note, lead), *numbers, *tail))
 
@@ -192,12 +200,16 @@ def graph_lines(rows: Sequence[GraphRow], width: int) -> list[Line]:
     return [draft.make() for draft in graph_drafts(rows, width)]
 
 
-def graph_drafts(rows: Sequence[GraphRow], width: int) -> list[Draft]:
-    """They need all rows only to begin their details in one column."""
+def graph_drafts(
+    rows: Sequence[GraphRow], width: int, finish: Finish = _same, look: object = None
+) -> list[Draft]:
+    """They need all rows only to begin their details in one column.  ``look``: of ``finish``."""
     layout = _Layout(width)
     leads = [_own_width(row) + 2 for row in rows if row.details]
     lead = min(max(leads, default=0), layout.name_width * 3 // 5)
-    return [Draft(row.key, (row, lead), partial(layout.line, row, lead)) for row in rows]
+    return [
+        Draft(row.key, (row, lead, look), partial(layout.line, row, lead, finish)) for row in rows
+    ]
 
 
 GRAPH_KEYS: tuple[Binding, ...] = (
@@ -234,15 +246,17 @@ class GraphPanel(LinesPanel):
         super().__init__(id=id)
         self._all: Sequence[GraphRow] = ()
         self._rows: Sequence[GraphRow] = ()
+        self._finish: Finish = _same
+        self._look = 0
         self._folded: set[str] = set()
         self._only = ""
         self._matching = 0
         self._told: Subject | None = None
         self._clicked = ""
 
-    def show(self, rows: Sequence[GraphRow]) -> None:
+    def show(self, rows: Sequence[GraphRow], finish: Finish = _same) -> None:
         """New numbers."""
-        self._all = rows
+        self._all, self._finish, self._look = rows, finish, self._look + 1
         self._choose_rows()
 
     @property
@@ -303,7 +317,7 @@ class GraphPanel(LinesPanel):
             why = f"nothing here is called {self._only}"
             text = why if self._all else "nothing is served: the graph is empty"
             return [Line("", fit_spans((Span(text, "dim"),), width))]
-        return graph_drafts(self._rows, width)
+        return graph_drafts(self._rows, width, self._finish, self._look)
 
     def heading_line(self, width: int) -> Line:
         """The columns' titles."""

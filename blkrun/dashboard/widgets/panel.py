@@ -1,6 +1,6 @@
 """The frame all panels share: lines that fit, a selected row, and repainting only what changed."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -107,9 +107,22 @@ class Panel(ScrollView, can_focus=True):
 
     def refresh_row(self, index: int) -> None:
         """Repaint one row if it is in sight."""
-        y = index + self.HEADING_ROWS - self.scroll_offset.y
-        if self.HEADING_ROWS <= y < self.size.height:
-            self.refresh(Region(0, y, self.size.width, 1))
+        self.refresh_rows((index,))
+
+    def refresh_rows(self, indexes: Iterable[int]) -> None:
+        """Repaint those that are in sight; they are in order, and neighbours are done together."""
+        least, size = self.HEADING_ROWS, self.size
+        offset = least - self.scroll_offset.y
+        runs: list[Region] = []
+        for y in (index + offset for index in indexes):
+            if not least <= y < size.height:
+                continue
+            if runs and runs[-1].bottom == y:
+                runs[-1] = runs[-1].grow((0, 0, 1, 0))
+            else:
+                runs.append(Region(0, y, size.width, 1))
+        if runs:
+            self.refresh(*runs)
 
     def fit_content(self) -> None:
         """Tell Textual how much there is to scroll."""
@@ -275,19 +288,17 @@ class LinesPanel(Panel):
             self.refresh()
 
     def _refresh_changed(self, old: Sequence[Line | Draft]) -> None:
-        """Rows in sight, neighbours together."""
+        """Of those in sight."""
         top = self.scroll_offset.y
-        runs: list[tuple[int, int]] = []
-        for index in range(top, min(top + self._page(), len(old))):
-            if _substance(old[index]) == _substance(self._lines[index]):
-                continue
-            if runs and runs[-1][1] == index:
-                runs[-1] = (runs[-1][0], index + 1)
-            else:
-                runs.append((index, index + 1))
-        width, offset = self.size.width, self.HEADING_ROWS - top
-        if runs:
-            self.refresh(*(Region(0, a + offset, width, b - a) for a, b in runs))
+        in_sight = range(top, min(top + self._page(), len(old)))
+        self.refresh_rows([index for index in in_sight if not self._is_same(index, old[index])])
+
+    def _is_same(self, index: int, before: Line | Draft) -> bool:
+        """A draft may be made of something else and look the same."""
+        if isinstance(before, Draft):
+            made = self._made.get(index)
+            return made is not None and made[0] == before.made_of and made[1] == self._line(index)
+        return before == self._line(index)
 
     def _keep_cursor(self, old: Sequence[Line | Draft]) -> None:
         before, new = self.cursor, self._lines
@@ -297,7 +308,3 @@ class LinesPanel(Panel):
             self.cursor = keys.index(key) if key in keys else min(before, max(len(keys) - 1, 0))
         if self.cursor != before:
             self.refresh()
-
-
-def _substance(line: Line | Draft) -> object:
-    return line.made_of if isinstance(line, Draft) else line

@@ -111,6 +111,8 @@ class PlotsPanel(LinesPanel):
         if before is None or _what(before) != _what(view):
             self._scales.clear()
             self._sampler = Sampler()
+        elif before.series.era != view.series.era:
+            self._sampler = Sampler()
         if self.cursor_s is not None and self.cursor_s < view.now_s - view.series.span_s:
             self.cursor_s = None
         if self.display:
@@ -309,8 +311,8 @@ class PlotsPanel(LinesPanel):
         return None
 
 
-def _what(view: PlotsView) -> tuple[Subject, float, int]:
-    return view.subject, view.series.span_s, view.series.era
+def _what(view: PlotsView) -> tuple[Subject, float]:
+    return view.subject, view.series.span_s
 
 
 def span_text(span_s: float) -> str:
