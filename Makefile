@@ -4,11 +4,11 @@ PY := .venv/bin/python
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix bench soak schema lock clean
+.PHONY: help setup run test check fix bench soak pictures schema lock clean
 
 help: ## List every target in a sentence.
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
-		while IFS='|' read -r target says; do printf '  make %-6s  %s\n' "$$target" "$$says"; done
+		while IFS='|' read -r target says; do printf '  make %-8s  %s\n' "$$target" "$$says"; done
 
 setup: ## Install the missing system packages and the locked Python ones into .venv.
 	@.ci/setup
@@ -33,6 +33,9 @@ bench: setup ## Measure the data path beside others (BENCH_ARGS=--quick, --only,
 
 soak: setup ## Run the long tests, one at a time.
 	@$(PY) -m pytest -m soak --timeout 3600
+
+pictures: setup ## Take the README's pictures again, from the running program.
+	@$(PY) -m tests.screenshot
 
 schema: setup ## Write blkrun/schema.json again, after a change to the options.
 	@$(PY) -m blkrun schema >blkrun/schema.json.new
