@@ -1,15 +1,20 @@
 """The README names what there is."""
 
+import re
 from pathlib import Path
 
 import pytest
+from textual.binding import Binding
 
 from blkrun.cli import COMMANDS, Exit
+from blkrun.dashboard.dialogs.help_screen import help_text
+from blkrun.dashboard.keyboard import ALL
 from blkrun.job_options import JOBS, JobOptions
 from blkrun.options import DRIVERS, BitmapOptions
 from blkrun.server.qmp.commands import COMMANDS as QMP_COMMANDS
 
-README = (Path(__file__).resolve().parents[1] / "README.md").read_text()
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("driver", DRIVERS)
@@ -53,3 +58,21 @@ def test_every_qmp_command_is_in_the_readme(command: str) -> None:
 def test_every_exit_code_is_in_the_readme(code: Exit) -> None:
     """Its number, in the sentence on exit codes."""
     assert f"{code.value} " in README.split("Exit codes")[1].split("\n\n")[0]
+
+
+@pytest.mark.parametrize(
+    "key", [*Binding.make_bindings(ALL)], ids=lambda key: f"{key.id}-{key.key}"
+)
+def test_every_key_is_in_the_readme(key: Binding) -> None:
+    """In the section on the dashboard, as the footer writes it, and in the help with its words."""
+    section = README.split("## The dashboard")[1].split("### Themes")[0]
+    assert f"`{key.key_display or key.key}`" in section
+    assert key.description in help_text([key])
+
+
+def test_every_picture_of_the_readme_is_there() -> None:
+    """None is named that `make pictures` does not take, and none that has gone."""
+    named = re.findall(r"!\[.*\]\((.*)\)", README)
+    assert named
+    for path in named:
+        assert (ROOT / path).read_text().startswith("<svg")

@@ -3,6 +3,20 @@
 ::
 
     feed ──reports──▶ app ──▶ model (pure: snapshots → rows) ──▶ widgets (rows → lines)
+                       ├──▶ dialogs: questions and texts over the panels
+                       └──▶ editor: the file's edits, by blkrun's own commands
+
+Imports go downwards here, too, and a test holds that:
+
+- ``app``, and ``replaying`` over a recording; ``running``: either in a ``terminal``
+- ``showing``, ``arrange``, ``panels``: what has a place, and what it shows; ``theming``
+- ``actions``: what keys do, one file a subject; ``defects``: what nobody has thought of
+- ``dialogs``, ``widgets``: one a file; ``keys``, ``keys_replay``, ``keyboard``, ``keymap``: keys
+- feeds: ``feed`` is what one is; ``poller`` of a server, ``recorder`` of another feed, ``player``
+  of a ``recording`` (``past``, ``survey``, ``playback``, ``recording_writer``)
+- ``settings``, ``theme``, ``theme_file``, ``theme_watch``, ``symbols``, ``own_files``: the user's
+- ``model``, ``lines``: what is shown, before it is a screen's; ``editor``
+- ``web``, ``web_guard``, ``web_visit``: in browsers, each visit a process with an app
 
 It owns nothing: closing it, or its terminal, leaves the disks served.  ``show`` and ``replay`` are
 the only entrances; Textual is imported inside them, since nothing else of blkrun needs it.

@@ -1,7 +1,13 @@
 """What there is to show: pure functions from snapshots to rows, no clock and no I/O.
 
-``snapshot``: a reply of the server, typed ◀─ ``rates``: two of them ◀─ ``tree``, ``groups``,
-``jobs``, ``status``: rows of the panels.  ``marks``: what waits to change, and drift; ``state``:
-a node's, in a word; ``inspect``: all about one; ``copying``: it as text.  ``record``: events,
-numbered and bounded; ``config``: the file and its edits.
+- what the server said: ``snapshot`` and ``numbers`` (typed replies), ``rates`` (two of them)
+- what is known: ``board`` (a feed's reports, folded), ``record`` (events), ``history``, ``rings``
+  (30 minutes of numbers), ``sparks`` (a row's last seconds), ``subject`` (what is selected)
+- rows of the panels: ``tree``, ``groups``, ``jobs``, ``clients``, ``config``, ``inspect``,
+  ``log_view``; ``status`` and ``notice`` above them; ``state`` and ``marks`` in them
+- plots: ``plots`` → ``chart`` → ``raster``, with ``sampling`` and ``scale``
+- the file's edits: ``edits`` (as commands), ``preview`` (what one would do), ``waiting`` (for a
+  yes), ``nudge`` (limits), ``drivers``, ``choices``, ``changes``, ``switching`` (to choose from),
+  ``places`` (of a table)
+- to take along: ``copying``, ``clipboard``, ``figures``; ``playback``: where a recording is
 """
