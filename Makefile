@@ -4,7 +4,7 @@ PY := .venv/bin/python
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check fix bench soak pictures schema lock clean
+.PHONY: help setup run test check fix bench soak pictures screens schema lock clean
 
 help: ## List every target in a sentence.
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | \
@@ -36,6 +36,10 @@ soak: setup ## Run the long tests, one at a time.
 
 pictures: setup ## Take the README's pictures again, from the running program.
 	@$(PY) -m tests.screenshot
+
+screens: setup ## Write the screens kept in tests/dashboard/screens again, for git to show what changed.
+	@rm -f tests/dashboard/screens/*.txt
+	@BLKRUN_WRITE_SCREENS=1 $(PY) -m pytest -q tests/dashboard/test_dashboard_screens.py
 
 schema: setup ## Write blkrun/schema.json again, after a change to the options.
 	@$(PY) -m blkrun schema >blkrun/schema.json.new

@@ -27,6 +27,8 @@ class Replay(Dashboard):
 
     BINDINGS: ClassVar[list[BindingType]] = [*REPLAY_KEYS]
 
+    replayed = True
+
     def __init__(self, player: Player, title: str) -> None:
         super().__init__(player, Desk(title=title, read_only=True))
         self.playback = Playback(player)

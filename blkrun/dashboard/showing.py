@@ -33,6 +33,8 @@ class Showing(Arranging):
     _shown: Moment | None = None
     """What the panels show: the last look, or the one that was frozen."""
     job_count: JobCount | None = None
+    replayed = False
+    """Whether it is a recording that is shown."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they came
@@ -185,6 +187,7 @@ class Showing(Arranging):
             paused_s=None if self.paused_at_s is None else int(now_s - self.paused_at_s),
             jobs=None if self.is_placed("jobs") else self.job_count,
             doing=self.doing[-1] if self.doing else "",
+            replayed=self.replayed,
         )
         self.header.show(self._with_totals(status))
         self.panels.graph.set_caption(self.panels.graph.caption, self._hint(state))

@@ -82,10 +82,10 @@ class Stage:
     async def click_footer(self, key: Binding) -> bool:
         """The key in the footer; False if it is not there."""
         bar = self.app.screen.query_one(KeyBar)
-        column = bar.column_of(str(key.id))
-        if column is None:
+        x = bar.place_of(str(key.id))
+        if x is None:
             return False
-        await self.click(bar, column + 1, 0)
+        await self.click(bar, x + 1, 0)
         return True
 
     async def run_command(self, title: str) -> None:

@@ -37,7 +37,7 @@ PENDING: dict[str, Any] = {
     "digest": DIGEST,
     "operations": [
         "+ filter lag1 (throttle) above flaky1",
-        "~ group silver (bps-total 24MiB -> 32MiB)",
+        "~ group silver (bps-total 36MiB -> 48MiB)",
         "- export logs",
     ],
     "taken": {"logs": 1},
@@ -51,8 +51,8 @@ PENDING: dict[str, Any] = {
         "+++ lab.toml",
         "@@ -8,4 +8,4 @@",
         " [throttle-groups.silver]",
-        '-bps-total = "24MiB"',
-        '+bps-total = "32MiB"',
+        '-bps-total = "36MiB"',
+        '+bps-total = "48MiB"',
         "@@ -41,3 +41,4 @@",
         "-[exports.logs]",
         '-node = "quota"',
@@ -220,7 +220,7 @@ class Lab:
         gold = group("gold", ("limit0", 0), iops_total=3000, iops_total_max=6000)
         gold["limits"] |= {"iops-total-max-length": 10, "bps-total": 100 * MIB}
         gold["levels"] = {"iops-total": 20000.0 + 9000 * sin(self.second / 6)}
-        silver = group("silver", ("limit1", 14), bps_total=24 * MIB, iops_write=800)
+        silver = group("silver", ("limit1", 14), bps_total=36 * MIB, iops_write=800)
         return [gold, silver]
 
     def _jobs(self) -> list[dict[str, Any]]:
@@ -311,6 +311,12 @@ def told(until_s: int = END_S) -> Iterator[Told]:
         if not LOST_S <= second < BACK_S:
             raw = lab.reply(**_reports(second))
             yield second, Seen(snapshot(raw), BEGIN_S + second)
+
+
+def connected_late() -> dict[str, Any]:
+    """Another client, after all of it."""
+    data = {"id": 9, "export": "vm0"}
+    return event("X_BLKRUN_CLIENT_CONNECTED", BEGIN_S + END_S + 12, **data)
 
 
 def recording(path: Path) -> Path:

@@ -15,11 +15,14 @@ from blkrun.dashboard.model.changes import Change
 from blkrun.dashboard.model.drivers import Driver, Key
 from blkrun.dashboard.model.edits import Edit
 from blkrun.dashboard.model.preview import Outcome, Preview
-from blkrun.dashboard.recording import Recorded
+from blkrun.dashboard.player import Player
+from blkrun.dashboard.recording import Recording
+from blkrun.dashboard.replaying import Replay
 from blkrun.errors import BlkrunError
-from tests.dashboard.dashboard_samples import FakeClock, FakeFeed
-from tests.dashboard.incident import DIGEST, END_S, told
+from tests.dashboard.dashboard_samples import FakeClock, FakeFeed, reply, snapshot
+from tests.dashboard.incident import DIGEST, END_S, recording, told
 from tests.dashboard.recording_samples import BEGIN_S, Told
+from tests.dashboard.screens import screen_text
 
 DRIVERS = (
     Driver("throttle", "A member of a throttle group: requests wait for their turn.", ()),
@@ -89,10 +92,22 @@ class FakeEditor:
         return ()
 
 
+CALM_S, REJECTED_S = 58, 64
+"""Seconds of the incident: before the file was edited, and while there is a mistake in it."""
+
+
 @cache
-def incident(until_s: int = END_S) -> tuple[Told, ...]:
-    """Made once."""
-    return tuple(told(until_s))
+def incident(until_s: float = END_S) -> tuple[Told, ...]:
+    """Up to a second; made once."""
+    return tuple(each for each in told() if each[0] <= until_s)
+
+
+def empty() -> tuple[Told, ...]:
+    """A server that serves nothing."""
+    looks = (reply(seconds, runner=4242) for seconds in range(3))
+    return tuple(
+        (second, Seen(snapshot(raw), BEGIN_S + second)) for second, raw in enumerate(looks)
+    )
 
 
 class Stage:
@@ -108,10 +123,22 @@ class Stage:
         self.feed.tell(Rewound(past))
         await self.settle()
 
+    async def resize(self, width: int, height: int) -> None:
+        """The terminal has another size."""
+        await self.pilot.resize_terminal(width, height)
+        await self.settle()
+
+    async def see_again(self) -> None:
+        """The server says what it said."""
+        assert self.app.board.snapshot is not None
+        self.feed.tell(Seen(self.app.board.snapshot, self.clock.now_s))
+        await self.settle()
+
     async def press(self, *keys: str) -> None:
         """Keys, one after the other."""
-        await self.pilot.press(*keys)
-        await self.settle()
+        for key in keys:
+            await self.pilot.press(key)
+            await self.settle()
 
     async def settle(self) -> None:
         """All is painted, and no cursor blinks."""
@@ -120,46 +147,84 @@ class Stage:
             line.cursor_blink = False
         await self.pilot.pause()
 
+    async def until(self, reached: Callable[[], bool]) -> None:
+        """What a worker does takes its time."""
+        for _ in range(_MOST_POLLS):
+            if reached():
+                return await self.settle()
+            await asyncio.sleep(_POLL_S)
+        raise AssertionError(screen_text(self.app))
+
+    async def stand_still(self) -> None:
+        """Until nothing has changed for a while: what Textual's own screens do nobody is told."""
+        shown, since = "", 0
+        for _ in range(_MOST_POLLS):
+            await self.settle()
+            since, shown = (
+                (since + 1 if screen_text(self.app) == shown else 0),
+                screen_text(self.app),
+            )
+            if since == _STILL_POLLS:
+                return
+            await asyncio.sleep(_POLL_S)
+        raise AssertionError(shown)
+
+
+_POLL_S, _MOST_POLLS, _STILL_POLLS = 0.02, 500, 15
 
 Play = Callable[[Stage], Awaitable[None]]
-
-
-async def nothing(_: Stage) -> None:
-    """As it is when it is opened."""
 
 
 def perform(
     play: Play,
     size: tuple[int, int],
     *,
-    reports: Iterable[Told] | None = None,
-    theme: str = "blkrun",
+    reports: Iterable[Told] = (),
+    until_s: float = END_S,
+    theme: str | None = "blkrun",
 ) -> None:
-    """Run the app around a play, with the incident on it."""
+    """Run the app around a play, with the incident on it up to a second, or other reports."""
 
     async def act() -> None:
         clock = FakeClock()
         feed = FakeFeed(clock)
-        desk = Desk(title="lab.toml", owner=True, file=Path("lab.toml"), editor=FakeEditor())
+        desk = Desk(
+            title="lab.toml",
+            owner=True,
+            file=Path("lab.toml"),
+            editor=FakeEditor(),
+            uri_of=lambda name: f"nbd+unix:///{name}?socket=/run/lab.sock",
+        )
         app = Dashboard(feed, desk)
-        app.theme = theme
-        async with app.run_test(size=size) as pilot:
+        if theme is not None:
+            app.theme = theme
+        async with app.run_test(size=size, notifications=True) as pilot:
             await pilot.pause()
             stage = Stage(app, feed, clock, pilot)
-            await stage.see(*(incident() if reports is None else reports))
+            await stage.see(*(tuple(reports) or incident(until_s)))
             await play(stage)
 
     asyncio.run(act())
 
 
-def looks_and_events(until_s: int) -> tuple[Told, ...]:
-    """The incident up to a second."""
-    return tuple(each for each in incident() if each[0] <= until_s)
+def play_recording(folder: Path, play: Play, size: tuple[int, int]) -> None:
+    """Run the app over a recording of the incident, at rest in the middle of it."""
 
+    async def act() -> None:
+        clock = FakeClock()
+        with Recording.open(recording(folder / "lab.rec")) as played:
+            player = Player(played, clock=clock)
+            app = Replay(player, "lab.toml")
+            app.theme = "blkrun"
+            async with app.run_test(size=size) as pilot:
+                stage = Stage(app, FakeFeed(clock), clock, pilot)
+                await stage.press("space")
+                app.playback.seek(BEGIN_S + CALM_S)
+                goal_s = BEGIN_S + CALM_S
+                await stage.until(lambda: app.board.seen_s == goal_s)
+                await stage.until(lambda: bool(app.playback.position.overview.marks))
+                app.show()
+                await stage.settle()
+                await play(stage)
 
-def last_look(reports: Iterable[Told]) -> Seen:
-    """What was seen last."""
-    looks: list[Recorded] = [report for _, report in reports if isinstance(report, Seen)]
-    found = looks[-1]
-    assert isinstance(found, Seen)
-    return found
+    asyncio.run(act())

@@ -14,6 +14,7 @@ from rich.console import Console, ConsoleRenderable
 from rich.style import Style
 from textual.app import App
 
+WRITING = bool(os.environ.get("BLKRUN_WRITE_SCREENS"))
 KEPT = Path(__file__).with_name("screens")
 _MARKS = (
     string.ascii_lowercase + string.ascii_uppercase + string.digits + "+-*/=<>!?%&@#~^:;,()[]{}"
@@ -45,10 +46,14 @@ def _cells(app: App[str]) -> list[list[tuple[str, Style]]]:
     return rows[:height]
 
 
+def screen_rows(app: App[str]) -> list[str]:
+    """Every row as it is written, blanks and all."""
+    return ["".join(text for text, _ in row) for row in _cells(app)]
+
+
 def screen_text(app: App[str]) -> str:
     """What can be read, one line a row, ends stripped."""
-    rows = ("".join(text for text, _ in row).rstrip() for row in _cells(app))
-    return "\n".join(rows) + "\n"
+    return "\n".join(row.rstrip() for row in screen_rows(app)) + "\n"
 
 
 def screen_styles(app: App[str]) -> str:
@@ -78,7 +83,7 @@ def _description(style: Style) -> str:
 def assert_kept(name: str, shown: str) -> None:
     """It is what it was when somebody last looked at it."""
     path = KEPT / f"{name}.txt"
-    if os.environ.get("BLKRUN_WRITE_SCREENS"):
+    if WRITING:
         KEPT.mkdir(exist_ok=True)
         path.write_text(shown)
     assert path.exists(), f"{path} is not there: look at it, then BLKRUN_WRITE_SCREENS=1"

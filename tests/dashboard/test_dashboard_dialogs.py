@@ -10,7 +10,7 @@ from textual.events import Key
 from textual.geometry import Region
 from textual.pilot import Pilot
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 
 from blkrun.dashboard.app import Dashboard
 from blkrun.dashboard.dialogs.ask_screen import AskScreen
@@ -21,6 +21,7 @@ from blkrun.dashboard.dialogs.edit_screen import EditScreen, ErrorScreen
 from blkrun.dashboard.model.choices import Choice, limit_check
 from blkrun.dashboard.model.preview import Preview
 from blkrun.dashboard.theme import default_theme_path, load_theme, variable_defaults
+from blkrun.dashboard.widgets.key_bar import KeyBar
 from tests.dashboard.dashboard_samples import NASTY_NAMES
 
 SIZES = ((80, 24), (40, 12))
@@ -116,10 +117,7 @@ def text_of(app: Stand) -> str:
 
 def foot(app: Stand) -> str:
     """The keys at the foot that can be seen."""
-    footer = app.screen.query_one(Footer)
-    inside = footer.content_region
-    keys = [each for each in footer.children if each.region.right <= inside.right]
-    return " ".join(str(each.render()) for each in keys)
+    return app.screen.query_one(KeyBar).text
 
 
 def make(kind: str) -> Box[Any]:
@@ -151,10 +149,10 @@ def test_all_of_it_is_on_the_screen(kind: str, size: tuple[int, int]) -> None:
         box = screen.query_one(".box").region
         assert Region(0, 0, *size).contains_region(box)
         inner = screen.query_one(".box").content_region
-        for part in (screen.lines, screen.query_one(Footer)):
+        for part in (screen.lines, screen.query_one(KeyBar)):
             assert inner.contains_region(part.region)
             assert part.region.height > 0
-        assert screen.lines.region.bottom <= screen.query_one(Footer).region.y
+        assert screen.lines.region.bottom <= screen.query_one(KeyBar).region.y
         assert len(screen.lines.lines) == screen.lines.height_at(screen.lines.inner_width)
         for y in range(screen.lines.size.height):
             strip = screen.lines.render_line(y)

@@ -16,6 +16,7 @@ from blkrun.dashboard.editor import Editor
 from blkrun.dashboard.feed import Feed
 from blkrun.dashboard.keymap import remapped
 from blkrun.dashboard.keys import APP_KEYS
+from blkrun.dashboard.lines import clean
 from blkrun.dashboard.model.board import Board
 from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.panels import make_panels
@@ -119,12 +120,17 @@ class Acting(App[str]):
 
         Never read as markup.
         """
-        timeout = (4 if "\n" not in text else 8) if severity == "information" else 15
-        self.notify(text, title=title, severity=severity, timeout=timeout, markup=False)
+        timeout_s = (4 if "\n" not in text else 8) if severity == "information" else 15
+        self._notify(text, title, severity, timeout_s)
 
     def tell_of_files(self, text: str, severity: SeverityLevel) -> None:
         """Of the user's own files, which may be wrong: it stays until it is clicked away."""
-        self.notify(text, title="Your files", severity=severity, timeout=60, markup=False)
+        self._notify(text, "Your files", severity, 60)
+
+    def _notify(self, text: str, title: str, severity: SeverityLevel, timeout_s: float) -> None:
+        """Names in it are nobody's markup, and no escapes of the terminal."""
+        shown = "\n".join(map(clean, text.splitlines()))
+        self.notify(shown, title=clean(title), severity=severity, timeout=timeout_s, markup=False)
 
     def _fatal_error(self) -> None:
         """Textual would print a traceback with the values of all variables at the user."""

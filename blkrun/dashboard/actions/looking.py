@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 
 from textual.app import SystemCommand
+from textual.binding import Binding
 from textual.screen import Screen
 
 from blkrun.dashboard.actions.base import Acting
-from blkrun.dashboard.dialogs.help_screen import HelpScreen
+from blkrun.dashboard.dialogs.help_screen import HelpScreen, key_names
+from blkrun.dashboard.keymap import remapped
 
 REFRESH_STEPS_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 
@@ -61,12 +63,17 @@ class Looking(Acting):
         """Keys and columns."""
         self.push_screen(HelpScreen(self.settings.keys, read_only=self.desk.read_only))
 
+    def _with_key(self, key: Binding) -> str:
+        """``freeze what is shown · space``."""
+        (mine,) = remapped([key], self.settings.keys)
+        return f"{key.tooltip} · {key_names(mine)}"
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Every key is in the palette too."""
         for key in self.keys:
             if self.offers(key.action):
                 run = partial(self.run_action, key.action)
-                yield SystemCommand(key.description, key.tooltip, run)
+                yield SystemCommand(key.description, self._with_key(key), run)
         for command in super().get_system_commands(screen):
             if command.title == "Theme":
                 yield command

@@ -8,10 +8,11 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widget import Widget
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from blkrun.dashboard.lines import Line, Span, line, wrap
 from blkrun.dashboard.model.preview import Row
+from blkrun.dashboard.widgets.key_bar import KeyBar
 from blkrun.dashboard.widgets.panel import LinesPanel
 
 _WIDEST = 100
@@ -99,7 +100,7 @@ class Box(ModalScreen[T]):
             yield self._title
             yield from self.between()
             yield self.lines
-            yield Footer(show_command_palette=False, compact=True)
+            yield KeyBar(palette=False)
 
     def on_mount(self) -> None:
         """Make it fit."""

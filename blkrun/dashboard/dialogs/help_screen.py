@@ -1,4 +1,4 @@
-"""All keys, from the bindings themselves, and what the columns mean."""
+"""All keys, from the bindings themselves, and what columns, letters, words and signs mean."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar
@@ -22,16 +22,48 @@ _SECTIONS = {
     "In every panel": PANEL_KEYS,
     **ELSEWHERE,
 }
-_COLUMNS = """\
-R/s W/s      reads and writes per second
-BW           bytes per second, decimal
-QD           requests in flight now
-p50 p99      milliseconds that half of the requests, and 99 of 100, took at most
-HELD n       requests waiting in a throttle
-↳ name       a shared node, shown in full above
-▸ name       a job's filter, and how far it is
-READY        a job that goes on when you tell it
-—            not known yet, or the counters began anew"""
+
+_LEGENDS = {
+    "What the numbers are": (
+        ("R/s W/s", "reads and writes per second"),
+        ("BW", "bytes per second, decimal; R BW and W BW by direction"),
+        ("QD", "requests in flight now"),
+        ("p50 p99", "milliseconds that half of them, and 99 of 100, took at most"),
+        ("a/b", "used of a limit"),
+        ("burst", "credit that is left for going over a limit, and for how long"),
+        ("—", "not known yet, or the counters began anew"),
+    ),
+    "Letters of the drivers": (
+        ("T", "throttle: a member of a throttle group"),
+        ("W", "write-threshold"),
+        ("C", "copy-before-write"),
+        ("S", "snapshot-access"),
+        ("J", "the filter of a job, and how far it is"),
+        ("R", "raw: a window of what is below"),
+        ("F M N 0", "where the data is: file, memory, nbd, null"),
+        ("↳ name", "a shared node, shown in full above"),
+    ),
+    "Words for how it is": (
+        ("HELD n", "requests waiting in a throttle"),
+        ("NEAR", "a limit that is almost used up"),
+        ("ERR n/s", "errors now, among requests that go well"),
+        ("FAILED", "errors only; of a job: it has ended with one"),
+        ("n err", "errors before"),
+        ("SPENT", "the write threshold was reached"),
+        ("FLEECING", "a point in time is kept for those who read it"),
+        ("BROKEN", "a point in time that is lost"),
+        ("READY", "a job that goes on when you tell it"),
+        ("OFFLINE", "the server has gone; NO ANSWER: it is there and says nothing"),
+        ("NO RUNNER", "nobody follows the file: an edit waits until somebody does"),
+    ),
+    "Signs left of a name": (
+        ("+", "to come with the edit that waits"),
+        ("-", "to go with it"),
+        ("~", "to change with it"),
+        ("!", "DRIFT: not as the file says"),
+    ),
+}
+_KEYS_WIDTH, _NAME_WIDTH = 12, 13
 
 
 def help_text(bindings: Iterable[Binding]) -> str:
@@ -41,9 +73,20 @@ def help_text(bindings: Iterable[Binding]) -> str:
         keys, _ = rows.setdefault(binding.id or binding.action, ([], binding))
         keys.append(binding.key_display or format_key(binding.key))
     return "\n".join(
-        f"{' '.join(keys):<12} {binding.description:<10} {binding.tooltip}"
+        f"{' '.join(keys):<{_KEYS_WIDTH}} {binding.description:<{_NAME_WIDTH}} {binding.tooltip}"
         for keys, binding in rows.values()
     )
+
+
+def key_names(binding: Binding) -> str:
+    """``m esc``: what is to be pressed."""
+    keys = Binding.make_bindings([binding])
+    return " ".join(each.key_display or format_key(each.key) for each in keys)
+
+
+def legend_text(legend: Iterable[tuple[str, str]]) -> str:
+    """A sign and what it means, a line each."""
+    return "\n".join(f"{sign:<{_KEYS_WIDTH}} {meaning}" for sign, meaning in legend)
 
 
 class HelpScreen(ModalScreen[None]):
@@ -62,15 +105,16 @@ class HelpScreen(ModalScreen[None]):
         self._read_only = read_only
 
     def compose(self) -> ComposeResult:
-        """Keys, then columns."""
+        """Keys, then what is to be read."""
         with VerticalScroll(classes="dialog"):
             for title, bindings in _SECTIONS.items():
                 if self._read_only and title == _CHANGES:
                     continue
                 yield Static(title, classes="dialog-title")
                 yield Static(help_text(remapped(bindings, self._keys)), markup=False)
-            yield Static("What the numbers are", classes="dialog-title")
-            yield Static(_COLUMNS, markup=False)
+            for title, legend in _LEGENDS.items():
+                yield Static(title, classes="dialog-title")
+                yield Static(legend_text(legend), markup=False)
 
     def action_close(self) -> None:
         """Back to the panels."""

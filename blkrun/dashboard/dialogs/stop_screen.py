@@ -8,6 +8,8 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from blkrun.dashboard.lines import clean
+
 Answer = Literal["stop", "detach", "stay"]
 
 
@@ -27,7 +29,7 @@ class StopScreen(ModalScreen[Answer]):
     def compose(self) -> ComposeResult:
         """The question and the answers."""
         with Vertical(classes="dialog"):
-            yield Static(self._at_stake, classes="dialog-title", markup=False)
+            yield Static(clean(self._at_stake), classes="dialog-title", markup=False)
             yield Static(
                 "s    stop the server: disks go away, jobs are cancelled\n"
                 "d    detach: the server goes on\n"

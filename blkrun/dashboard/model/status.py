@@ -50,6 +50,7 @@ class Status:
     """All that the header shows, times in whole seconds.  ``jobs``: only where they have no panel.
 
     ``followed``: a runner applies what is saved.  ``doing``: what is under way just now.
+    ``replayed``: all of it was so once.
     """
 
     title: str
@@ -65,6 +66,7 @@ class Status:
     paused_s: int | None = None
     followed: bool = True
     doing: str = ""
+    replayed: bool = False
 
 
 def totals(snapshot: Snapshot, rates: Interval) -> tuple[Rate | None, int, int, int]:

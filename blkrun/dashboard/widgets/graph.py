@@ -182,7 +182,8 @@ class _Layout:
         """In what the name leaves the detail, or an alarm that has no column."""
         parts, own = _own(row), _own_width(row)
         room = self.name_width - max(lead, own + 2) - 1
-        detail = Span(_longest(row.details, room), "dim")
+        text = _longest(row.details, room)
+        detail = Span(text if _width(text) <= room + 1 else "", "dim")
         if note.urgency >= ALARM and not self.note_width:
             detail = Span(_longest(note.words, room), note.tone)
         if room >= _LEAST_DETAIL and detail.text:

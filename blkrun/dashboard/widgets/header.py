@@ -63,6 +63,8 @@ def _left(status: Status) -> list[_Field]:
         _Field(2, (Span(f" {title} ", "title"),)),
         _Field(0, (Span(f" ● {_word(status)}", _TONES[status.state]),)),
     ]
+    if status.replayed:
+        fields.append(_Field(1, (Span("  REPLAY", "warn"),)))
     if status.state is State.RUN:
         fields.append(_Field(8, (Span(f" {duration_text(status.uptime_s)}", "dim"),)))
     if not status.followed:
@@ -94,7 +96,7 @@ def _right(status: Status) -> list[_Field]:
         _Field(6, (Span("  QD ", "dim"), Span(str(status.in_flight), tone))),
     ]
     if status.held:
-        fields.append(_Field(7, (Span(f"  HELD {status.held}", "warn"),)))
+        fields.append(_Field(3, (Span(f"  HELD {status.held}", "warn"),)))
     clients = "1 client" if status.clients == 1 else f"{status.clients} clients"
     fields.append(_Field(9, (Span(f"  {clients}", tone),)))
     fields.append(_Field(10, (Span(f"  every {status.refresh_s:g} s", "dim"),)))

@@ -19,7 +19,7 @@ _AT_THE_END = ("help", "session.quit", "command_palette")
 """They stay when others give way: the way to all the others."""
 _FIRST = ("edit.apply",)
 """What waits for somebody."""
-_MORE = " …"
+_MORE = " … "
 
 
 class Hint(NamedTuple):
@@ -76,7 +76,7 @@ def _placed(
     for hint in first:
         yield Piece(x, hint.width, hint)
         x += hint.width
-    if more and x + len(_MORE) <= width:
+    if more and x + len(_MORE) <= width - _width(last):
         yield Piece(x, len(_MORE), more=True)
         x += len(_MORE)
     end = max(width - _width(last), x)
@@ -87,12 +87,16 @@ def _placed(
 
 
 class KeyBar(Widget):
-    """One row, repainted when other keys are on offer.  A click on a key presses it."""
+    """One row, repainted when other keys are on offer.  A click on a key presses it.
+
+    ``palette``: whether the key of the palette is one of them.
+    """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {"key-bar--key", "key-bar--label"}
 
-    def __init__(self) -> None:
+    def __init__(self, *, palette: bool = True) -> None:
         super().__init__()
+        self._palette = palette
         self._hints: tuple[Hint, ...] = ()
         self._pieces: list[Piece] = []
 
@@ -101,10 +105,10 @@ class KeyBar(Widget):
         """What it says."""
         return "".join(map(_text, self._pieces))
 
-    def column_of(self, name: str) -> int | None:
-        """Where the key of an action, by its id, can be clicked; None: it has no place."""
-        found = (piece.x for piece in self._pieces if piece.hint and piece.hint.id == name)
-        return next(found, None)
+    def place_of(self, key_id: str) -> int | None:
+        """Where a key is shown; None: it is not."""
+        hints = ((piece.hint, piece.x) for piece in self._pieces)
+        return next((x for hint, x in hints if hint is not None and hint.id == key_id), None)
 
     def on_mount(self) -> None:
         """Hear of changes."""
@@ -116,6 +120,8 @@ class KeyBar(Widget):
             self.call_after_refresh(self._look)
 
     def _look(self) -> None:
+        if not self.is_attached:
+            return  # its dialog was closed meanwhile
         hints = tuple(self._on_offer())
         if hints != self._hints:
             self._hints = hints
@@ -127,6 +133,8 @@ class KeyBar(Widget):
         for each in self.screen.active_bindings.values():
             binding = each.binding
             is_palette = binding.key == self.app.COMMAND_PALETTE_BINDING
+            if is_palette and not self._palette:
+                continue
             if binding.action in seen or not (each.enabled and (binding.show or is_palette)):
                 continue
             seen.add(binding.action)

@@ -13,7 +13,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from blkrun.dashboard.keys import PANEL_KEYS
-from blkrun.dashboard.lines import TONES, Draft, Line, Tone
+from blkrun.dashboard.lines import TONES, Draft, Line, Tone, clean
 
 _SUPERSCRIPT = dict(zip("12345678", "¹²³⁴⁵⁶⁷⁸", strict=True))
 
@@ -141,11 +141,11 @@ class Panel(ScrollView, can_focus=True):
             self.refresh_row(self.cursor)
 
     def set_caption(self, title: str, subtitle: str = "") -> None:
-        """The frame's texts, never read as markup."""
+        """The frame's texts, never read as markup or by the terminal."""
         if (title, subtitle) != self._caption:
             self._caption = (title, subtitle)
-            self.border_title = Content(title)
-            self.border_subtitle = Content(subtitle) if subtitle else None
+            self.border_title = Content(clean(title))
+            self.border_subtitle = Content(clean(subtitle)) if subtitle else None
 
     @property
     def subtitle(self) -> str:
