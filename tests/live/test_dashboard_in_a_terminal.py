@@ -107,11 +107,12 @@ def assert_left(terminal: Tmux, service: Service) -> None:
     assert "Traceback" not in said_in_logs(service)
 
 
-def yes(terminal: Tmux, *parts: str) -> None:
-    """To a question that says this, and the panels again."""
-    terminal.wait_for("y Yes", *parts)
+def yes(terminal: Tmux, title: str, *parts: str) -> None:
+    """To a question that says this; until it is told what came of it."""
+    terminal.wait_for("y Yes", title, *parts)
     terminal.press("y")
     terminal.wait_until_gone("y Yes")
+    terminal.wait_for(title)
 
 
 def test_edits_by_others(service: Service, hammer: Callable[..., Hammer]) -> None:
@@ -207,7 +208,7 @@ def insert(terminal: Tmux, service: Service) -> None:
     terminal.press("Enter")
     terminal.wait_for("throttle-group", "▸ gold")
     terminal.press("Down", "Enter")
-    yes(terminal, "insert throttle-two between export vda and limit")
+    yes(terminal, "insert throttle throttle-two", "insert throttle-two between export vda")
     terminal.wait_for("└ T throttle-two")
     _, _, rest = service.file.read_text().partition("[nodes.throttle-two]")
     assert '"silver"' in rest.partition("[")[0]
@@ -219,13 +220,15 @@ def switch_and_remove(terminal: Tmux, service: Service) -> None:
     terminal.wait_for("Plots · throttle-two (node)")
     terminal.press("d")
     yes(terminal, "disable throttle-two", "+enabled")
-    terminal.wait_for("E Enable")
+    terminal.wait_for("applied lab.toml: -2", "- remove throttle-two from")  # so it is known as off
     assert "throttle-two" not in service.live().nodes
     terminal.press("E")
     yes(terminal, "enable throttle-two")
     terminal.wait_for("└ T throttle-two")
-    terminal.press("Home", "Down")
-    terminal.wait_for("Plots · throttle-two (node)")
+    terminal.press("Home")
+    terminal.wait_for("Plots · vda (export)")
+    terminal.press("Down")
+    terminal.wait_for("Plots · throttle-two (node) · 1 min")
     terminal.press("x")
     yes(terminal, "remove throttle-two", "-[nodes.throttle-two]")
     wait_for(lambda: "throttle-two" not in service.live().nodes, "it to be gone")
@@ -241,7 +244,7 @@ def start_and_cancel(terminal: Tmux, service: Service) -> None:
     yes(terminal, "start job nightly", "+ backup nightly of disk to copy")
     terminal.wait_for("⁶Jobs 1", "nightly  backup", "running")
     terminal.press("c")
-    yes(terminal, "DANGEROUS", "job nightly is cancelled")
+    yes(terminal, "cancel job nightly", "DANGEROUS", "job nightly is cancelled")
     terminal.wait_for("nightly was cancelled")
     assert service.file.read_text().endswith("enabled = false\n")
 
