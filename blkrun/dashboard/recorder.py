@@ -117,6 +117,8 @@ class Recorder:
             self._writer.commit()
         except sqlite3.Error as error:
             self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - the top of a thread: nobody else would tell
+            self._fail(repr(error))
         finally:
             self._writer.close()
 

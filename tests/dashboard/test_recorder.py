@@ -8,7 +8,7 @@ from threading import Event
 import pytest
 
 from blkrun.dashboard import recorder as module
-from blkrun.dashboard.feed import Feed, Report, Rewound
+from blkrun.dashboard.feed import Feed, Happened, Report, Rewound
 from blkrun.dashboard.recorder import Recorder
 from blkrun.dashboard.recording import Recorded, Recording
 from blkrun.dashboard.recording_writer import Writer
@@ -107,6 +107,17 @@ def test_a_disk_that_hangs_ends_it_too(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(heard) == 20
     assert notes == ["the recording has ended: the disk is too slow"]
     assert len(everything(tmp_path / "a.rec")) in (3, 4)
+
+
+def test_a_report_that_cannot_be_written_ends_it_with_a_word_too(tmp_path: Path) -> None:
+    """Else the dashboard would say that it records, for ever, and nothing would be written."""
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    heard, notes = recorded(tmp_path / "a.rec", Talking(TOLD[0], Happened(({"data": nested},))))
+    assert len(heard) == 2
+    assert len(notes) == 1
+    assert notes[0].startswith("the recording has ended: RecursionError")
 
 
 def test_the_rest_is_the_feeds(tmp_path: Path) -> None:
