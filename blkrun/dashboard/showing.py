@@ -23,6 +23,9 @@ from blkrun.dashboard.widgets.plots import PlotsPanel, PlotsView
 
 Show = Callable[[Moment], None]
 
+_SETTLED_S = 15.0
+"""An axis shrinks that much after what needed it."""
+
 _SECOND_BEGUN_S = 2.0
 """Bars of seconds go on moving that much longer than they go back."""
 
@@ -80,12 +83,20 @@ class Showing(Arranging):
         """What changes if the panel has something else to show."""
         if name == "config":
             return shown.snapshot.reports, self.board.log.edited_at
-        moves = (
-            name == "plots"
-            or (name == "clients" and shown.snapshot.clients)
-            or (name == "graph" and shown.at_s - shown.news_s < SPARK_S + _SECOND_BEGUN_S)
-        )
-        return object() if moves else (shown.news, self.subject if name == "node" else None)
+        if self._moves(name, shown):
+            return object()
+        subject = {"node": self.subject, "plots": self.plotted}.get(name)
+        return shown.news, subject
+
+    def _moves(self, name: str, shown: Moment) -> bool:
+        """Whether it shows time, or a past that is not the same all along."""
+        still_s = shown.at_s - shown.news_s
+        if name == "plots":
+            plots = self.panels.plots
+            return plots.cursor_s is not None or still_s < plots.span + _SETTLED_S
+        if name == "graph":
+            return still_s < SPARK_S + _SECOND_BEGUN_S
+        return name == "clients" and bool(shown.snapshot.clients)
 
     def _leave_what_has_gone(self, snapshot: Snapshot) -> bool:
         """Select the row that is in its place; the plots go on showing its past."""
