@@ -3,10 +3,10 @@
 import asyncio
 import os
 import signal
+import sys
 from contextlib import suppress
 
-from textual.app import App
-
+from blkrun.dashboard.actions.base import Acting
 from blkrun.dashboard.terminal import TerminalDriver, has_hung_up, let_go
 
 _LOOK_S = 1.0
@@ -14,7 +14,7 @@ _LOOK_S = 1.0
 
 
 async def run(
-    app: App[str], closing: asyncio.Event | None, *, headless: bool = False, mouse: bool = True
+    app: Acting, closing: asyncio.Event | None, *, headless: bool = False, mouse: bool = True
 ) -> str:
     """Run until the user leaves or ``closing`` is set; anything but a wish to stop is "detach".
 
@@ -33,9 +33,12 @@ async def run(
         closer.cancel()
         if in_terminal:
             let_go()
+        if app.last_words:
+            with suppress(OSError):
+                print(app.last_words, file=sys.stderr, flush=True)  # noqa: T201 - the terminal is the shell's again
 
 
-async def _close(app: App[str], closing: asyncio.Event, *, in_terminal: bool) -> None:
+async def _close(app: Acting, closing: asyncio.Event, *, in_terminal: bool) -> None:
     while not (closing.is_set() or (in_terminal and has_hung_up())):
         with suppress(TimeoutError):
             await asyncio.wait_for(closing.wait(), _LOOK_S)

@@ -100,13 +100,12 @@ class Showing(Arranging):
 
     def _leave_what_has_gone(self, snapshot: Snapshot) -> bool:
         """Select the row that is in its place; the plots go on showing its past."""
-        if self.subject is None or find(snapshot, self.subject) is not None:
+        told, there = self.told, self.subject
+        if told is None or told == there or find(snapshot, told) is not None:
             return False
-        groups, graph = self.panels.groups, self.panels.graph
-        there = groups.selected if groups.pointing else graph.selected
         if there is None or find(snapshot, there) is None:
             return False
-        self.subject = there
+        self.told = there
         return True
 
     @property

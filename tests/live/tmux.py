@@ -14,7 +14,10 @@ _CLEAN = ("TERM", "NO_COLOR", "COLORTERM", "TMUX", "VISUAL", "EDITOR")
 
 
 class Tmux:
-    """``with Tmux(directory, "attach", FILE) as terminal``: a blkrun command in a tmux."""
+    """``with Tmux(directory, "attach", FILE) as terminal``: a blkrun command in a tmux.
+
+    ``around``: what runs the command.
+    """
 
     def __init__(
         self,
@@ -22,10 +25,11 @@ class Tmux:
         *command: str,
         size: tuple[int, int] = (100, 30),
         environ: dict[str, str] | None = None,
+        around: Sequence[str] = (),
     ) -> None:
         self._socket = directory / "tmux.sock"
         self._size = size
-        self._command = [sys.executable, "-m", "blkrun", *command]
+        self._command = [*around, sys.executable, "-m", "blkrun", *command]
         kept = {key: value for key, value in os.environ.items() if key not in _CLEAN}
         config = {"XDG_CONFIG_HOME": str(directory / "config")}
         self._environ = kept | config | {"LANG": "C.UTF-8", "TERM": "xterm-256color"}
@@ -88,6 +92,15 @@ class Tmux:
         """The usual screen, with its cursor, and no mouse reports."""
         asked = "#{alternate_on}#{cursor_flag}#{mouse_any_flag}"
         return self._tmux(("display-message", "-p", asked)).strip() == "010"
+
+    def set_option(self, name: str, value: str) -> None:
+        """One of the server's."""
+        self._tmux(("set-option", "-s", name, value))
+
+    @property
+    def copied(self) -> str:
+        """What a program has put into the clipboard, which is tmux's newest buffer."""
+        return self._tmux(("list-buffers", "-F", "#{buffer_sample}"))
 
     def resize(self, width: int, height: int) -> None:
         """Another size."""

@@ -52,7 +52,7 @@ class Arranging(Acting):
             panel.display = panel.id in plan.spans
             panel.styles.column_span = plan.spans.get(str(panel.id), 1)
         if isinstance(self.focused, Panel) and not self.focused.display:
-            self.screen.set_focus(self.panels.graph)
+            self.screen.set_focus(self.panels.named(self.only or "graph"))
         return True
 
     def is_placed(self, name: str) -> bool:
@@ -80,3 +80,7 @@ class Arranging(Acting):
     def action_restore(self) -> None:
         """All panels."""
         self.show_only(None)
+
+    def on_panel_zoomed(self, message: Panel.Zoomed) -> None:
+        """By the mouse: alone, or all again."""
+        self.show_only(None if self.only is not None else message.name)

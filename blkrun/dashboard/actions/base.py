@@ -1,14 +1,12 @@
 """What every action may use: the feed, what is known, the panels, and how to tell the user."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rich.text import Text
 from textual.app import App
 from textual.binding import Binding
 from textual.containers import Grid
-from textual.keys import format_key
 from textual.notifications import SeverityLevel
 
 from blkrun.dashboard import defects
@@ -21,6 +19,8 @@ from blkrun.dashboard.model.board import Board
 from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.panels import make_panels
 from blkrun.dashboard.settings import Settings
+from blkrun.dashboard.widgets.graph import GraphPanel
+from blkrun.dashboard.widgets.groups import GroupsPanel
 from blkrun.dashboard.widgets.header import Header
 from blkrun.dashboard.widgets.notice import NoticeRow
 
@@ -58,7 +58,8 @@ class Acting(App[str]):
         self.feed = feed
         self.desk = desk
         self.settings = Settings()
-        self.subject: Subject | None = None
+        self.told: Subject | None = None
+        """What was selected when everybody was told last."""
         self.plotted: Subject | None = None
         self.board = Board()
         self.header = Header()
@@ -66,9 +67,28 @@ class Acting(App[str]):
         self.panels = make_panels(self.board.log)
         self.grid = Grid(*self.panels, id="panels")
         self.paused_at_s: float | None = None
+        self.last_words = ""
+        """For the terminal, when it is the shell's again."""
         self._were_offered: dict[str, bool] = {}
         self.doing: list[str] = []
         """What is under way, for the header; ``EDITING`` while the file is being changed."""
+
+    @property
+    def pointing(self) -> GraphPanel | GroupsPanel:
+        """The one of the two that has, or was the last to have, the focus."""
+        graph, groups = self.panels.graph, self.panels.groups
+        focused = self.screen_stack[0].focused if self.screen_stack else None
+        if focused is groups or (groups.pointing and focused is not graph):
+            return groups
+        return graph
+
+    @property
+    def subject(self) -> Subject | None:
+        """What is selected there, at this instant.
+
+        A key that comes right after another one is about what that has selected.
+        """
+        return self.pointing.selected
 
     @property
     def keys(self) -> Iterable[Binding]:
@@ -99,7 +119,7 @@ class Acting(App[str]):
     def key_text(self, name: str) -> str:
         """What to press for an action of the app, by its id: other than usual in the settings."""
         (binding,) = remapped([key for key in APP_KEYS if key.id == name], self.settings.keys)
-        return binding.key_display or format_key(binding.key.partition(",")[0])
+        return self.get_key_display(replace(binding, key=binding.key.partition(",")[0]))
 
     def edited(self) -> None:
         """An edit has ended, however.  Parts add what they have waited for it with."""
@@ -137,5 +157,6 @@ class Acting(App[str]):
         if self._exception is None:
             super()._fatal_error()
             return
-        text = f"blkrun: the dashboard has ended by {defects.told(self._exception)}; "
-        self.panic(Text(f"{text}the disks stay served", no_wrap=True, overflow="ignore"))
+        why = defects.told(self._exception)
+        self.last_words = f"blkrun: the dashboard has ended by {why}; the disks stay served"
+        self.panic()

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from textual.app import SuspendNotSupported
@@ -22,21 +22,22 @@ class Editing(Acting):
     def action_edit_file(self) -> None:
         """At the selected thing's table."""
         if self.desk.file is not None:
-            self.run_worker(self._edit_file(self.desk.file), name="editor", exclusive=True)
+            self.run_worker(self._edit_file(self.desk.file), name="editor", group="editor")
 
     async def _edit_file(self, file: Path) -> None:
-        command = editor_command(os.environ, file, self._line(file))
+        try:
+            command = editor_command(os.environ, file, self._line(file))
+        except ValueError as error:  # a quotation that does not end
+            self.tell(f"VISUAL or EDITOR cannot be read: {error}", severity="error")
+            return
         try:
             with self.suspend(), self.batch_update():  # nothing is painted over the editor
-                process = await asyncio.create_subprocess_exec(*command)
-                code = await process.wait()
+                wrong = await _run(command)
         except SuspendNotSupported:
             self.tell(f"no editor can be shown here; edit {file}", severity="warning")
-        except OSError as error:
-            self.tell(f"{command[0]}: {error.strerror}; set EDITOR", severity="error")
         else:
-            if code:
-                self.tell(f"{command[0]} ended with {code}", severity="warning")
+            if wrong:
+                self.tell(f"{command[0]} {wrong}", severity="warning")
 
     def _line(self, file: Path) -> int | None:
         try:
@@ -44,6 +45,17 @@ class Editing(Acting):
         except OSError:
             return None  # the editor says it, or makes the file
         return line_of(text, self.subject.name) if self.subject is not None else None
+
+
+async def _run(command: Sequence[str]) -> str:
+    """What went wrong, or nothing.  Raises nothing: Textual would not take the terminal back."""
+    try:
+        process = await asyncio.create_subprocess_exec(*command)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else str(error)
+        return f"cannot be run: {why}; set EDITOR"
+    code = await process.wait()
+    return f"ended with {code}" if code else ""
 
 
 def editor_command(environ: Mapping[str, str], file: Path, line: int | None) -> list[str]:

@@ -86,24 +86,28 @@ class Filing(Acting):
                 if self._asking is mine:
                     self._asking = None
 
-        self.run_edit(asked())
+        self.run_edit(asked(), own=True)
 
     def before_asking(self) -> None:
         """A question is about the file as it is.  Parts write what they have not written yet."""
 
-    def run_edit(self, work: Work) -> None:
-        """Something that may be refused, one after the other, while the screen goes on."""
-        self.run_worker(self._guarded(work), name="edit", group="edits", exit_on_error=True)
+    def run_edit(self, work: Work, *, own: bool = False) -> None:
+        """Something that may be refused, while the screen goes on.
 
-    async def _guarded(self, work: Work) -> None:
+        ``own``: it is what the questions on the screen are about.
+        """
+        guarded = self._guarded(work, own=own)
+        self.run_worker(guarded, name="edit", group="edits", exit_on_error=True)
+
+    async def _guarded(self, work: Work, *, own: bool) -> None:
         try:
             await work
         except WaitError as error:
-            self._tell_error("Nobody knows what became of it", str(error))
+            self._tell_error("Nobody knows what became of it", str(error), own=own)
         except BlkrunError as error:
-            self._tell_error("Not changed", str(error))
+            self._tell_error("Not changed", str(error), own=own)
         except Exception as error:  # noqa: BLE001 - whatever it is, looking goes on
-            self._tell_error("Not changed, as far as is known", defects.told(error))
+            self._tell_error("Not changed, as far as is known", defects.told(error), own=own)
 
     async def propose_and_wait(self, edit: Edit) -> None:
         """The same; only from a worker."""
@@ -130,7 +134,10 @@ class Filing(Acting):
         if outcome.kind == "pending" and seen is not None and outcome.digest == seen.digest:
             await self.feed.ask_runner("apply", {"digest": outcome.digest})
             outcome = replace(outcome, kind="applied", message="by your yes")
-        self._tell_outcome(edit, outcome)
+        if outcome.kind == "failed":
+            self._tell_error(f"Failed: {edit.text}", outcome.message, own=seen is not None)
+        else:
+            self._tell_outcome(edit, outcome)
 
     @contextmanager
     def _showing(self, word: str) -> Iterator[None]:
@@ -144,9 +151,6 @@ class Filing(Acting):
             self.show_status()
 
     def _tell_outcome(self, edit: Edit, outcome: Outcome) -> None:
-        if outcome.kind == "failed":
-            self._tell_error(f"Failed: {edit.text}", outcome.message)
-            return
         pending = outcome.kind == "pending"
         title = f"Saved, and waits: {edit.text}" if pending else edit.text
         said = outcome.message if pending else f"{outcome.kind}: {outcome.message}"
@@ -155,9 +159,9 @@ class Filing(Acting):
             lines.append(f"{self.key_text('edit.undo')} undoes it")
         self.tell("\n".join(lines), title=title, severity="warning" if pending else "information")
 
-    def _tell_error(self, title: str, text: str) -> None:
-        """Over the panels; never over a question that somebody is about to answer."""
-        if self.screen.is_modal:
+    def _tell_error(self, title: str, text: str, *, own: bool) -> None:
+        """Over the panels; never over or under a question that somebody is about to answer."""
+        if self.screen.is_modal or (self._asking is not None and not own):
             self.tell(text, title=title, severity="error")
         else:
             self.push_screen(ErrorScreen(title, text))

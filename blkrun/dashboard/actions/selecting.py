@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from blkrun.dashboard.actions.arranging import Arranging
 from blkrun.dashboard.actions.copying import Copying
 from blkrun.dashboard.dialogs.event_screen import EventScreen
-from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.widgets.events import EventsPanel
 from blkrun.dashboard.widgets.graph import GraphPanel
 from blkrun.dashboard.widgets.groups import GroupsPanel
@@ -20,45 +19,36 @@ class Selecting(Arranging, Copying):
         """The graph's filter where the graph has the focus."""
         return {**super().offered(), "filter_graph": self.screen.focused is self.panels.graph}
 
-    def _select(self, subject: Subject | None) -> None:
-        if subject == self.subject:
+    def _note_subject(self) -> None:
+        if self.subject == self.told:
             return
-        self.subject = subject
-        self.plotted = subject or self.plotted
+        self.told = self.subject
+        self.plotted = self.subject or self.plotted
         self.show()
         self.refresh_bindings()
 
     def on_graph_panel_selected(self, _: GraphPanel.Selected) -> None:
         """A row of the graph, unless it is a group that one points at."""
-        self._follow(self._pointing)
+        self._follow(self.pointing)
 
     def on_groups_panel_selected(self, _: GroupsPanel.Selected) -> None:
         """A group, or a member of one."""
-        self._follow(self._pointing)
+        self._follow(self.pointing)
 
     def on_descendant_focus(self) -> None:
         """Whoever goes to the groups means the group selected there."""
         focused = self.screen.focused
         if focused is self.panels.graph or focused is self.panels.groups:
-            self._follow(self._pointing)
-
-    @property
-    def _pointing(self) -> GraphPanel | GroupsPanel:
-        """The one of the two that has, or was the last to have, the focus."""
-        graph, groups = self.panels.graph, self.panels.groups
-        if self.screen.focused is groups or (groups.pointing and self.screen.focused is not graph):
-            return groups
-        return graph
+            self._follow(self.pointing)
 
     def _follow(self, panel: GraphPanel | GroupsPanel) -> None:
         for each in (self.panels.graph, self.panels.groups):
             each.set_pointing(pointing=each is panel)
-        self._select(panel.selected)
+        self._note_subject()
 
     def on_graph_panel_opened(self, message: GraphPanel.Opened) -> None:
         """Everything about it, also when the plots were still about what has gone."""
         self._follow(self.panels.graph)
-        self._select(message.subject)
         self.plotted = message.subject
         self.action_pane("node")
 

@@ -331,7 +331,6 @@ class EventsPanel(Panel):
             self.post_message(self.Copied(record_text(self.selected)))
 
     def on_click(self, event: events.Click) -> None:
-        """Select what is clicked; choose it at the second click."""
-        super().on_click(event)
-        if event.chain == 2:
+        """The first click has selected a row, the second one chooses it."""
+        if event.chain == 2 and event.get_content_offset(self) is not None:
             self.action_choose()

@@ -9,6 +9,7 @@ from textual import events
 from textual.binding import BindingType
 from textual.content import Content
 from textual.geometry import Region, Size
+from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -31,6 +32,13 @@ class Panel(ScrollView, can_focus=True):
     TITLE: ClassVar[str]
     NUMBER: ClassVar[str]
     HEADING_ROWS: ClassVar[int] = 0
+
+    class Zoomed(Message):
+        """Somebody clicked twice on a panel's title."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
 
     def __init__(self, *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id)
@@ -199,8 +207,10 @@ class Panel(ScrollView, can_focus=True):
         return max(self.size.height - self.HEADING_ROWS, 1)
 
     def on_click(self, event: events.Click) -> None:
-        """Select what is clicked."""
+        """Select what is clicked; a second click on the title wants it alone, or all again."""
         offset = event.get_content_offset(self)
+        if offset is None and event.y == 0 and event.chain == 2:
+            self.post_message(self.Zoomed(str(self.id)))
         if offset is not None and offset.y >= self.HEADING_ROWS:
             self.select(offset.y - self.HEADING_ROWS + self.scroll_offset.y)
 
