@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from textual.binding import Binding
+from textual.widgets._footer import FooterKey
 
 from blkrun.dashboard.keyboard import ALL
 from blkrun.dashboard.keys import APP_KEYS
@@ -104,3 +105,28 @@ def test_the_palette_itself() -> None:
         await made.type_command("disab")
 
     happen("filter.disable", way)
+
+
+def test_keys_of_the_settings_do_it_and_are_shown(tmp_path: Path) -> None:
+    """In the footer and in the help; the key that it was does nothing any more."""
+    own = tmp_path / "config" / "blkrun"
+    own.mkdir(parents=True)
+    (own / "settings.toml").write_text('[keys]\nfilter.disable = ["f8", "D"]\n')
+
+    async def act() -> None:
+        async with stage(size=WIDE) as made:
+            assert made.told == []
+            await made.select("limit")
+            await made.press("d")
+            assert not made.screen.is_modal
+            shown = [key for key in made.screen.query(FooterKey) if key.action == "disable"]
+            assert [key.key_display for key in shown] == ["f8"]
+            for press in ("f8", "D"):
+                await made.press(press)
+                assert "disable limit" in made.dialog
+                await made.press("escape")
+            await made.press("question_mark")
+            text = "\n".join(str(part.render()) for part in made.screen.query("Static"))
+            assert "f8 D         Disable" in text
+
+    asyncio.run(act())

@@ -126,7 +126,7 @@ class Copying(Acting):
                 _write_new(self.settings.snapshot_folder, stem, form, text)
                 for form, text in texts.items()
             ]
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: ~name of nobody
             self.call_from_thread(self.tell, f"not saved: {error}", severity="error")
             return
         names = ", ".join(path.name for path in written)
