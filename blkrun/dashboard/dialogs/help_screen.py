@@ -23,12 +23,13 @@ _SECTIONS = {
     **ELSEWHERE,
 }
 
-_LEGENDS = {
+LEGENDS: Mapping[str, Sequence[tuple[str, str]]] = {
     "What the numbers are": (
         ("R/s W/s", "reads and writes per second"),
         ("BW", "bytes per second, decimal; R BW and W BW by direction"),
         ("QD", "requests in flight now"),
         ("p50 p99", "milliseconds that half of them, and 99 of 100, took at most"),
+        ("8 s", "requests in each of the last eight seconds, against the most of them"),
         ("a/b", "used of a limit"),
         ("burst", "credit that is left for going over a limit, and for how long"),
         ("—", "not known yet, or the counters began anew"),
@@ -112,7 +113,7 @@ class HelpScreen(ModalScreen[None]):
                     continue
                 yield Static(title, classes="dialog-title")
                 yield Static(help_text(remapped(bindings, self._keys)), markup=False)
-            for title, legend in _LEGENDS.items():
+            for title, legend in LEGENDS.items():
                 yield Static(title, classes="dialog-title")
                 yield Static(legend_text(legend), markup=False)
 
