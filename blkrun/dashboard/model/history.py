@@ -204,7 +204,7 @@ class History:
     def _write(self, track: _Track, until: _Reached) -> None:
         """What it did all the time since it was last written."""
         since = track.written
-        if since is until:
+        if since.end_s >= until.end_s:  # also of names that come twice
             return
         track.written = until
         track.fill(
