@@ -49,7 +49,7 @@ class Stage:
     async def select(self, name: str) -> None:
         """In the graph."""
         assert self.app.panels.graph.select_name(name)
-        await self.pilot.pause()
+        await self.settle()
 
     async def press(self, *keys: str) -> None:
         """Keys, and what comes of them."""

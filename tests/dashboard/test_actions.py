@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from textual.binding import Binding
-from textual.widgets._footer import FooterKey
 
 from blkrun.dashboard.keyboard import ALL
 from blkrun.dashboard.keys import APP_KEYS
 from blkrun.dashboard.keys_replay import REPLAY_KEYS
+from blkrun.dashboard.widgets.key_bar import KeyBar
 from tests.dashboard.action_stage import WIDE, Stage, stage
 from tests.dashboard.action_stories import OFF, PENDING, STORIES
 from tests.dashboard.dashboard_samples import job, lab
@@ -119,8 +119,7 @@ def test_keys_of_the_settings_do_it_and_are_shown(tmp_path: Path) -> None:
             await made.select("limit")
             await made.press("d")
             assert not made.screen.is_modal
-            shown = [key for key in made.screen.query(FooterKey) if key.action == "disable"]
-            assert [key.key_display for key in shown] == ["f8"]
+            assert "f8 Disable" in made.screen.query_one(KeyBar).text
             for press in ("f8", "D"):
                 await made.press(press)
                 assert "disable limit" in made.dialog
