@@ -184,7 +184,10 @@ def test_keys_go_whole(hints: list[Hint], width: int) -> None:
 
 
 NAMES = st.lists(
-    st.sampled_from(NASTY_NAMES) | st.text(min_size=1, max_size=40), min_size=3, max_size=3
+    st.sampled_from(NASTY_NAMES) | st.text(min_size=1, max_size=40),
+    min_size=3,
+    max_size=3,
+    unique=True,  # as a server's are
 )
 
 
