@@ -24,7 +24,7 @@ from blkrun.errors import FileError
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples" / "dashboard"
-SECTION = "## Themes and keys\n"
+SECTION = "### Themes and settings\n"
 THEMES = ThemeWatch(theme_folders()[:1]).themes
 
 
@@ -247,7 +247,7 @@ def test_example_theme_is_right() -> None:
 def test_readme_names_every_setting_and_theme(name: str) -> None:
     """In the section on them."""
     readme = (ROOT / "README.md").read_text()
-    section = readme.split(SECTION)[1].split("\n## ")[0]
+    section = readme.split(SECTION)[1].split("\n## ")[0].split("\n### ")[0]
     assert re.search(rf"`\[?{name}\b", section)
 
 

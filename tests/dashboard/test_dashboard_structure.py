@@ -13,9 +13,9 @@ FLOORS = (
     "feed keymap keys keys_replay lines model own_files terminal web_guard web_visit",
     """arrange defects editor past playback player poller recorder recording recording_writer
     settings survey symbols theme theme_file theme_watch web widgets""",
-    "dialogs keyboard panels running theming",
+    "dialogs keyboard panels theming",
     "actions",
-    "showing",
+    "running showing",
     "app",
     "replaying",
     "__init__",
