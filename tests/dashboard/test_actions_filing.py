@@ -136,12 +136,15 @@ def test_dangerous_edits_name_the_clients_and_take_no_yes_by_the_way() -> None:
         await stage.press("x")
         for text in ("DANGEROUS", "vda: 2 clients lose it", "vdb: requests of 1 client wait"):
             assert text in stage.dialog
+        assert "fio pid 7 uid 0" in stage.dialog
         await stage.press("enter")
         assert isinstance(stage.screen, EditScreen)
         await stage.press("y")
         assert stage.editor.done == ["remove exports.vda"]
 
-    perform(play, lab(1, clients=2), size=SIZE)
+    seen = lab(1, clients=2)
+    seen["exports"][0]["clients"][0]["peer"] = {"pid": 7, "uid": 0, "process": "fio"}
+    perform(play, seen, size=SIZE)
 
 
 def test_a_yes_to_what_waits_applies_it() -> None:

@@ -34,8 +34,8 @@ def spark(seen: History) -> str:
 
 def test_each_second_is_a_bar_on_the_row_s_own_scale() -> None:
     """Empty where nothing was known, and no bars at all where nothing was done."""
-    assert spark(history(*range(0, 900, 100))) == "▂▃▄▅▆▇██"
-    assert spark(history(800, None, 0, 400)) == "    █ ▁▅"
+    assert spark(history(*range(0, 900, 100))) == "▁▂▃▄▅▆▆▇"
+    assert spark(history(800, None, 0, 400)) == "    ▇ ▁▄"
     assert spark(history(*[0.0] * 9)) == ""
     assert spark(History()) == ""
 
@@ -70,7 +70,7 @@ def test_a_state_comes_before_the_bars() -> None:
     held.add(seen, rates, 100, 101)
     rows = with_sparks(graph_rows(seen, rates), held, "braille")
     vda, limit, disk = (line.text for line in graph_lines(rows, 80))
-    assert vda.endswith("█ ")
+    assert vda.endswith("▇ ")
     assert "HELD 14" in limit
     assert "█" not in limit
-    assert disk.endswith("█ ")
+    assert disk.endswith("▇ ")

@@ -95,6 +95,20 @@ def test_yes_is_for_the_text_that_was_asked_about() -> None:
     perform(play)
 
 
+def test_the_question_says_who_the_clients_are() -> None:
+    """By process, where the server knows it; others are not left out."""
+
+    async def play(app: Dashboard, feed: FakeFeed, _: FakeClock, pilot: Pilot[str]) -> None:
+        raw = lab(2, clients=3, reports={"config": PENDING})
+        raw["exports"][0]["clients"][1]["peer"] = {"pid": 7, "uid": 0, "process": "fio"}
+        feed.see(raw)
+        await pilot.press("a")
+        text = "\n".join(str(part.content) for part in app.screen.query(Static))
+        assert "vda: one that is not known, fio pid 7 uid 0, one that is not known" in text
+
+    perform(play)
+
+
 @pytest.mark.parametrize("key", ["n", "escape"])
 def test_no_asks_for_nothing(key: str) -> None:
     """It goes on waiting."""

@@ -5,6 +5,7 @@ from functools import partial
 
 from blkrun.dashboard.actions.base import Acting
 from blkrun.dashboard.dialogs.apply_screen import ApplyScreen
+from blkrun.dashboard.model.clients import who_of
 from blkrun.dashboard.model.waiting import Waiting
 from blkrun.errors import BlkrunError
 
@@ -50,7 +51,8 @@ class Applying(Acting):
         """Ask, and if the answer is yes have the runner apply what waits."""
         question = self.board.waiting
         if question is not None and not isinstance(self.screen, ApplyScreen):
-            self.push_screen(ApplyScreen(question), partial(self._answered_yes, question))
+            who = who_of(self.board.snapshot, question.exports)
+            self.push_screen(ApplyScreen(question, who), partial(self._answered_yes, question))
 
     def _answered_yes(self, question: Waiting, answer: str | None) -> None:
         if answer == "yes":

@@ -11,6 +11,7 @@ from blkrun.dashboard.dialogs.asking import ByScreens
 from blkrun.dashboard.dialogs.edit_screen import EditScreen, ErrorScreen
 from blkrun.dashboard.editor import Editor
 from blkrun.dashboard.model.changes import change_choices
+from blkrun.dashboard.model.clients import who_of
 from blkrun.dashboard.model.edits import Edit, rollback_edit, undo_edit
 from blkrun.dashboard.model.preview import Outcome, Preview, changed_lines
 from blkrun.dashboard.model.status import State
@@ -115,6 +116,8 @@ class Filing(Acting):
             preview = await self.editor().preview(edit)
         if self.board.state(self.feed.now_s(), self.feed.refresh_s) is State.OFFLINE:
             preview = replace(preview, served=False)
+        exports = {*(preview.drains or ()), *preview.taken}
+        preview = replace(preview, who=who_of(self.board.snapshot, exports))
         answer = await self.push_screen_wait(EditScreen(preview, edit.text))
         self._asking = None
         if answer == "yes":

@@ -1,5 +1,6 @@
 """Rows of the clients: who has which export open, from where, and since when."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -34,6 +35,16 @@ def client_rows(snapshot: Snapshot) -> tuple[ClientRow, ...]:
         for export in snapshot.exports
         for client in sorted(export.clients, key=lambda client: client.id)
     )
+
+
+def who_of(snapshot: Snapshot | None, exports: Collection[str]) -> dict[str, str]:
+    """Who the clients of these exports are, as far as that is known: what a question names."""
+    found: dict[str, str] = {}
+    for export in () if snapshot is None else snapshot.exports:
+        names = [origin_text(client.peer) for client in export.clients]
+        if export.id in exports and any(names):
+            found[export.id] = ", ".join(name or "one that is not known" for name in names)
+    return found
 
 
 def _row(export: Export, client: Client) -> ClientRow:

@@ -31,6 +31,8 @@ class Preview:
     refused: str = ""
     why: str = ""
     """Why it would wait for a yes once it is saved."""
+    who: Mapping[str, str] = field(default_factory=dict)
+    """Exports → who their clients are, where that is known."""
     served: bool = True
     """Else the file is edited, and nothing else happens."""
 
@@ -113,14 +115,19 @@ def _concerned(preview: Preview) -> Iterator[Row]:
         yield Row("DANGEROUS", "bad")
     for export, number in preview.taken.items():
         verb = "loses" if number == 1 else "lose"
-        yield Row(f"{export}: {_clients(number)} {verb} it", "bad")
+        yield Row(f"{export}: {_clients(number)} {verb} it{_who(preview, export)}", "bad")
     for job in preview.cancelled:
         yield Row(f"job {job} is cancelled", "bad")
     for export, number in (preview.drains or {}).items():
         if number and export not in preview.taken:
-            yield Row(f"{export}: requests of {_clients(number)} wait", "warn")
+            who = _who(preview, export)
+            yield Row(f"{export}: requests of {_clients(number)} wait{who}", "warn")
     if preview.why:
         yield Row(f"it waits for a yes: {preview.why}", "warn")
+
+
+def _who(preview: Preview, export: str) -> str:
+    return f": {preview.who[export]}" if preview.who.get(export) else ""
 
 
 def _operations(preview: Preview) -> Iterator[Row]:

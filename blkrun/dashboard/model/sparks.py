@@ -14,6 +14,8 @@ SPARK_S = 8
 
 _LEAST_TOP = 10.0
 """A request now and then is not drawn as if it were a load."""
+_HEADROOM = 1.2
+"""Rows that are steadily busy stay apart."""
 
 
 def with_sparks(
@@ -29,4 +31,5 @@ def with_spark(row: GraphRow, history: History, symbols: Symbols) -> GraphRow:
         return row
     seconds = history.recent(row.subject, SPARK_S)
     most = most_of([seconds])
-    return replace(row, spark=bars(seconds, max(most, _LEAST_TOP), symbols)) if most else row
+    top = max(most, _LEAST_TOP) * _HEADROOM
+    return replace(row, spark=bars(seconds, top, symbols)) if most else row

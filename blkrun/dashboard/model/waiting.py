@@ -17,6 +17,8 @@ class Waiting:
     file: str
     question: str
     lines: tuple[str, ...]
+    exports: tuple[str, ...] = ()
+    """Those whose clients it concerns."""
 
     @property
     def by_hand(self) -> str:
@@ -30,7 +32,9 @@ def waiting(report: Mapping[str, Any] | None) -> Waiting | None:
         return None
     file = clean(str(report.get("file", "")))
     question = f"Apply {file}: {clean(str(report.get('summary', '')))}?"
-    return Waiting(str(report["digest"]), file, question, tuple(map(clean, _lines(report))))
+    lines = tuple(map(clean, _lines(report)))
+    exports = (*(report.get("taken") or ()), *(report.get("drains") or ()))
+    return Waiting(str(report["digest"]), file, question, lines, tuple(dict.fromkeys(exports)))
 
 
 def _lines(report: Mapping[str, Any]) -> Iterator[str]:
