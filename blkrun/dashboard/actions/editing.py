@@ -37,7 +37,7 @@ class Editing(Acting):
             self.tell(f"no editor can be shown here; edit {file}", severity="warning")
         else:
             if wrong:
-                self.tell(f"{command[0]} {wrong}", severity="warning")
+                self.tell(f"{Path(command[0]).name} {wrong}", severity="warning")
 
     def _line(self, file: Path) -> int | None:
         try:
