@@ -157,6 +157,9 @@ class Acting(App[str]):
         if self._exception is None:
             super()._fatal_error()
             return
+        if isinstance(self._exception, BrokenPipeError):  # whoever showed it has gone: no defect
+            self.panic()
+            return
         why = defects.told(self._exception)
         self.last_words = f"blkrun: the dashboard has ended by {why}; the disks stay served"
         self.panic()

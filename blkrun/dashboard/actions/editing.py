@@ -37,7 +37,7 @@ class Editing(Acting):
             self.tell(f"no editor can be shown here; edit {file}", severity="warning")
         else:
             if wrong:
-                self.tell(f"{Path(command[0]).name} {wrong}", severity="warning")
+                self.tell(wrong, severity="warning")
 
     def _line(self, file: Path) -> int | None:
         try:
@@ -53,9 +53,9 @@ async def _run(command: Sequence[str]) -> str:
         process = await asyncio.create_subprocess_exec(*command)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
-        return f"cannot be run: {why}; set EDITOR"
+        return f"{command[0]} cannot be run: {why}; set EDITOR"
     code = await process.wait()
-    return f"ended with {code}" if code else ""
+    return f"{Path(command[0]).name} ended with {code}" if code else ""
 
 
 def editor_command(environ: Mapping[str, str], file: Path, line: int | None) -> list[str]:
