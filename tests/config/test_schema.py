@@ -28,7 +28,9 @@ from blkrun.options import (
     table_of,
 )
 
-EXAMPLES = sorted((Path(__file__).parents[2] / "examples").rglob("*.toml"))
+_EXAMPLES = Path(__file__).parents[2] / "examples"
+EXAMPLES = sorted(set(_EXAMPLES.rglob("*.toml")) - set((_EXAMPLES / "dashboard").rglob("*.toml")))
+"""Those of the dashboard are settings and themes."""
 SCHEMA = Draft7Validator(schema())
 LAB = Path("/lab/vm.toml")
 
