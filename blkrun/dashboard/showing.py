@@ -5,7 +5,9 @@ from dataclasses import replace
 from functools import partial
 
 from blkrun.dashboard.actions.arranging import Arranging
+from blkrun.dashboard.actions.base import Desk
 from blkrun.dashboard.arrange import LEAST_HEIGHT, LEAST_WIDTH
+from blkrun.dashboard.feed import Feed
 from blkrun.dashboard.model.board import Moment
 from blkrun.dashboard.model.clients import client_rows
 from blkrun.dashboard.model.config import config_view
@@ -39,8 +41,8 @@ class Showing(Arranging):
     replayed = False
     """Whether it is a recording that is shown."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they came
+    def __init__(self, feed: Feed, desk: Desk, *, no_color: bool) -> None:
+        super().__init__(feed, desk, no_color=no_color)
         self._given: dict[str, object] = {}
         """Panels → what that was made of which they were given last."""
         self._totals: tuple[int, tuple[Rate | None, int, int, int]] | None = None

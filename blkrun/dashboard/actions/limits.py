@@ -5,7 +5,9 @@ from collections.abc import Iterable, Mapping
 
 from textual.timer import Timer
 
+from blkrun.dashboard.actions.base import Desk
 from blkrun.dashboard.actions.filing import Filing
+from blkrun.dashboard.feed import Feed
 from blkrun.dashboard.model.choices import limit_check
 from blkrun.dashboard.model.edits import limit_edit, nudge_edit
 from blkrun.dashboard.model.nudge import Move, Nudge, Nudges, written
@@ -16,8 +18,8 @@ from blkrun.dashboard.widgets.groups import GroupsPanel
 class Limits(Filing):
     """A nudge is done at once, and its diff told: another press, or undo, takes it back."""
 
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # handed on as they came
+    def __init__(self, feed: Feed, desk: Desk, *, no_color: bool) -> None:
+        super().__init__(feed, desk, no_color=no_color)
         self._nudges = Nudges()
         self._timer: Timer | None = None
 
