@@ -106,11 +106,8 @@ def test_how_a_key_is_shown(name: str, line: str, capsys: pytest.CaptureFixture[
     assert line in shown(capsys, name).splitlines()
 
 
-def test_without_a_name_all_are_listed(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_name_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     """A row each into a pipe, with table, kind and sentence."""
-    monkeypatch.delenv("COLUMNS", raising=False)
     rows = shown(capsys).splitlines()[1:]
     assert [row.split()[0] for row in rows] == list(catalogue())
     (row,) = [row for row in rows if row.startswith("raw ")]
@@ -118,11 +115,8 @@ def test_without_a_name_all_are_listed(
     assert row.rstrip().endswith(catalogue()["raw"].text)
 
 
-def test_a_table_lists_what_can_be_in_it(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_table_lists_what_can_be_in_it(capsys: pytest.CaptureFixture[str]) -> None:
     """``blkrun drivers jobs`` and the like."""
-    monkeypatch.delenv("COLUMNS", raising=False)
     rows = shown(capsys, "jobs").splitlines()[1:]
     assert [row.split()[0] for row in rows] == list(JOBS)
 

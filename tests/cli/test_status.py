@@ -57,11 +57,8 @@ def test_how_a_job_is(values: dict[str, Any], expected: str) -> None:
     assert "50MiB/s" not in " ".join(words)
 
 
-def test_into_a_pipe_a_job_is_one_line(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_into_a_pipe_a_job_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever its length, for grep; in 80 columns a usual one is too."""
-    monkeypatch.delenv("COLUMNS", raising=False)
     name = "nightly-of-the-database-" * 5
     console().print(_jobs({"jobs": [job(id=name, error="No space left on device")]}))
     (line,) = [line for line in capsys.readouterr().out.splitlines() if name in line]

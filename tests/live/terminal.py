@@ -21,11 +21,6 @@ RESTORE = (LEAVE_SCREEN, b"\x1b[?25h", b"\x1b[?1000l", b"\x1b[?1003l", b"\x1b[?2
 """The usual screen, the cursor, no mouse, no bracketed paste, usual keys."""
 
 
-def _environ() -> dict[str, str]:
-    """Without the size that pytest-xdist sets, which programs believe."""
-    return {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "LINES")}
-
-
 class Terminal:
     """100 by 30.
 
@@ -46,7 +41,7 @@ class Terminal:
             stdout=other,
             stderr=other,
             start_new_session=not controlling,
-            env=_environ() | {"TERM": "xterm-256color", "PYTHONFAULTHANDLER": "1"},
+            env=os.environ | {"TERM": "xterm-256color", "PYTHONFAULTHANDLER": "1"},
         )
         self._other: int | None = other  # open, so that what it was set to can be seen at the end
         self.seen = bytearray()

@@ -198,7 +198,7 @@ def test_four_files_side_by_side(make: Make, tmp_path: Path) -> None:
 
 
 def test_one_that_hangs_and_one_without_a_runner(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make,
 ) -> None:
     """Both are listed; what only the server could tell is left open."""
     hung, alone = make(name="hung"), make(name="alone")
@@ -207,7 +207,6 @@ def test_one_that_hangs_and_one_without_a_runner(
     os.kill(runner_of(alone), signal.SIGKILL)
     wait_for(lambda: holder_of(alone.control) is None, "the runner to be gone")
     os.kill(hung.server_pid(), signal.SIGSTOP)
-    monkeypatch.delenv("COLUMNS", raising=False)  # a pipe's rows are not folded
     table = tool(*BLKRUN, "ps")
     rows = {line.split()[0]: line for line in table.splitlines()}
     assert "does not answer" in rows[str(hung.file)]

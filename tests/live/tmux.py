@@ -10,8 +10,8 @@ from typing import Self
 
 from tests.live.service import wait_for
 
-_CLEAN = ["TERM", "NO_COLOR", "COLORTERM", "TMUX", "VISUAL", "EDITOR", "COLUMNS", "LINES"]
-"""Of the one who runs the tests; pytest-xdist sets a size, which programs believe."""
+_CLEAN = ["TERM", "NO_COLOR", "COLORTERM", "TMUX", "VISUAL", "EDITOR"]
+"""Of the one who runs the tests."""
 
 
 class Tmux:

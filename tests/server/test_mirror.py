@@ -288,7 +288,10 @@ def test_under_writers(server: CopyServer, mode: str) -> None:
 
 
 def test_a_write_from_before_all_went_to_both(server: CopyServer) -> None:
-    """The pivot waits for it, and copies it: it has ended at the device only."""
+    """The pivot waits for it, and copies it: it has ended at the device only.
+
+    What the job says of itself has it, too: all that there was to do is done.
+    """
     job = ready(server)
     inside, go_on = threading.Event(), threading.Event()
 
@@ -305,6 +308,8 @@ def test_a_write_from_before_all_went_to_both(server: CopyServer) -> None:
     writer.finish()
     ended(job)
     assert server.copy.content()[MIB : MIB + 10] == bytes([7]) * 10
+    (done,) = server.data("BLOCK_JOB_COMPLETED")
+    assert done["offset"] == done["len"] == 4 * MIB + CLUSTER
 
 
 @settings(deadline=None, max_examples=100)

@@ -122,6 +122,7 @@ class Mirror(CopyJob):
             self._copy_run(run)
             if self.cancelled:
                 raise JobCancelled
+        self._note_length(now=True)  # with what was copied here, without what went to both
         self.filter.target.flush()
         if self._record is not None:
             write_record(*self._record)
