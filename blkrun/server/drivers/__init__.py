@@ -1,4 +1,4 @@
-"""The drivers: for a new one, a Struct in ``blkrun.options``, a file here and a line here."""
+"""The drivers: for a new one, a file here and in ``blkrun.options.drivers``, and a line in each."""
 
 from typing import Any
 
