@@ -11,7 +11,7 @@ from blkrun.dashboard.model.groups import group_rows
 from blkrun.dashboard.model.rates import NOTHING, interval, latency_of, total
 from blkrun.dashboard.model.record import Log
 from blkrun.dashboard.model.snapshot import Snapshot
-from blkrun.dashboard.model.status import Contact, State, duration_text, totals
+from blkrun.dashboard.model.status import Contact, State, duration_text, totals, uptime_text
 from blkrun.dashboard.model.tree import GraphRow, Kind, graph_rows, size_text
 from blkrun.server.stats import floor_ns, index_of, percentiles_ns
 from tests.dashboard.dashboard_samples import (
@@ -274,6 +274,15 @@ def test_states_follow_from_contact_alone() -> None:
 def test_durations(seconds: int, text: str) -> None:
     """As short as can be."""
     assert duration_text(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(7, "0 s"), (59, "50 s"), (245, "4 min"), (4364, "1 h 12 min"), (3 * 86400 + 7860, "3 d 2 h")],
+)
+def test_how_long_a_server_has_been_up(seconds: int, text: str) -> None:
+    """In steps, so that the header is not painted for each second."""
+    assert uptime_text(seconds) == text
 
 
 @pytest.mark.parametrize(
