@@ -1,5 +1,6 @@
 """From snapshots to rows."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -287,11 +288,27 @@ def test_how_long_a_server_has_been_up(seconds: int, text: str) -> None:
 
 @pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0B"), (512, "512B"), (2**30, "1GiB"), (10**10, "9.31GiB"), (1023 * 2**20, "1023MiB")],
+    [
+        (0, "0B"),
+        (512, "512B"),
+        (2**30, "1GiB"),
+        (10**10, "9.31GiB"),
+        (1023 * 2**20, "1023MiB"),
+        (1_023_590, "1000KiB"),
+    ],
 )
 def test_sizes(size: int, text: str) -> None:
     """Three digits, or four before the next unit."""
     assert size_text(size) == text
+
+
+@given(st.integers(0, 2**63))
+def test_no_size_has_an_exponent(size: int) -> None:
+    """Nor is it off by more than its three digits."""
+    found = re.fullmatch(r"([0-9.]{1,4})([KMGTPE]?)i?B", size_text(size))
+    assert found is not None
+    factor = 1024 ** " KMGTPE".index(found[2] or " ")
+    assert float(found[1]) * factor == pytest.approx(size, rel=0.006)
 
 
 def test_log_drops_the_oldest_and_keeps_numbers() -> None:

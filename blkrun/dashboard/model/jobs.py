@@ -74,7 +74,8 @@ def job_count(rows: Iterable[JobRow]) -> JobCount:
 
 def share_text(share: float) -> str:
     """``42%``, rounded down: 100% is all of it."""
-    return f"{int(share * 100)}%"
+    percent = int(share * 100 + 1e-9)  # 0.29 * 100 is a little less than 29
+    return f"{percent if share >= 1 else min(percent, 99)}%"
 
 
 def job_share(job: Job) -> float | None:
