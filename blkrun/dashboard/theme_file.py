@@ -184,10 +184,11 @@ def _variable_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _may_be(name: str, value: str) -> bool:
-    """A colour, or where Textual does not mix it with others also one that lets some through."""
-    if name in _MIXED:
-        return _is_colour(value)
-    return _is_neutral(_opaque(value)) or _is_colour(_opaque(value))
+    """Only text may be whatever can be read; what Textual mixes may let nothing through."""
+    opaque = _opaque(value)
+    if opaque == "auto":
+        return name.startswith(("text", "link-color")) or name.endswith("-foreground")
+    return _is_colour(value if name in _MIXED else opaque)
 
 
 def _style_problems(path: tuple[str, ...], value: str) -> Iterator[Problem]:

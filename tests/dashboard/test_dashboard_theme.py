@@ -10,6 +10,9 @@ import hypothesis.strategies as st
 import pytest
 import tomli_w
 from hypothesis import example, given
+from textual.app import App
+from textual.css.stylesheet import Stylesheet
+from textual.widgets import Button, Footer, Input, OptionList
 
 import blkrun.dashboard
 from blkrun.dashboard.theme import (
@@ -184,10 +187,12 @@ COLOUR_WORDS = st.sampled_from(
 @example({}, {"primary-lighten-1": "auto"})
 @example({}, {"cursor-row": "auto 60%"})
 @example({}, {"cursor-row": "red 35%"})
+@example({}, {"border": "auto"})
+@example({}, {"button-foreground": "auto 60%", "border": "red 35%"})
 def test_what_is_accepted_textual_can_use(
     written: dict[str, str], variables: dict[str, str]
 ) -> None:
-    """Whatever the words are: FileError, or a theme whose colours can all be made."""
+    """Whatever the words are: FileError, or a theme that style sheets can be made with."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "x.toml"
         about = {"name": "x", "primary": "red", **written, "variables": variables}
@@ -196,8 +201,12 @@ def test_what_is_accepted_textual_can_use(
             theme = load_theme(path)
         except FileError:
             return
-        assert theme.to_color_system().generate()
-        assert variable_defaults(theme)
+        colours = theme.to_color_system().generate() | variable_defaults(theme)
+    sheet = Stylesheet(variables=colours)
+    sheet.read(FOLDER / "blkrun.tcss")
+    for widget in (App, Button, Footer, Input, OptionList):
+        sheet.add_source(widget.DEFAULT_CSS, is_default_css=True)
+    sheet.parse()
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.stem)
