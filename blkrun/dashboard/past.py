@@ -86,7 +86,7 @@ def read_past(
     since_ms = at_ms - _PAST_MS
     looks = recording.newest("look", since_ms, told_id)[::-1]
     if not looks and (old := recording.look_before(told_id + 1)) is not None:
-        looks = [old]
+        looks, since_ms = [old], old.at_ms
     losses = recording.newest("lost", since_ms, told_id)[:_MOST_LOSSES]
     rows = sorted((*looks, *losses))
     look = last_look(rows, None)
