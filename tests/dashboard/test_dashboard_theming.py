@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -10,6 +11,7 @@ from hypothesis import given
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
+from blkrun.dashboard.own_files import shown
 from blkrun.dashboard.theme import theme_folders
 from blkrun.dashboard.theme_file import variable_defaults
 from blkrun.dashboard.theme_watch import NOTHING, Settling, Stamp, ThemeWatch
@@ -171,6 +173,19 @@ class Little(App[None]):
         """The word's; Textual rounds on the way."""
         colour = self.query_one("#word").styles.color
         return "red" if colour.r > colour.b else "blue"
+
+
+def test_nobody_need_have_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container with a user that only it knows: there are no files of theirs, then."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert not theme_folders()[-1].exists()
+    assert shown(Path("/srv/paper.toml")) == Path("/srv/paper.toml")
 
 
 def test_colours_follow_the_file(tmp_path: Path) -> None:
