@@ -214,13 +214,15 @@ class Recording:
         query = "SELECT id, at_ms, kind FROM report WHERE kind = ?"
         return sorted(entry for kind in KINDS for entry in self._entries(self._rows(query, kind)))
 
-    def newest(self, kind: Kind, since_ms: int, to_id: int) -> list[Entry]:
-        """Those of a kind since a time up to an id, the newest first."""
+    def newest(
+        self, kind: Kind, since_ms: int, to_id: int, most: int = _MOST_INTEGER
+    ) -> list[Entry]:
+        """Those of a kind since a time up to an id, the newest first, and no more than so many."""
         query = (
             "SELECT id, at_ms, kind FROM report WHERE kind = ? AND at_ms >= ? AND id <= ? "
-            "ORDER BY at_ms DESC, id DESC"
+            "ORDER BY at_ms DESC, id DESC LIMIT ?"
         )
-        return self._entries(self._rows(query, kind, since_ms, to_id))
+        return self._entries(self._rows(query, kind, since_ms, to_id, most))
 
     def read(self, entry: Entry) -> Recorded | None:
         """None when it cannot be read; that is counted."""

@@ -380,6 +380,8 @@ def test_places_in_a_recording(tmp_path: Path) -> None:
         assert [entry.kind for entry in recording.outline(1, 4)] == ["events", "look", "look"]
         newest = recording.newest("look", (BEGIN_S + 1) * 1000, 5)
         assert [entry.id for entry in newest] == [4, 3]
+        newest = recording.newest("look", (BEGIN_S + 1) * 1000, 5, 1)
+        assert [entry.id for entry in newest] == [4]
 
 
 def test_a_title_that_is_a_question(tmp_path: Path) -> None:
