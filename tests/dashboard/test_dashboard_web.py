@@ -101,6 +101,21 @@ def test_a_process_without_a_browser_can_still_quit() -> None:
     asyncio.run(story())
 
 
+def test_a_process_that_speaks_otherwise_is_the_end_of_the_visit() -> None:
+    """However much it says: the browser is told, and all of it is taken."""
+
+    async def story() -> None:
+        browser = Browser()
+        process = await started(one := visit(browser, "print('no dashboard ' * 20_000)"))
+        async with asyncio.timeout(PATIENCE_S):
+            await browser.closed.wait()
+            await one.stop()
+        assert process.returncode == 0
+        assert not browser.seen
+
+    asyncio.run(story())
+
+
 def test_a_process_that_does_not_quit_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while the browser takes nothing more; a second stop does nothing."""
     monkeypatch.setattr(web_visit, "_QUIT_TIMEOUT_S", 0.1)
