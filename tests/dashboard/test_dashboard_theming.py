@@ -123,6 +123,22 @@ def test_deleted_theme_gives_way_to_the_shipped_one(tmp_path: Path) -> None:
     assert changes.gone == {"b"}
 
 
+def test_folder_that_cannot_be_looked_at_is_empty(tmp_path: Path) -> None:
+    """A home in the network may go for a while: that is no reason to die every second."""
+    folder = tmp_path / "themes"
+    folder.mkdir()
+    (folder / "mine.toml").write_text(RED)
+    watch = ThemeWatch([folder])
+    folder.rename(tmp_path / "gone")
+    folder.symlink_to("a" * 300)  # what is looked for there is neither there nor not there
+    assert watch.look() == NOTHING
+    assert watch.look().gone == {"mine"}
+    folder.unlink()
+    (tmp_path / "gone").rename(folder)
+    assert watch.look() == NOTHING
+    assert watch.look().themes.keys() == {"mine"}
+
+
 def test_folder_may_come_later(tmp_path: Path) -> None:
     """Nobody has one to begin with."""
     watch = ThemeWatch([tmp_path / "themes"])
