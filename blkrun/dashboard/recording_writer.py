@@ -71,7 +71,7 @@ class Writer:
     def _begin(cls, path: Path, lock: int, meta: Meta) -> Self:
         gone = partial(path.unlink, missing_ok=True)
         with done_on_error(gone), done_on_error(partial(os.close, lock)), told(path):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock, path)
             database = connect(path, "rw")
             with done_on_error(database.close):
                 database.executescript(_SCHEMA)
@@ -92,12 +92,7 @@ class Writer:
         except OSError as error:
             raise FileError(f"{path}: cannot be written: {error.strerror}") from error
         with done_on_error(partial(os.close, lock)), told(path):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FileError(
-                    f"{path}: another blkrun records to it; name another file"
-                ) from None
+            _take(lock, path)
             database = connect(path, "rw")
             with done_on_error(database.close):
                 return cls(database, lock)
@@ -123,3 +118,12 @@ class Writer:
         """With what was committed.  The lock goes last: closing it would end SQLite's."""
         self._database.close()
         os.close(self._lock)
+
+
+def _take(lock: int, path: Path) -> None:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FileError(f"{path}: another blkrun records to it; name another file") from None
+    except OSError as error:  # some file systems in the network have none
+        raise FileError(f"{path}: cannot be locked: {error.strerror}") from error

@@ -1,6 +1,8 @@
 """The file a recording is: what goes in comes out, and damage is said or left out."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import random
 import signal
@@ -182,6 +184,24 @@ def test_a_recording_that_cannot_be_begun_leaves_nothing(
     with pytest.raises(FileError, match="syntax error"):
         Writer.open(tmp_path / "a.rec", title="lab.toml", begin_ms=0)
     assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    """Some in the network have none; that is told, and what is there stays."""
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    path = tmp_path / "a.rec"
+    if there:
+        record(path, look(0))
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(FileError, match=r"a\.rec: cannot be locked: No locks available"):
+        Writer.open(path, title="lab.toml", begin_ms=0)
+    assert path.exists() is there
 
 
 def is_open(path: Path) -> bool:
