@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -68,13 +69,18 @@ def event_time(event: dict[str, Any]) -> str:
 
 
 def event_text(event: dict[str, Any]) -> str:
-    """What happened, in one sentence; unknown events show their data."""
+    """What happened, in one sentence; unknown events show their data.
+
+    So do those whose data is not as we know it: a runner may be of another version, and whatever
+    is reported by hand reaches all who listen.
+    """
     name, data = event["event"], event.get("data", {})
     words = _WORDS.get(name)
-    if words is None:
-        details = " ".join(f"{key}={value}" for key, value in data.items())
-        return f"{name} {details}".rstrip()
-    return words(data)
+    if words is not None:
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            return words(data)
+    details = " ".join(f"{key}={value}" for key, value in data.items())
+    return f"{name} {details}".rstrip()
 
 
 def report_text(report: dict[str, Any]) -> str:

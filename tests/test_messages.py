@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import example, given
 
 from blkrun.messages import (
+    _WORDS,
     Level,
     at_stake,
     event_level,
@@ -124,6 +127,21 @@ def test_a_file_that_has_followed_a_pivot() -> None:
         "whoever used old uses new since move pivoted; vm.toml says so now: "
         '[exports.vda] node = "new"; [jobs.move] enabled = false'
     )
+
+
+DATA_KEYS = "notes summary milliseconds file message problems operations why kind offset len id"
+DATA = st.dictionaries(
+    st.sampled_from([*DATA_KEYS.split(), "amount-exceeded", "write-threshold", "error", "action"]),
+    st.none() | st.integers(-9, 9) | st.text(max_size=3) | st.lists(st.integers(), max_size=2),
+)
+
+
+@given(st.sampled_from(sorted(_WORDS)), DATA)
+@example("X_BLKRUN_CONFIG_APPLIED", {"notes": 5})
+@example("BLOCK_JOB_COMPLETED", {"offset": "x"})
+def test_whatever_was_reported_is_told_somehow(name: str, data: dict[str, Any]) -> None:
+    """Anybody at the control socket may report anything, and every dashboard hears it."""
+    assert event_text({"event": name, "data": data})
 
 
 def test_a_file_that_could_not_follow() -> None:
