@@ -31,6 +31,9 @@ _LEVELS = {
     "X_BLKRUN_DRIFT_ENDED": Level.GOOD,
     "BLOCK_EXPORT_DELETED": Level.WARNING,
     "BLOCK_WRITE_THRESHOLD": Level.WARNING,
+    "QUORUM_REPORT_BAD": Level.WARNING,
+    "QUORUM_FAILURE": Level.ERROR,
+    "X_BLKRUN_BLKVERIFY_MISMATCH": Level.ERROR,
     "BLOCK_JOB_COMPLETED": Level.GOOD,
     "BLOCK_JOB_CANCELLED": Level.WARNING,
     "BLOCK_JOB_ERROR": Level.WARNING,
@@ -127,6 +130,39 @@ def _beyond_threshold(data: dict[str, Any]) -> str:
         f"{data.get('node-name')}: a write goes {format_bytes(beyond)} "
         f"beyond the threshold of {format_bytes(threshold)}"
     )
+
+
+_SECTOR_BYTES = 512
+
+
+def _report_bad(data: dict[str, Any]) -> str:
+    who, kind = data.get("node-name"), data.get("type")
+    if kind == "flush":
+        return f"{who}: a flush fails ({data.get('error')}), of a quorum's child"
+    where = _sectors(data)
+    if "error" in data:
+        return f"{who}: a {kind} of {where} fails ({data['error']}), of a quorum's child"
+    return f"{who} is outvoted: it has other data in {where} than most children of the quorum"
+
+
+def _quorum_failure(data: dict[str, Any]) -> str:
+    return f"{data.get('reference')}: too few children agree on {_sectors(data)}, or have done it"
+
+
+def _sectors(data: dict[str, Any]) -> str:
+    """In bytes: QEMU's sectors have 512."""
+    size = data.get("sectors-count", 0) * _SECTOR_BYTES
+    return f"{format_bytes(size)} at {data.get('sector-num', 0) * _SECTOR_BYTES}"
+
+
+def _mismatch(data: dict[str, Any]) -> str:
+    who, operation = data.get("node-name"), data.get("operation")
+    where = f"{format_bytes(data.get('length', 0))} at {data.get('offset')}"
+    where = "" if operation == "flush" else f" of {where}"
+    if errors := data.get("errors"):
+        said = ", ".join(f"{name}: {error}" for name, error in errors.items())
+        return f"{who}: a {operation}{where} does not fail at both alike ({said})"
+    return f"{who}: a {operation} finds that its two disks differ in{where.removeprefix(' of')}"
 
 
 def _job_status(data: dict[str, Any]) -> str:
@@ -252,6 +288,9 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "SHUTDOWN": lambda data: f"the server ends ({data.get('reason')})",
     "BLOCK_EXPORT_DELETED": lambda data: f"export {data.get('id')} deleted",
     "BLOCK_WRITE_THRESHOLD": _beyond_threshold,
+    "QUORUM_REPORT_BAD": _report_bad,
+    "QUORUM_FAILURE": _quorum_failure,
+    "X_BLKRUN_BLKVERIFY_MISMATCH": _mismatch,
     "JOB_STATUS_CHANGE": _job_status,
     "BLOCK_JOB_READY": lambda data: f"job {data.get('device')} is ready: its target has caught up",
     "BLOCK_JOB_COMPLETED": _job_completed,

@@ -9,7 +9,7 @@ for others, are one x-blkrun-set-edge.  The text says which they are.
 from dataclasses import dataclass
 
 from blkrun.model import GraphModel
-from blkrun.options import BlockdevOptions, children_of
+from blkrun.options import BlockdevOptions, children_of, key_of
 from blkrun.reconcile.operation import Operation
 
 _NAMED = 4
@@ -82,7 +82,8 @@ class Edges:
             return True
         both = (graph.nodes[edge.parent] for graph in (self._live, self._desired))
         others = {(role, child) for each in both for role, child in children_of(each).items()}
-        return any(child == edge.child and role != edge.role for role, child in others)
+        key = key_of(edge.role)  # a list has no child twice
+        return any(child == edge.child and key_of(role) != key for role, child in others)
 
     def _top_filters(self, name: str, other: GraphModel) -> tuple[list[str], str]:
         """Filters from a node down that the other graph has not, and what is below them."""

@@ -4,6 +4,7 @@ from typing import Any
 
 from blkrun.model import GraphModel
 from blkrun.options import EDGES, BlockdevOptions, children_of, fields_of, to_wire
+from blkrun.reconcile.disks import unfiltered
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.words import change_words
 
@@ -30,8 +31,8 @@ def _other_disks(desired: GraphModel, live: GraphModel, name: str) -> set[str]:
     old, new = live.nodes[name], desired.nodes[name]
     found = set()
     for role in children_of(new) if type(new).fixed_edges else ():
-        disk = _unfiltered(live, _get(old, role))
-        is_same = disk == _unfiltered(desired, _get(new, role))
+        disk = unfiltered(live, _get(old, role))
+        is_same = disk == unfiltered(desired, _get(new, role))
         if not is_same or (disk in live.nodes and why_replaced(desired, live, disk) is not None):
             found.add(role)
     return found
@@ -95,13 +96,6 @@ def _words(options: BlockdevOptions) -> str:
 
 def _kind(options: BlockdevOptions) -> str:
     return "backend" if options.is_backend else "node"
-
-
-def _unfiltered(graph: GraphModel, name: str) -> str:
-    """The node below all filters."""
-    while (options := graph.nodes.get(name)) is not None and options.is_filter:
-        name = children_of(options)["file"]
-    return name
 
 
 def _get(options: BlockdevOptions, wire_name: str) -> Any:

@@ -25,9 +25,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blkrun.model import GraphModel
-from blkrun.options import BlockdevOptions, ExportOptions, children_of, fields_of
-from blkrun.reconcile import nodes
+from blkrun.options import (
+    LISTS,
+    BlockdevOptions,
+    ExportOptions,
+    children_of,
+    fields_of,
+    key_of,
+)
+from blkrun.reconcile import children, nodes
 from blkrun.reconcile.bitmaps import bitmap_changes
+from blkrun.reconcile.disks import Disks
 from blkrun.reconcile.edges import Edge, Edges
 from blkrun.reconcile.groups import groups_gone, groups_needed
 from blkrun.reconcile.jobs import jobs_removed, jobs_started
@@ -58,32 +66,16 @@ def endangered(
 ) -> set[str]:
     """Exports that would be withdrawn, or show another disk than they do now."""
     desired = with_pivots(desired, live)
+    disks = Disks(desired, live)
     gone = {op.data["id"] for op in operations if op.type == "block-export-del"}
     replaced = {op.data["node-name"] for op in operations if op.type == "x-blkrun-replace-node"}
     for name, export in live.exports.items():
         if name not in desired.exports:
             continue
-        old = _disk(live, export.node)
-        if old != _disk(desired, desired.exports[name].node) or old & replaced:
+        old = disks.before(export.node)
+        if old != disks.after(desired.exports[name].node) or old & replaced:
             gone.add(name)
     return gone
-
-
-def _disk(graph: GraphModel, node: str) -> set[str]:
-    """The nodes below that say what the data is: all but filters, which do not change it."""
-    found, rest = set(), [node]
-    while rest:
-        name = rest.pop()
-        options = graph.nodes.get(name)
-        children = {} if options is None else children_of(options)
-        if options is not None and options.is_filter:
-            rest.append(children["file"])
-            continue
-        found.add(name)
-        rest.extend(children.values())
-        if options is not None and options.only_reads:
-            found.add(children["file"])  # what a filter keeps, rather than what it passes on
-    return found
 
 
 def summarise(operations: tuple[Operation, ...]) -> str:
@@ -126,8 +118,9 @@ class _Planner:
         return {name for name in nodes if self._has_other_data(name)}
 
     def _has_other_data(self, name: str) -> bool:
-        old, new = _disk(self.live, name), _disk(self.desired, name)
-        return old != new or any(map(self._why_replaced, old))
+        disks = Disks(self.desired, self.live)
+        old = disks.before(name)
+        return old != disks.after(name) or any(map(self._why_replaced, old))
 
     def _node(self, name: str) -> Iterator[Operation]:
         new, old = self.desired.nodes[name], self.live.nodes.get(name)
@@ -140,11 +133,16 @@ class _Planner:
         self.edges.define(new)
 
     def _change(self, old: BlockdevOptions, new: BlockdevOptions) -> Iterator[Operation]:
+        changed = nodes.changed_options(old, new)
+        if changed and children.others(old, new):
+            yield nodes.reopen(old, new, changed | LISTS[type(new)])
+            return
         before = children_of(old)
         for role, child in children_of(new).items():
-            if before[role] != child:
+            if key_of(role) == role and before[role] != child:
                 yield self.edges.lead(Edge(new.node_name, role, before[role]), child)
-        if changed := nodes.changed_options(old, new):
+        yield from children.changes(old, new, self.desired, self.live, self.edges)
+        if changed:
             yield nodes.reopen(old, new, changed)
 
     def _why_replaced(self, name: str) -> set[str] | None:

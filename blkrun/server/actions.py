@@ -14,7 +14,15 @@ import msgspec
 
 from blkrun.errors import CommandError, DeviceNotFound
 from blkrun.limits import check_limits
-from blkrun.options import EDGES, BlockdevOptions, ExportOptions, ThrottleLimits, children_of
+from blkrun.options import (
+    EDGES,
+    BlockdevOptions,
+    ExportOptions,
+    ThrottleLimits,
+    children_of,
+    key_of,
+)
+from blkrun.server.child_actions import is_next_role, lead_lists
 from blkrun.server.drivers import DRIVERS
 from blkrun.server.export import Export
 from blkrun.server.node import Node, Parent
@@ -87,10 +95,10 @@ def blockdev_reopen(staging: Staging, options: BlockdevOptions) -> None:
     changed = changed_options(old, options)
     for option in sorted(changed - type(old).reopenable - set(EDGES[type(old)])):
         raise CommandError(f"Cannot change the option '{option}'")
-    for role, child in _children(staging, options).items():
+    for role, child in lead_lists(staging, node, _children(staging, options)).items():
         if staging.child(node, role) is not child:
-            if role in type(old).fixed_edges:
-                raise CommandError(f"Cannot change the option '{role}'")
+            if key_of(role) in type(old).fixed_edges:
+                raise CommandError(f"Cannot change the option '{key_of(role)}'")
             staging.set_edge(node, role, child)
     if changed - set(EDGES[type(old)]):
         staging.disturbed.add(node)
@@ -140,7 +148,7 @@ def set_edge(staging: Staging, parent: str, role: str, child: str) -> None:
     source = source or staging.node(parent)
     if source is None:
         raise CommandError(f"Cannot find parent '{parent}'")
-    if staging.child(source, role) is None:
+    if staging.child(source, role) is None and not is_next_role(staging, source, role):
         raise CommandError(f"'{parent}' does not have a child '{role}'")
     if isinstance(source, Node):
         _check_no_jobs(source)

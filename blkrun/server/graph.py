@@ -238,11 +238,10 @@ class Graph:
         return coming.union(*(staging.children(node).values() for node in coming))
 
     @staticmethod
-    def _is_swap(edge: Edge, node: Node[Any]) -> bool:
-        """Whether a staged edge is a change of one that requests may be using."""
+    def _is_swap(edge: Edge, node: Node[Any] | None) -> bool:
+        """Whether a staged edge leads elsewhere than now, or nowhere, or appears."""
         parent, role = edge
-        old = parent.children.get(role)
-        return old is not None and old is not node
+        return parent.children.get(role) is not node
 
     def _swap(self, staging: Staging, sizes: dict[Node[Any], int]) -> None:
         """From here on nothing can fail."""
@@ -253,8 +252,11 @@ class Graph:
                 bitmap.resize(size_bytes)
         for commit in staging.commits:
             commit()
-        for (parent, role), node in staging.edges.items():
-            parent.attach(role, node)
+        for (parent, role), child in staging.edges.items():
+            if child is not None:
+                parent.attach(role, child)
+            elif isinstance(parent, Node):
+                parent.detach(role)
         self.nodes, self.exports = staging.nodes, staging.exports
         self.groups, self.memberships = staging.groups, staging.memberships
         self.spent = staging.spent

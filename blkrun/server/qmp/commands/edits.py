@@ -7,6 +7,7 @@ from msgspec import Meta, Struct
 from blkrun.errors import CommandError
 from blkrun.options import ExportOptions
 from blkrun.server import actions
+from blkrun.server.child_actions import change_children
 from blkrun.server.qmp.dispatch import AddedNodes, Command, arguments, parse_blockdev
 from blkrun.server.staging import Staging
 
@@ -31,6 +32,14 @@ class SetEdgeArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
     parent: str
     role: str
     child: str
+
+
+class ChangeArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """x-blockdev-change: the role of a child that goes, or the node that comes."""
+
+    parent: str
+    child: str | None = None
+    node: str | None = None
 
 
 class ExportAddArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -93,6 +102,11 @@ def _replace(staging: Staging, args: AddedNodes) -> None:
     actions.replace_node(staging, args.node)
 
 
+def _change(staging: Staging, args: ChangeArguments) -> None:
+    parent = actions.find_node(staging, args.parent)
+    change_children(staging, parent, args.child, args.node)
+
+
 def _export_add(staging: Staging, args: ExportAddArguments) -> None:
     if args.name not in (None, args.id):
         raise CommandError("Parameter 'name' must be the same as 'id'")
@@ -137,6 +151,12 @@ COMMANDS: tuple[Command[Any], ...] = (
         stage=lambda staging, args: actions.remove_node(
             staging, args.parent, args.child, args.node
         ),
+    ),
+    Command(
+        name="x-blockdev-change",
+        doc="Add a node to the children of a quorum, or take one of them out.",
+        parse=arguments(ChangeArguments),
+        stage=_change,
     ),
     Command(
         name="block-export-add",

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from blkrun.options import to_wire
+from blkrun.options import by_key, to_wire
 from blkrun.server.connection import describe as describe_connection
 from blkrun.server.context import Context
 from blkrun.server.dirty import DirtyBitmap
@@ -65,9 +65,8 @@ def _filename(node: Node[Any]) -> str:
 def _option_tree(node: Node[Any]) -> dict[str, Any]:
     tree = to_wire(node.options)
     del tree["node-name"]
-    for role, child in node.children.items():
-        tree[role] = _option_tree(child)
-    return tree
+    below = {role: _option_tree(child) for role, child in node.children.items()}
+    return tree | by_key(below)
 
 
 def _image(node: Node[Any], *, flat: bool) -> dict[str, Any]:
@@ -233,7 +232,7 @@ def _node(node: Node[Any]) -> dict[str, Any]:
     row = node.row()
     return {
         "node-name": node.name,
-        "options": to_wire(node.options) | children_names(node),
+        "options": to_wire(node.options) | by_key(children_names(node)),
         "children": children_names(node),
         "is-filter": node.is_filter,
         "monitor-owned": node.monitor_owned,
