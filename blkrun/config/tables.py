@@ -67,7 +67,7 @@ def written_edges(driver: type[BlockdevOptions] | None, table: Raw) -> Iterator[
         value = table.get(key)
         if isinstance(value, str):
             yield (key,), value
-        elif isinstance(value, list):
+        elif isinstance(value, (list, tuple)):
             yield from (
                 ((key, index), child) for index, child in enumerate(value) if isinstance(child, str)
             )
