@@ -57,7 +57,7 @@ class NodeTable(Table[BlockdevOptions]):
     enabled: bool
 
     def edges(self) -> Iterator[tuple[Path, str]]:
-        """Where in the table each edge is written, and the child's name."""
+        """Where in the table each edge is written that leads to something, and the child's name."""
         return written_edges(self.driver, self.raw)
 
 
@@ -65,7 +65,7 @@ def written_edges(driver: type[BlockdevOptions] | None, table: Raw) -> Iterator[
     """``("file",)`` or, in a list, ``("children", 1)`` → the child's name, as it is written."""
     for key in EDGES[driver] if driver is not None else ():
         value = table.get(key)
-        if isinstance(value, str):
+        if isinstance(value, str) and value:  # "": to nothing
             yield (key,), value
         elif isinstance(value, (list, tuple)):
             yield from (

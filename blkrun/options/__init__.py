@@ -6,8 +6,9 @@ comparison of desired with live (``==``).  Field metadata says what types cannot
 * ``Meta(description=...)``: the meaning, one sentence;
 * ``extra={"unit": "bytes" | "count" | "seconds" | "ns"}``: strings with a unit are accepted
   (see :mod:`blkrun.units`), the value held is the plain integer;
-* ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.
-  A tuple of names is a list of children, with roles ``children.0``, ``children.1``, …
+* ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.  Of the
+  type ``NodeName | UnsetType | None`` it may lead nowhere: null over QMP, ``""`` in TOML.  A tuple
+  of names is a list of children, with roles ``children.0``, ``children.1``, …
 
 Names on the wire and in TOML are kebab-case; here they are snake_case.  ``rename="kebab"``
 is the one place where that is converted.
@@ -30,7 +31,15 @@ from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
 from blkrun.options.drivers.write_threshold import WriteThresholdOptions
-from blkrun.options.edges import EDGES, LISTS, by_key, children_of, key_of, with_child
+from blkrun.options.edges import (
+    EDGES,
+    OPTIONAL_EDGES,
+    by_key,
+    children_of,
+    key_of,
+    lists_of,
+    with_child,
+)
 from blkrun.options.export import ExportOptions
 from blkrun.options.fields import choices_of, extra_of, fields_of, table_of, to_wire
 from blkrun.options.node import MAX_BURST_SECONDS, BlockdevOptions, Bytes, NodeName
@@ -42,9 +51,9 @@ __all__ = [
     "DEFAULT_MEMORY_SIZE_BYTES",
     "DRIVERS",
     "EDGES",
-    "LISTS",
     "MAX_BURST_SECONDS",
     "MAX_LIMIT",
+    "OPTIONAL_EDGES",
     "BitmapOptions",
     "BitmapPlace",
     "BlkverifyOptions",
@@ -73,6 +82,7 @@ __all__ = [
     "extra_of",
     "fields_of",
     "key_of",
+    "lists_of",
     "table_of",
     "to_wire",
     "with_child",

@@ -5,9 +5,11 @@ A field holds the name of a child, and its key is the role; or names, and the ro
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any, TypeVar, get_origin
+from functools import cache
+from typing import Any, TypeVar, get_args, get_origin
 
 import msgspec
+from msgspec import Struct, UnsetType
 
 from blkrun.options.drivers import DRIVERS
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
@@ -31,13 +33,13 @@ EDGES = {options: _edge_fields(options) for options in _NODES}
 """Options type → {key: field name}: which fields name children."""
 
 
-def _list_keys(options: type[BlockdevOptions]) -> frozenset[str]:
-    fields = msgspec.structs.fields(options)
-    names = EDGES[options]
+@cache
+def lists_of(options: type[BlockdevOptions]) -> frozenset[str]:
+    """Those of the keys that name children which have a list of them."""
     return frozenset(
         field.encode_name
-        for field in fields
-        if field.encode_name in names and get_origin(_bare(field.type)) is tuple
+        for field in msgspec.structs.fields(options)
+        if extra_of(field.type, "edge") and get_origin(_bare(field.type)) is tuple
     )
 
 
@@ -45,8 +47,26 @@ def _bare(field_type: Any) -> Any:
     return field_type.__origin__ if hasattr(field_type, "__metadata__") else field_type
 
 
-LISTS = {options: _list_keys(options) for options in _NODES}
-"""Options type → those of its edges' keys that have a list of children."""
+def _optional_roles(options: type[BlockdevOptions]) -> frozenset[str]:
+    return frozenset(
+        field.encode_name
+        for field in msgspec.structs.fields(options)
+        if extra_of(field.type, "edge") and may_be_unset(field.type)
+    )
+
+
+def may_be_unset(field_type: Any) -> bool:
+    """Whether a field tells "nothing was said" from "none": ``X | UnsetType | None``."""
+    return any(part is UnsetType or may_be_unset(part) for part in get_args(field_type))
+
+
+OPTIONAL_EDGES: dict[type[Struct], frozenset[str]] = {
+    options: _optional_roles(options) for options in _NODES
+}
+"""Options type → roles that may lead nowhere.
+
+UNSET is the driver's default, which may be a child of its own; None is no child.
+"""
 
 
 def children_of(options: BlockdevOptions) -> dict[str, str]:
@@ -59,10 +79,10 @@ def children_of(options: BlockdevOptions) -> dict[str, str]:
     }
 
 
-def _roles(key: str, value: str | tuple[str, ...] | None) -> Iterator[tuple[str, str]]:
+def _roles(key: str, value: str | tuple[str, ...] | UnsetType | None) -> Iterator[tuple[str, str]]:
     if isinstance(value, tuple):
         yield from ((f"{key}.{index}", child) for index, child in enumerate(value))
-    elif value is not None:
+    elif isinstance(value, str):
         yield key, value
 
 

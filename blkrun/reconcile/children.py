@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher
 
 from blkrun.model import GraphModel
-from blkrun.options import LISTS, BlockdevOptions, children_of, key_of
+from blkrun.options import BlockdevOptions, children_of, key_of, lists_of
 from blkrun.reconcile.disks import unfiltered
 from blkrun.reconcile.edges import Edge, Edges
 from blkrun.reconcile.operation import Operation
@@ -21,7 +21,7 @@ _NOT_FILLED = "what it has differs until it is written: reads report that"
 
 def others(old: BlockdevOptions, new: BlockdevOptions) -> bool:
     """Whether a list of children has others, or as many in another order."""
-    return any(_members(old, key) != _members(new, key) for key in LISTS[type(new)])
+    return any(_members(old, key) != _members(new, key) for key in lists_of(type(new)))
 
 
 def changes(
@@ -32,7 +32,7 @@ def changes(
     edges: Edges,
 ) -> Iterator[Operation]:
     """What leads from one list to the other; children that come are there already."""
-    for key in LISTS[type(new)]:
+    for key in lists_of(type(new)):
         roles = live.gaps.get(new.node_name, tuple(children_of(old)))
         yield from _List(
             name=new.node_name,

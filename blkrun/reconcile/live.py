@@ -11,12 +11,12 @@ from blkrun.job_options import JOBS, JobOptions
 from blkrun.model import GraphModel, JobState
 from blkrun.options import (
     DRIVERS,
-    LISTS,
     BitmapOptions,
     BlockdevOptions,
     ExportOptions,
     ThrottleLimits,
     children_of,
+    lists_of,
     with_child,
 )
 
@@ -92,7 +92,7 @@ def _gaps(
     found = {}
     for node in reply["nodes"]:
         options = nodes.get(node["node-name"])
-        if options is not None and LISTS[type(options)]:
+        if options is not None and lists_of(type(options)):
             roles = tuple(node["children"])
             if roles != tuple(children_of(options)):
                 found[options.node_name] = roles

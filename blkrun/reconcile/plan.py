@@ -26,16 +26,15 @@ from typing import Any
 
 from blkrun.model import GraphModel
 from blkrun.options import (
-    LISTS,
     BlockdevOptions,
     ExportOptions,
     children_of,
     fields_of,
-    key_of,
+    lists_of,
 )
 from blkrun.reconcile import children, nodes
 from blkrun.reconcile.bitmaps import bitmap_changes
-from blkrun.reconcile.disks import Disks
+from blkrun.reconcile.disks import Disks, unfiltered
 from blkrun.reconcile.edges import Edge, Edges
 from blkrun.reconcile.groups import groups_gone, groups_needed
 from blkrun.reconcile.jobs import jobs_removed, jobs_started
@@ -72,10 +71,22 @@ def endangered(
     for name, export in live.exports.items():
         if name not in desired.exports:
             continue
-        old = disks.before(export.node)
-        if old != disks.after(desired.exports[name].node) or old & replaced:
+        old, top = disks.before(export.node), _below_overlays(desired, live, name)
+        if old != disks.after(top) or old & replaced:
             gone.add(name)
     return gone
+
+
+def _below_overlays(desired: GraphModel, live: GraphModel, export: str) -> str:
+    """The node that an export shows, or the one that new overlays have been put over there.
+
+    To stack an overlay is to take a snapshot: clients go on with the disk that they have.
+    """
+    top = desired.exports[export].node
+    name = unfiltered(desired, top)
+    while name not in live.nodes and "backing" in (below := children_of(desired.nodes[name])):
+        name = unfiltered(desired, below["backing"])
+    return name if name == unfiltered(live, live.exports[export].node) else top
 
 
 def summarise(operations: tuple[Operation, ...]) -> str:
@@ -135,12 +146,11 @@ class _Planner:
     def _change(self, old: BlockdevOptions, new: BlockdevOptions) -> Iterator[Operation]:
         changed = nodes.changed_options(old, new)
         if changed and children.others(old, new):
-            yield nodes.reopen(old, new, changed | LISTS[type(new)])
+            yield nodes.reopen(old, new, changed | lists_of(type(new)))
             return
-        before = children_of(old)
-        for role, child in children_of(new).items():
-            if key_of(role) == role and before[role] != child:
-                yield self.edges.lead(Edge(new.node_name, role, before[role]), child)
+        before, after = children_of(old), children_of(new)
+        for role in nodes.moved_edges(old, new):
+            yield self.edges.lead(Edge(new.node_name, role, before.get(role)), after.get(role))
         yield from children.changes(old, new, self.desired, self.live, self.edges)
         if changed:
             yield nodes.reopen(old, new, changed)

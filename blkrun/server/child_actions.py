@@ -4,10 +4,11 @@ Checks, their order and their messages are QEMU's (qemu-semantics §7).  A child
 ``children.N``; one that goes leaves a gap, and one that comes is put after the last.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from blkrun.errors import CommandError
-from blkrun.options import LISTS, by_key, key_of
+from blkrun.options import key_of
 from blkrun.server.drivers.quorum import Quorum, as_quorum
 from blkrun.server.node import Node, Parent
 from blkrun.server.staging import Staging
@@ -57,18 +58,15 @@ def is_next_role(staging: Staging, parent: Parent, role: str) -> bool:
     return True
 
 
-def lead_lists(staging: Staging, node: Node[Any], new: dict[str, Node[Any]]) -> dict[str, Any]:
-    """Where each edge is to lead for a node to have these children, by the roles that it has.
+def lead_list(
+    staging: Staging, node: Node[Any], key: str, children: Sequence[Node[Any]]
+) -> dict[str, Node[Any] | None]:
+    """Where each edge of a list is to lead for a node to have these children, in this order.
 
-    ``new`` is by roles without gaps.  Roles of lists keep their order; the last ones go where there
-    are fewer children now (None), and new ones come where there are more.
+    Places keep their roles; the last ones go where there are fewer children now (None), and new
+    ones come where there are more.
     """
-    found: dict[str, Any] = {role: child for role, child in new.items() if key_of(role) == role}
-    for key in LISTS[type(node.options)]:
-        roles = [role for role in staging.children(node) if key_of(role) == key]
-        children = by_key(new).get(key, [])
-        members = children if isinstance(children, list) else [children]
-        index = int(next_role(staging, node, key).rpartition(".")[2])
-        roles += [f"{key}.{number}" for number in range(index, index + len(members) - len(roles))]
-        found |= dict.fromkeys(roles) | dict(zip(roles, members, strict=False))
-    return found
+    roles = [role for role in staging.children(node) if key_of(role) == key]
+    index = int(next_role(staging, node, key).rpartition(".")[2])
+    roles += [f"{key}.{number}" for number in range(index, index + len(children) - len(roles))]
+    return dict.fromkeys(roles) | dict(zip(roles, children, strict=False))

@@ -31,6 +31,7 @@ from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.registry import Jobs
 from blkrun.server.later import Later
 from blkrun.server.node import Node, Parent
+from blkrun.server.sinking import sinking
 from blkrun.server.staging import Edge, Staging
 from blkrun.server.throttle.group import ThrottleGroup
 from blkrun.server.traffic import Traffic, chooses, under_way
@@ -56,6 +57,8 @@ class Disturbance(NamedTuple):
     changing: Collection[object]
     exports: list[Export]
     jobs: set[Job]
+    sinking: list[Export]
+    """Those of the exports whose clients have written what will be a backing image."""
 
 
 class Graph:
@@ -185,6 +188,7 @@ class Graph:
         self._await_strays(disturbance.changing)
         with self._drained(disturbance.exports, disturbance.jobs):
             drains = self._clients_held(disturbance)
+            self._flush(disturbance.sinking)
             for settle in staging.settles:
                 settle()
             with self.swapping:
@@ -199,11 +203,23 @@ class Graph:
 
     def _disturbance(self, staging: Staging) -> Disturbance:
         """Who must be at rest while the staged graph becomes the live one."""
-        disturbed = staging.disturbed | self._starting(staging)
         swaps = {edge for edge, node in staging.edges.items() if self._is_swap(edge, node)}
+        sunk = sinking(staging, self.exports.values(), swaps)
+        disturbed = staging.disturbed.union(self._starting(staging), *sunk.values())
         changing = disturbed.union(parent for parent, _ in swaps if chooses(parent))
         jobs = staging.stopped.union(self._jobs_over(changing))
-        return Disturbance(changing, self._exports_over(changing, staging), jobs)
+        return Disturbance(changing, self._exports_over(changing, staging), jobs, list(sunk))
+
+    def _flush(self, exports: Iterable[Export]) -> None:
+        """What their clients have written so far, at rest."""
+        for export in exports:
+            try:
+                self._traffic.route_of(export).way.flush()
+            except OSError as error:
+                raise CommandError(
+                    f"Export '{export.name}' could not be flushed: {error.strerror}; "
+                    "nothing was changed"
+                ) from error
 
     def _clients_held(self, disturbance: Disturbance) -> Drains:
         return {export.name: len(self.clients_of(export)) for export in disturbance.exports}

@@ -120,6 +120,11 @@ class Node(Generic[O]):
     def taken_out(self) -> None:
         """It was in the way of requests, and is no more; it may be put in again."""
 
+    def has_default(self, role: str) -> bool:
+        """Whether it has a child of its own choice for an optional edge that nothing is said of."""
+        del role
+        return False
+
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""
         child = self.children.get("file")

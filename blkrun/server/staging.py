@@ -257,8 +257,12 @@ class Staging:
     def below(self, export: Export) -> set[Node[Any]]:
         """The nodes that will be under an export."""
         root = self.child(export, "root")
+        return set() if root is None else self.tree(root)
+
+    def tree(self, root: Node[Any]) -> set[Node[Any]]:
+        """A node, and those that will be under it."""
         found: set[Node[Any]] = set()
-        rest = [root] if root is not None else []
+        rest = [root]
         while rest:
             node = rest.pop()
             if node not in found:
@@ -332,11 +336,11 @@ class Staging:
             self._measure_depth(start, depth)
 
     def _measure_depth(self, start: Node[Any], depth: dict[Node[Any], int]) -> None:
-        path: list[tuple[Node[Any], list[Node[Any]]]] = []
+        path: list[tuple[Node[Any], list[tuple[str, Node[Any]]]]] = []
         on_path: set[Node[Any]] = set()
 
         def push(node: Node[Any]) -> None:
-            path.append((node, list(self.children(node).values())))
+            path.append((node, list(self.children(node).items())))
             on_path.add(node)
 
         if start not in depth:
@@ -344,11 +348,9 @@ class Staging:
         while path:
             node, rest = path[-1]
             if rest:
-                child = rest.pop()
+                role, child = rest.pop()
                 if child in on_path:
-                    raise _refused(
-                        node, f"Making '{child.name}' a child of '{node.name}' would create a cycle"
-                    )
+                    raise _refused(node, cycle_words(child, role, node))
                 if child not in depth:
                     push(child)
                 continue
@@ -362,6 +364,11 @@ class Staging:
                     f"Node '{node.name}' would be the top of {depth[node]} nodes; "
                     f"the limit is {MAX_DEPTH}",
                 )
+
+
+def cycle_words(child: Node[Any], role: str, parent: Node[Any]) -> str:
+    """Why an edge cannot be, in QEMU's words."""
+    return f"Making '{child.name}' a {role} child of '{parent.name}' would create a cycle"
 
 
 def _refused(node: Node[Any], message: str) -> CommandError:

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from blkrun.decode import Kind, Path, Problem, decode
 from blkrun.errors import CommandError
-from blkrun.options import DRIVERS, EDGES, LISTS, BlockdevOptions
+from blkrun.options import DRIVERS, EDGES, BlockdevOptions, lists_of
 from blkrun.server.actions import generated_name
 from blkrun.server.context import Context
 from blkrun.server.staging import Staging
@@ -83,7 +83,7 @@ def _blockdev(raw: dict[str, Any], path: Path, inline: list[BlockdevOptions]) ->
     values = {key: value for key, value in raw.items() if key != "driver"}
     for key in EDGES[options].keys() & values.keys():
         value = values[key]
-        if key in LISTS[options] and isinstance(value, list):
+        if key in lists_of(options) and isinstance(value, list):
             values[key] = [
                 _child(item, (*path, key, index), inline) for index, item in enumerate(value)
             ]
