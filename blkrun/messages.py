@@ -133,36 +133,38 @@ def _beyond_threshold(data: dict[str, Any]) -> str:
 
 
 _SECTOR_BYTES = 512
+"""QEMU's, in events."""
 
 
 def _report_bad(data: dict[str, Any]) -> str:
-    who, kind = data.get("node-name"), data.get("type")
-    if kind == "flush":
-        return f"{who}: a flush fails ({data.get('error')}), of a quorum's child"
-    where = _sectors(data)
-    if "error" in data:
-        return f"{who}: a {kind} of {where} fails ({data['error']}), of a quorum's child"
-    return f"{who} is outvoted: it has other data in {where} than most children of the quorum"
+    who = f"{data.get('node-name')}, of a quorum"
+    if "error" not in data:
+        return f"{who}: outvoted, it has other data than most in {_sectors(data)}"
+    what = "a flush" if data.get("type") == "flush" else f"a {data.get('type')} of {_sectors(data)}"
+    return f"{who}: {what} fails: {data['error']}"
 
 
 def _quorum_failure(data: dict[str, Any]) -> str:
-    return f"{data.get('reference')}: too few children agree on {_sectors(data)}, or have done it"
+    return (
+        f"{data.get('reference')}: a request of {_sectors(data)} fails: "
+        "too few children could do it, or agree"
+    )
 
 
 def _sectors(data: dict[str, Any]) -> str:
-    """In bytes: QEMU's sectors have 512."""
-    size = data.get("sectors-count", 0) * _SECTOR_BYTES
-    return f"{format_bytes(size)} at {data.get('sector-num', 0) * _SECTOR_BYTES}"
+    size_bytes = data.get("sectors-count", 0) * _SECTOR_BYTES
+    return f"{format_bytes(size_bytes)} at {data.get('sector-num', 0) * _SECTOR_BYTES}"
 
 
 def _mismatch(data: dict[str, Any]) -> str:
     who, operation = data.get("node-name"), data.get("operation")
     where = f"{format_bytes(data.get('length', 0))} at {data.get('offset')}"
-    where = "" if operation == "flush" else f" of {where}"
-    if errors := data.get("errors"):
-        said = ", ".join(f"{name}: {error}" for name, error in errors.items())
-        return f"{who}: a {operation}{where} does not fail at both alike ({said})"
-    return f"{who}: a {operation} finds that its two disks differ in{where.removeprefix(' of')}"
+    errors = data.get("errors")
+    if not errors:
+        return f"{who}: its two disks differ in {where}"
+    what = f"a {operation}" if operation == "flush" else f"a {operation} of {where}"
+    said = ", ".join(f"{name}: {errors.get(name, 'no error')}" for name in ("test", "raw"))
+    return f"{who}: {what} does not end alike at both disks ({said})"
 
 
 def _job_status(data: dict[str, Any]) -> str:
