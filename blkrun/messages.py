@@ -32,6 +32,9 @@ _LEVELS = {
     "X_BLKRUN_DRIFT_ENDED": Level.GOOD,
     "BLOCK_EXPORT_DELETED": Level.WARNING,
     "BLOCK_WRITE_THRESHOLD": Level.WARNING,
+    "QUORUM_REPORT_BAD": Level.WARNING,
+    "QUORUM_FAILURE": Level.ERROR,
+    "X_BLKRUN_BLKVERIFY_MISMATCH": Level.ERROR,
     "BLOCK_JOB_COMPLETED": Level.GOOD,
     "BLOCK_JOB_CANCELLED": Level.WARNING,
     "BLOCK_JOB_ERROR": Level.WARNING,
@@ -133,6 +136,41 @@ def _beyond_threshold(data: dict[str, Any]) -> str:
         f"{data.get('node-name')}: a write goes {format_bytes(beyond)} "
         f"beyond the threshold of {format_bytes(threshold)}"
     )
+
+
+_SECTOR_BYTES = 512
+"""QEMU's, in events."""
+
+
+def _report_bad(data: dict[str, Any]) -> str:
+    who = f"{data.get('node-name')}, of a quorum"
+    if "error" not in data:
+        return f"{who}: outvoted, it has other data than most in {_sectors(data)}"
+    what = "a flush" if data.get("type") == "flush" else f"a {data.get('type')} of {_sectors(data)}"
+    return f"{who}: {what} fails: {data['error']}"
+
+
+def _quorum_failure(data: dict[str, Any]) -> str:
+    return (
+        f"{data.get('reference')}: a request of {_sectors(data)} fails: "
+        "too few children could do it, or agree"
+    )
+
+
+def _sectors(data: dict[str, Any]) -> str:
+    size_bytes = data.get("sectors-count", 0) * _SECTOR_BYTES
+    return f"{format_bytes(size_bytes)} at {data.get('sector-num', 0) * _SECTOR_BYTES}"
+
+
+def _mismatch(data: dict[str, Any]) -> str:
+    who, operation = data.get("node-name"), data.get("operation")
+    where = f"{format_bytes(data.get('length', 0))} at {data.get('offset')}"
+    errors = data.get("errors")
+    if not errors:
+        return f"{who}: its two disks differ in {where}"
+    what = f"a {operation}" if operation == "flush" else f"a {operation} of {where}"
+    said = ", ".join(f"{name}: {errors.get(name, 'no error')}" for name in ("test", "raw"))
+    return f"{who}: {what} does not end alike at both disks ({said})"
 
 
 def _job_status(data: dict[str, Any]) -> str:
@@ -258,6 +296,9 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "SHUTDOWN": lambda data: f"the server ends ({data.get('reason')})",
     "BLOCK_EXPORT_DELETED": lambda data: f"export {data.get('id')} deleted",
     "BLOCK_WRITE_THRESHOLD": _beyond_threshold,
+    "QUORUM_REPORT_BAD": _report_bad,
+    "QUORUM_FAILURE": _quorum_failure,
+    "X_BLKRUN_BLKVERIFY_MISMATCH": _mismatch,
     "JOB_STATUS_CHANGE": _job_status,
     "BLOCK_JOB_READY": lambda data: f"job {data.get('device')} is ready: its target has caught up",
     "BLOCK_JOB_COMPLETED": _job_completed,

@@ -33,6 +33,16 @@ def job_event(name: str, **data: Any) -> dict[str, Any]:
     return event(name, **progress | {"speed": 0} | data)
 
 
+DIFFERENT = "held: a {} does not end alike at both disks (test: {}, raw: {})"
+SECTORS = {"sector-num": 2, "sectors-count": 8}
+
+
+def mismatch(**data: Any) -> dict[str, Any]:
+    """Of the node "held"."""
+    place = {"node-name": "held", "offset": 4099, "length": 512}
+    return event("X_BLKRUN_BLKVERIFY_MISMATCH", **place, **data)
+
+
 @pytest.mark.parametrize(
     ("happened", "level", "text"),
     [
@@ -71,6 +81,45 @@ def job_event(name: str, **data: Any) -> dict[str, Any]:
             event("BLOCK_JOB_ERROR", device="nightly", operation="write", action="stop"),
             Level.WARNING,
             "job nightly: a write to its target fails, and it stands still until job-resume",
+        ),
+        (
+            event("QUORUM_REPORT_BAD", **SECTORS, **{"node-name": "c", "type": "read"}),
+            Level.WARNING,
+            "c, of a quorum: outvoted, it has other data than most in 4KiB at 1024",
+        ),
+        (
+            event(
+                "QUORUM_REPORT_BAD",
+                **SECTORS,
+                **{"node-name": "c", "type": "write", "error": "No space left on device"},
+            ),
+            Level.WARNING,
+            "c, of a quorum: a write of 4KiB at 1024 fails: No space left on device",
+        ),
+        (
+            event("QUORUM_REPORT_BAD", **{"node-name": "c", "type": "flush", "error": "it is out"}),
+            Level.WARNING,
+            "c, of a quorum: a flush fails: it is out",
+        ),
+        (
+            event("QUORUM_FAILURE", reference="votes", **SECTORS),
+            Level.ERROR,
+            "votes: a request of 4KiB at 1024 fails: too few children could do it, or agree",
+        ),
+        (
+            mismatch(operation="read"),
+            Level.ERROR,
+            "held: its two disks differ in 512B at 4099",
+        ),
+        (
+            mismatch(operation="write", errors={"raw": "it is full"}),
+            Level.ERROR,
+            DIFFERENT.format("write of 512B at 4099", "no error", "it is full"),
+        ),
+        (
+            mismatch(operation="flush", errors={"test": "no", "raw": "never"}),
+            Level.ERROR,
+            DIFFERENT.format("flush", "no", "never"),
         ),
         (
             event("BLOCK_JOB_PENDING", type="backup", id="nightly"),

@@ -5,7 +5,8 @@ steps of :mod:`blkrun.config.steps`.  Raises FileError for what cannot be meant;
 file can be used is said by ``parse``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 from blkrun.config.asked import (
     assignments,
@@ -22,6 +23,7 @@ from blkrun.config.references import (
     driver_of,
     edges_to,
     keeps,
+    led_elsewhere,
     section_of,
     table_at,
     users_of,
@@ -67,7 +69,7 @@ def insert(  # noqa: PLR0913 - all by name
         parents = _edges_of(below, parents, above)
     first = (("driver", value_of(driver)), ("file", value_of(above)))
     table = Add(("nodes", name), (*first, *values), after=child)
-    return [table, *(Set(path, value_of(name)) for path in parents)]
+    return [table, *_lead(document, parents, name)]
 
 
 def remove(document: Document, name: str) -> list[Step]:
@@ -84,7 +86,7 @@ def remove(document: Document, name: str) -> list[Step]:
     child = table_at(document, path).get("file")
     if above and not isinstance(child, str):
         raise FileError(f"{dotted(path)} names no file that what is above it could have instead")
-    return [*(Set(edge, value_of(child)) for edge in above), Remove(path)]
+    return [*_lead(document, above, child), Remove(path)]
 
 
 def switch(document: Document, name: str, *, on: bool) -> list[Step]:
@@ -130,6 +132,11 @@ def set_keys(
             )
         steps.append(Unset(path))
     return steps
+
+
+def _lead(document: Document, edges: Iterable[Path], child: Any) -> Iterator[Step]:
+    for path, value in led_elsewhere(document, dict.fromkeys(edges, child)).items():
+        yield Set(path, value_of(value))
 
 
 def _edges_of(parent: str, edges: list[Path], above: str) -> list[Path]:

@@ -28,7 +28,8 @@ from blkrun.config.check_jobs import (
     targets_in_use,
 )
 from blkrun.config.check_options import files_used_twice, limits, nbd_source, nul_characters
-from blkrun.config.graph import by_name, cycles, role_of
+from blkrun.config.check_quorums import twice, votes
+from blkrun.config.graph import by_name, cycles, place_of
 from blkrun.config.names import RULE, is_name
 from blkrun.config.tables import Draft, ExportTable, Table
 from blkrun.decode import Kind, Path, Problem, nearest
@@ -73,9 +74,9 @@ def references(draft: Draft) -> Iterator[Problem]:
     others: tuple[Table[Any], ...] = (*draft.groups, *draft.exports, *draft.bitmaps, *draft.jobs)
     names = Names("node or backend", "backends", nodes, made=_made_nodes(draft), others=others)
     for node in draft.nodes:
-        for role, child in node.edges():
+        for place, child in node.edges():
             if child not in nodes:
-                yield names.unknown((*node.path, role), child, but=node.name)
+                yield names.unknown((*node.path, *place), child, but=node.name)
     users: tuple[Table[Any], ...] = (*draft.exports, *draft.bitmaps)
     for table in users:
         name = table.text("node")
@@ -158,7 +159,7 @@ def acyclic(draft: Draft) -> Iterator[Problem]:
     nodes = by_name(draft)
     for ring in cycles(nodes):
         first, second = nodes[ring[0]], nodes[ring[1 % len(ring)]]
-        path = (*first.path, role_of(first, second.name))
+        path = (*first.path, *place_of(first, second.name))
         message = f"{dotted(path)} closes a cycle: {' -> '.join((*ring, ring[0]))}"
         related = None if first is second else second.path
         yield Problem(path=path, kind=Kind.REFERENCE, message=message, related=related)
@@ -172,6 +173,8 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     acyclic,
     limits,
     nbd_source,
+    votes,
+    twice,
     files_used_twice,
     export_names,
     made_names,

@@ -6,8 +6,8 @@ it is switched on.
 
 from collections.abc import Iterator
 
-from blkrun.config.check_options import read_only
-from blkrun.config.graph import by_name, main_chain, over_all, parents, skip_disabled, tree
+from blkrun.config.check_options import first_read_only
+from blkrun.config.graph import by_name, over_all, parents, skip_disabled, tree
 from blkrun.config.names import JOB_RULE, RULE, is_job_name, is_name
 from blkrun.config.tables import Draft, ExportTable, JobTable, NodeTable
 from blkrun.decode import Kind, Path, Problem
@@ -175,7 +175,7 @@ def targets_in_use(draft: Draft) -> Iterator[Problem]:
             if top in above and not harmless:
                 yield _under_export(job, target, export, backup=backup)
                 break
-        blocker = next(filter(read_only, main_chain(target, nodes)), None)
+        blocker = first_read_only(target, nodes, {})
         if blocker is not None:
             words = f"the job writes to it, but {dotted(blocker.path)} is read-only"
             yield _of_target(job, words, blocker.path)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from blkrun.config.graph import skip_disabled, written_to
 from blkrun.config.tables import Draft, NodeTable, Table
 from blkrun.decode import Kind, Problem
 from blkrun.limits import check_limits
@@ -63,6 +64,31 @@ def files_used_twice(draft: Draft) -> Iterator[Problem]:
 def read_only(node: NodeTable) -> bool:
     """Whether the table says so, or the driver never writes."""
     return node.raw.get("read-only") is True or (node.driver is not None and node.driver.only_reads)
+
+
+def first_read_only(
+    name: str, nodes: dict[str, NodeTable], known: dict[str, NodeTable | None]
+) -> NodeTable | None:
+    """Of a node and those below that its writes go to; ``known`` has what was found before."""
+    above: dict[str, str | None] = {}
+    rest: list[tuple[str, str | None]] = [(skip_disabled(name, nodes), None)]
+    while rest:
+        name, parent = rest.pop()
+        node = nodes.get(name)
+        if node is None or name in above:
+            continue
+        above[name] = parent
+        blocker = known[name] if name in known else node if read_only(node) else None
+        if blocker is not None:
+            at: str | None = name
+            while at is not None:
+                known[at] = blocker
+                at = above[at]
+            return blocker
+        if name not in known:
+            rest += ((child, name) for child in reversed(written_to(node, nodes)))
+    known.update(dict.fromkeys(above))
+    return None
 
 
 def nul_characters(draft: Draft) -> Iterator[Problem]:

@@ -56,11 +56,21 @@ class NodeTable(Table[BlockdevOptions]):
     driver: type[BlockdevOptions] | None
     enabled: bool
 
-    def edges(self) -> Iterator[tuple[str, str]]:
-        """Role and child's name, for each edge that is written."""
-        for role in EDGES[self.driver] if self.driver is not None else ():
-            if (child := self.text(role)) is not None:
-                yield role, child
+    def edges(self) -> Iterator[tuple[Path, str]]:
+        """Where in the table each edge is written that leads to something, and the child's name."""
+        return written_edges(self.driver, self.raw)
+
+
+def written_edges(driver: type[BlockdevOptions] | None, table: Raw) -> Iterator[tuple[Path, str]]:
+    """``("file",)`` or, in a list, ``("children", 1)`` → the child's name, as it is written."""
+    for key in EDGES[driver] if driver is not None else ():
+        value = table.get(key)
+        if isinstance(value, str) and value:  # "": to nothing
+            yield (key,), value
+        elif isinstance(value, (list, tuple)):
+            yield from (
+                ((key, index), child) for index, child in enumerate(value) if isinstance(child, str)
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,9 @@ comparison of desired with live (``==``).  Field metadata says what types cannot
 * ``Meta(description=...)``: the meaning, one sentence;
 * ``extra={"unit": "bytes" | "count" | "seconds" | "ns"}``: strings with a unit are accepted
   (see :mod:`blkrun.units`), the value held is the plain integer;
-* ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.
+* ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.  Of the
+  type ``NodeName | UnsetType | None`` it may lead nowhere: null over QMP, ``""`` in TOML.  A tuple
+  of names is a list of children, with roles ``children.0``, ``children.1``, …
 
 Names on the wire and in TOML are kebab-case; here they are snake_case.  ``rename="kebab"``
 is the one place where that is converted.
@@ -17,17 +19,27 @@ is read, with a warning.  QMP does not take them.
 
 from blkrun.options.bitmap import DEFAULT_GRANULARITY_BYTES, BitmapOptions
 from blkrun.options.drivers import DRIVERS
+from blkrun.options.drivers.blkverify import BlkverifyOptions
 from blkrun.options.drivers.copy_before_write import BitmapPlace, CopyBeforeWriteOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import DEFAULT_MEMORY_SIZE_BYTES, MemoryOptions
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
+from blkrun.options.drivers.quorum import QuorumOptions
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
 from blkrun.options.drivers.write_threshold import WriteThresholdOptions
-from blkrun.options.edges import EDGES, children_of, with_child
+from blkrun.options.edges import (
+    EDGES,
+    OPTIONAL_EDGES,
+    by_key,
+    children_of,
+    key_of,
+    lists_of,
+    with_child,
+)
 from blkrun.options.export import ExportOptions
 from blkrun.options.fields import choices_of, extra_of, fields_of, table_of, to_wire
 from blkrun.options.node import MAX_BURST_SECONDS, BlockdevOptions, Bytes, NodeName
@@ -41,8 +53,10 @@ __all__ = [
     "EDGES",
     "MAX_BURST_SECONDS",
     "MAX_LIMIT",
+    "OPTIONAL_EDGES",
     "BitmapOptions",
     "BitmapPlace",
+    "BlkverifyOptions",
     "BlockdevOptions",
     "Bytes",
     "CopyBeforeWriteOptions",
@@ -54,6 +68,7 @@ __all__ = [
     "NbdOptions",
     "NodeName",
     "NullOptions",
+    "QuorumOptions",
     "RawOptions",
     "RunnerOptions",
     "ServerOptions",
@@ -61,10 +76,13 @@ __all__ = [
     "ThrottleLimits",
     "ThrottleOptions",
     "WriteThresholdOptions",
+    "by_key",
     "children_of",
     "choices_of",
     "extra_of",
     "fields_of",
+    "key_of",
+    "lists_of",
     "table_of",
     "to_wire",
     "with_child",

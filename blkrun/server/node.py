@@ -10,9 +10,9 @@ Errors are ``OSError`` with the errno for the client, and reach it unchanged.
 
 import errno
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
-from blkrun.options import BlockdevOptions
+from blkrun.options import BlockdevOptions, with_child
 from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.route import Key, Route
 from blkrun.server.stats import NOTHING_YET, Row, Tally, row_of, sum_rows, total
@@ -60,6 +60,8 @@ class Node(Generic[O]):
     is_filter: ClassVar[bool] = False
     passes_on: ClassVar[bool] = False
     """Each request goes on to ``file``, once and whole: see ``lower``."""
+    fans_out: ClassVar[bool] = False
+    """Each request goes to all children alike: see ``lower_over``."""
     starts_at_rest: ClassVar[bool] = False
     """It comes into the way of requests only while none is under way below it."""
 
@@ -86,6 +88,12 @@ class Node(Generic[O]):
         self.children[role] = child
         setattr(self, role.replace("-", "_"), child)
 
+    def detach(self, role: str) -> None:
+        """Let the edge ``role``, which it can do without, lead nowhere; its options say so too."""
+        self.children.pop(role, None)
+        setattr(self, role.replace("-", "_"), None)
+        self.options = cast("O", with_child(self.options, role, None))
+
     def open(self, staging: "Staging") -> None:
         """Acquire what is needed.  Raises OSError or CommandError, leaving nothing behind."""
 
@@ -111,6 +119,11 @@ class Node(Generic[O]):
 
     def taken_out(self) -> None:
         """It was in the way of requests, and is no more; it may be put in again."""
+
+    def has_default(self, role: str) -> bool:
+        """Whether it has a child of its own choice for an optional edge that nothing is said of."""
+        del role
+        return False
 
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""
@@ -185,6 +198,14 @@ class Node(Generic[O]):
             self.do_extents,
             self.do_cache,
         )
+
+    def lower_over(self, below: Mapping[str, Way]) -> Way:
+        """What a request does here, ``below`` being what it does from each child on, by role.
+
+        Of nodes that fan out, instead of ``lower``.  A request keeps to the children that there
+        were when it came, so that a change of them is one store, as any change of a route is.
+        """
+        raise NotImplementedError
 
     def _enter(self) -> Route:
         """Requests made inside the graph, by formats, jobs, tests, enter as those of clients do."""

@@ -43,7 +43,8 @@ def test_the_good_file_is_good() -> None:
 
 
 NODES = (
-    "for [nodes.*] it is one of: copy-before-write, raw, snapshot-access, throttle, write-threshold"
+    "for [nodes.*] it is one of: blkverify, copy-before-write, quorum, raw, snapshot-access, "
+    "throttle, write-threshold"
 )
 BACKENDS = "for [backends.*] it is one of: file, memory, nbd, null"
 

@@ -19,8 +19,10 @@ from blkrun.config.schema import schema, schema_text
 from blkrun.options import (
     DRIVERS,
     EDGES,
+    BlkverifyOptions,
     BlockdevOptions,
     NbdOptions,
+    QuorumOptions,
     ThrottleOptions,
     choices_of,
     extra_of,
@@ -152,7 +154,14 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         below = st.sampled_from([*backends, *nodes])
         table = draw(NODES)
         struct = DRIVERS[table["driver"]]
-        nodes[name] = table | {role: draw(below) for role in EDGES[struct]}
+        if struct is QuorumOptions:
+            children = draw(st.lists(st.sampled_from([*backends]), min_size=1, unique=True))
+            votes = {"vote-threshold": draw(st.integers(1, len(children))), "blkverify": False}
+            nodes[name] = table | {"children": children, **votes}
+        elif struct is BlkverifyOptions:  # two filters that are off may lead to one disk
+            nodes[name] = table | dict(zip(EDGES[struct], backends, strict=True))
+        else:
+            nodes[name] = table | {role: draw(below) for role in EDGES[struct]}
         if struct is ThrottleOptions:
             nodes[name]["throttle-group"] = group
     node = st.sampled_from(names)

@@ -1,5 +1,6 @@
 """The table: how to build a small graph with each driver.  A new driver is a new row."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blkrun.options import (
+    BlkverifyOptions,
     BlockdevOptions,
     CopyBeforeWriteOptions,
     FileOptions,
@@ -17,6 +19,7 @@ from blkrun.options import (
     MirrorTopOptions,
     NbdOptions,
     NullOptions,
+    QuorumOptions,
     RawOptions,
     ThrottleLimits,
     ThrottleOptions,
@@ -88,6 +91,8 @@ class Row:
     size: int = SIZE
     stores: bool = True
     trim_zeroes: bool = True
+    forgives: Callable[[str, int], bool] = lambda kind, code: False
+    """Whether such an error of a request of such a kind, at all that is below, is none above."""
     settle: Callable[[Any], None] = lambda _: None
     """Have the node do what it does once only, and does besides passing requests on."""
 
@@ -156,6 +161,36 @@ def _mirror_top(shop: Workshop, *, blocking: bool) -> Node[Any]:
     return shop.add_mirror_top(options, blocking=blocking)
 
 
+def _blkverify(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "raw.img")
+    return (
+        MemoryOptions(node_name="test", size=SIZE),
+        FileOptions(node_name="raw", path=path, size=SIZE, create=True),
+        BlkverifyOptions(node_name="subject", test="test", raw="raw"),
+    )
+
+
+def _quorum(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "b.img")
+    return (
+        MemoryOptions(node_name="a", size=SIZE),
+        FileOptions(node_name="b", path=path, size=SIZE, create=True),
+        MemoryOptions(node_name="c", size=SIZE),
+        QuorumOptions(node_name="subject", children=("a", "b", "c"), vote_threshold=2),
+    )
+
+
+def _fifo(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="a", size=SIZE),
+        MemoryOptions(node_name="b", size=SIZE),
+        QuorumOptions(
+            node_name="subject", children=("a", "b"), vote_threshold=1, read_pattern="fifo"
+        ),
+    )
+
+
 def _raw(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (
@@ -190,7 +225,18 @@ def _chain(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     )
 
 
+def _no_trims(kind: str, code: int) -> bool:
+    """A trim is zeroes, where they are fast; else it is nothing."""
+    return kind == "trim" and code == errno.EOPNOTSUPP
+
+
+def _no_trims_nor_extents(kind: str, code: int) -> bool:
+    """Of what nobody can tell, it is data that is known."""
+    return kind == "extents" or _no_trims(kind, code)
+
+
 ROWS = {
+    "blkverify": Row(_blkverify, forgives=_no_trims),
     "copy-before-write": Row(
         _copy_before_write, settle=lambda node: node.copy(0, node.moment.access.clusters)
     ),
@@ -198,6 +244,7 @@ ROWS = {
     "memory": Row(_memory),
     "nbd": Row(_nbd, size=NBD_SIZE),
     "null": Row(_null, stores=False),
+    "quorum": Row(_quorum, forgives=_no_trims_nor_extents),
     "raw": Row(_raw),
     "throttle": Row(_throttle),
     "write-threshold": Row(_write_threshold),
@@ -210,11 +257,12 @@ CHAINS = {
     "mirror_top": Row(_two_disks, partial(_mirror_top, blocking=False)),
     "mirror_top-blocking": Row(_two_disks, partial(_mirror_top, blocking=True)),
     "device": Row(_device, size=DEVICE_SIZE, trim_zeroes=False),
+    "fifo": Row(_fifo, forgives=_no_trims_nor_extents),
     "tmpfs": Row(_tmpfs),
 }
-"""More, held to the same rules: the filter of a mirror, in both its modes; raw over
-throttle over file; a server and a device with sectors; a filesystem that makes holes, but zeroes
-nothing without.
+"""More, held to the same rules: the filter of a mirror, in both its modes; a quorum that reads one
+child after the other; raw over throttle over file; a server and a device with sectors; a
+filesystem that makes holes, but zeroes nothing without.
 """
 
 SUBJECTS = ROWS | CHAINS
@@ -235,6 +283,11 @@ class Subject:
     def bottom(self) -> Node[Any]:
         """Where the data ends in."""
         return self.nodes[-1]
+
+    @property
+    def bottoms(self) -> set[Node[Any]]:
+        """Where data ends in, of all copies there are."""
+        return set(_bottoms(self.node))
 
     @property
     def size(self) -> int:
@@ -262,4 +315,13 @@ def _way_down(node: Node[Any]) -> Iterator[Node[Any]]:
     yield node
     while (below := node.children.get("file")) is not None:
         node = below
+        yield node
+
+
+def _bottoms(node: Node[Any]) -> Iterator[Node[Any]]:
+    """Below a node, by ``file``, and by all children of one that sends everything to all."""
+    below = node.children.values() if node.fans_out else [*_way_down(node)][1:2]
+    for child in below:
+        yield from _bottoms(child)
+    if not below:
         yield node

@@ -12,7 +12,7 @@ from blkrun.server.staging import Staging
 from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE, Extent, Way
 
 from .subjects import Subject
-from .tools import counts, pattern, read, write
+from .tools import change_way, counts, pattern, read, write
 
 Log = list[tuple[str, str, str, tuple[Any, ...]]]
 """(node, kind of request, in or out, arguments)"""
@@ -58,9 +58,7 @@ def recorded(name: str, way: Way, log: Log) -> Way:
 
 def record(node: Node[Any], log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a node of any driver write down its requests, from the next route on."""
-    lower = node.lower
-    monkeypatch.setattr(node, "lower", lambda *ways: recorded(node.name, lower(*ways), log))
-    monkeypatch.setattr(node, "form", lambda: ("recorded", node))
+    change_way(node, lambda way: recorded(node.name, way, log), monkeypatch)
 
 
 def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | None]]:
@@ -155,15 +153,12 @@ def test_failures_are_counted_and_keep_their_errno(
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    def broken(below: Way, late: Way) -> Way:
-        return lower(below, late)._replace(
-            pread=fail, pwrite=fail, zero=fail, trim=fail, flush=fail
-        )
+    def broken(way: Way) -> Way:
+        return way._replace(pread=fail, pwrite=fail, zero=fail, trim=fail, flush=fail)
 
     subject.row.settle(subject.node)
-    lower = subject.bottom.lower
-    monkeypatch.setattr(subject.bottom, "lower", broken)
-    monkeypatch.setattr(subject.bottom, "form", lambda: ("broken",))
+    for bottom in subject.bottoms:
+        change_way(bottom, broken, monkeypatch)
     subject.shop.graph.transaction([])  # routes are made anew
     for kind, request in requests(subject.node).items():
         if kind not in ("extents", "cache"):

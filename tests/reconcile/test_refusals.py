@@ -37,6 +37,8 @@ BITMAP = '[bitmaps.map]\nnode = "disk"\n'
 BACKUP = '[jobs.job]\ntype = "backup"\ndevice = "disk"\ntarget = "copy"\n'
 MIRROR = BACKUP.replace("backup", "mirror")
 BASE = DISK + COPY + GROUP
+QUORUM = BASE + '[nodes.votes]\ndriver = "quorum"\nvote-threshold = 1\nchildren = ["disk"]\n'
+MORE = QUORUM.replace('["disk"]', '["disk", "copy"]')
 
 
 class Case(NamedTuple):
@@ -93,6 +95,8 @@ CASES = [
         BASE + THROTTLED.replace("disk", "copy"),
         "exports.vda",
     ),
+    Case("x-blockdev-change", QUORUM, MORE, "nodes.votes"),
+    Case("x-blockdev-change", MORE, QUORUM, "nodes.votes"),
     Case("block-export-add", BASE, BASE + EXPORT, "exports.vda"),
     Case("block-export-del", BASE + EXPORT, BASE, "exports.vda", gone=True),
     Case("block-export-del", BASE + EXPORT, BASE + EXPORT + "read-only = true\n", "exports.vda"),

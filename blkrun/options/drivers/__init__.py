@@ -1,10 +1,12 @@
 """The drivers' options, one file a driver, and the table of those that can be asked for."""
 
+from blkrun.options.drivers.blkverify import BlkverifyOptions
 from blkrun.options.drivers.copy_before_write import CopyBeforeWriteOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import MemoryOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
+from blkrun.options.drivers.quorum import QuorumOptions
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
@@ -12,11 +14,13 @@ from blkrun.options.drivers.write_threshold import WriteThresholdOptions
 from blkrun.options.node import BlockdevOptions
 
 DRIVERS: dict[str, type[BlockdevOptions]] = {
+    "blkverify": BlkverifyOptions,
     "copy-before-write": CopyBeforeWriteOptions,
     "file": FileOptions,
     "memory": MemoryOptions,
     "nbd": NbdOptions,
     "null": NullOptions,
+    "quorum": QuorumOptions,
     "raw": RawOptions,
     "snapshot-access": SnapshotAccessOptions,
     "throttle": ThrottleOptions,

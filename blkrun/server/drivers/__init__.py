@@ -2,11 +2,13 @@
 
 from typing import Any
 
+from blkrun.server.drivers.blkverify import Blkverify
 from blkrun.server.drivers.copy_before_write import CopyBeforeWrite
 from blkrun.server.drivers.file import File
 from blkrun.server.drivers.memory import Memory
 from blkrun.server.drivers.nbd import Nbd
 from blkrun.server.drivers.null import Null
+from blkrun.server.drivers.quorum import Quorum
 from blkrun.server.drivers.raw import Raw
 from blkrun.server.drivers.snapshot_access import SnapshotAccess
 from blkrun.server.drivers.throttle import Throttle
@@ -16,11 +18,13 @@ from blkrun.server.node import Node
 DRIVERS: dict[str, type[Node[Any]]] = {
     driver.driver: driver
     for driver in (
+        Blkverify,
         CopyBeforeWrite,
         File,
         Memory,
         Nbd,
         Null,
+        Quorum,
         Raw,
         SnapshotAccess,
         Throttle,

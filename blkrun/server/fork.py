@@ -1,0 +1,188 @@
+"""What blkverify and quorum have in common: several children that have to stay equal.
+
+A request goes to all of them.  What overlaps comes one after the other (``blkrun.server.ranges``),
+so no two children have two writes in different orders, and no read sees a write at one child and
+not at another.  A slow child does not hold up the others (``blkrun.server.crew``); the request does
+wait for it.  One that hangs, an NBD server that has fallen silent, holds up what is sent to it and
+what overlaps with that, as in QEMU; take it out, and new requests go on without it, which needs no
+rest of those inside.
+
+A trim is made of zeroes that may unmap, if that is fast at all children: what a trimmed range reads
+as is each child's own business, and then they would differ.  QEMU has no trims here.
+"""
+
+import errno
+from abc import abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from blkrun.errors import CommandError
+from blkrun.server.crew import Crew, Pace
+from blkrun.server.node import Node, O
+from blkrun.server.ranges import Ranges
+from blkrun.server.staging import Staging
+from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, Way
+
+Failures = list[OSError | None]
+"""In the order of the children; None: it has done it."""
+
+
+class Branch:
+    """A child, as requests of one route see it; how long it takes of late."""
+
+    __slots__ = ("flushing", "name", "reading", "way", "writing")
+
+    def __init__(self, name: str, way: Way) -> None:
+        self.name = name
+        self.way = way
+        self.reading, self.writing, self.flushing = Pace(), Pace(), Pace()
+
+
+Branches = Sequence[Branch]
+
+
+class Fork(Node[O]):
+    """``fork`` says what a request does over the children that there are."""
+
+    fans_out = True
+
+    def __init__(self, options: O) -> None:
+        super().__init__(options)
+        self._ranges = Ranges()
+        self._crew = Crew(options.node_name)
+        self._scratch = Scratch()
+
+    # Control
+
+    def close(self) -> None:
+        """Let the threads go."""
+        self._crew.close()
+
+    def size_over(self, sizes: Mapping[str, int]) -> int:
+        """All have to be of one size."""
+        first = next(iter(sizes))
+        for role, size_bytes in sizes.items():
+            if size_bytes != sizes[first]:
+                raise CommandError(
+                    f"Node '{self.name}': its child '{first}' has {sizes[first]} bytes and "
+                    f"'{role}' {size_bytes}; they must be of one size"
+                )
+        return sizes[first]
+
+    def block_bytes(self) -> int:
+        """What suits all."""
+        return max(child.block_bytes() for child in self.children.values())
+
+    def check(self, staging: Staging) -> None:
+        """One node cannot stand for two copies."""
+        names = [child.name for child in staging.children(self).values()]
+        for name in names:
+            if names.count(name) > 1:
+                raise CommandError(f"Node '{self.name}' has '{name}' for a child twice")
+
+    # Requests
+
+    def lower_over(self, below: Mapping[str, Way]) -> Way:
+        """See ``fork``."""
+        return self.fork([Branch(self.children[role].name, way) for role, way in below.items()])
+
+    @abstractmethod
+    def fork(self, branches: Branches) -> Way:
+        """What a request does over these children."""
+
+    def _read_all(self, branches: Branches, bufs: Sequence[Any], offset: int) -> Failures:
+        works = [
+            partial(branch.way.pread, memoryview(buf), offset)
+            for branch, buf in zip(branches, bufs, strict=True)
+        ]
+        return self._do_all(works, [branch.reading for branch in branches])
+
+    def _write_all(self, branches: Branches, buf: memoryview, offset: int, flags: int) -> Failures:
+        works = [partial(branch.way.pwrite, buf, offset, flags) for branch in branches]
+        return self._do_all(works, [branch.writing for branch in branches])
+
+    def _zero_all(self, branches: Branches, count: int, offset: int, flags: int) -> Failures:
+        """Raises EOPNOTSUPP where FLAG_FAST_ZERO is refused; then no child has been changed.
+
+        That the first child says, before the others are asked.  One of those that refuses it has
+        to be given zeroes the slow way: the first has them already.
+        """
+        if not flags & FLAG_FAST_ZERO:
+            return self._zero_each(branches, partial(_zero, count, offset, flags))
+        (failure,) = self._zero_each(branches[:1], partial(_zero, count, offset, flags))
+        if failure is not None and failure.errno == errno.EOPNOTSUPP:
+            raise failure
+        anyway = partial(_zero_anyway, count, offset, flags)
+        return [failure, *self._zero_each(branches[1:], anyway)]
+
+    def _zero_each(self, branches: Branches, work: Callable[[Way], None]) -> Failures:
+        works = [partial(work, branch.way) for branch in branches]
+        return self._do_all(works, [branch.writing for branch in branches])
+
+    def _trim_all(self, branches: Branches, count: int, offset: int, flags: int) -> Failures:
+        """Zeroes, if they are fast; else nothing, at any child."""
+        zero_flags = flags & FLAG_FUA | FLAG_MAY_TRIM | FLAG_FAST_ZERO
+        try:
+            return self._zero_all(branches, count, offset, zero_flags)
+        except OSError as error:
+            if error.errno != errno.EOPNOTSUPP:
+                raise
+            return self._flush_all(branches) if flags & FLAG_FUA else [None] * len(branches)
+
+    def _flush_all(self, branches: Branches) -> Failures:
+        works = [branch.way.flush for branch in branches]
+        return self._do_all(works, [branch.flushing for branch in branches])
+
+    def _do_all(self, works: Sequence[Callable[[], Any]], paces: Sequence[Pace]) -> Failures:
+        """What is no error of a disk is a defect, and raised."""
+        failures: Failures = []
+        for failure in self._crew.do_all(works, paces):
+            if failure is not None and not isinstance(failure, OSError):
+                raise failure
+            failures.append(failure)
+        return failures
+
+
+def _zero(count: int, offset: int, flags: int, way: Way) -> None:
+    way.zero(count, offset, flags)
+
+
+def _zero_anyway(count: int, offset: int, flags: int, way: Way) -> None:
+    try:
+        way.zero(count, offset, flags)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+        way.zero(count, offset, flags & ~FLAG_FAST_ZERO)
+
+
+class Scratch:
+    """Buffers of sizes that are asked for again and again: a new one costs as much as a read.
+
+    No lock: taking from a list and adding to it are one step each.
+    """
+
+    _KEPT_BYTES = 4 * 2**20
+    """Of one size; of more than so many sizes, none are kept."""
+    _SIZES = 4
+
+    def __init__(self) -> None:
+        self._free: dict[int, list[bytearray]] = {}
+
+    def take(self, size_bytes: int) -> bytearray:
+        """With anything in it."""
+        try:
+            return self._free[size_bytes].pop()
+        except (KeyError, IndexError):
+            return bytearray(size_bytes)
+
+    def give(self, buf: bytearray) -> None:
+        """It is not used any more."""
+        size_bytes, kept = len(buf), self._free.get(len(buf))
+        if kept is None:
+            if len(self._free) >= self._SIZES:
+                self._free = {}
+            kept = self._free.setdefault(size_bytes, [])
+        if (len(kept) + 1) * size_bytes <= self._KEPT_BYTES:
+            kept.append(buf)

@@ -1,0 +1,55 @@
+"""Disks that have to stay equal, under a client: what the tests of quorum and blkverify share."""
+
+from typing import Any
+
+from blkrun.options import MemoryOptions
+from blkrun.server.events import Event
+from tests.server.faulty import Faulty
+from tests.server.inprocess import InProcess, ignore
+
+SIZE = 256 * 2**10
+
+
+class Copies(InProcess):
+    """``disks`` by name, which fail when told to; ``over`` puts a node and an export on them.
+
+    Needs ``leave_thread_states_alone``: ``client`` is used by plain Python threads.
+    """
+
+    def __init__(self, names: str = "abc") -> None:
+        super().__init__()
+        self.heard: list[Event] = []
+        self.events.subscribe(self.heard.append)
+        self.disks = {name: self.faulty(name) for name in names}
+
+    def faulty(self, name: str) -> Faulty:
+        """One more disk of this size."""
+        node = Faulty(MemoryOptions(node_name=name, size=SIZE))
+        self.graph.transaction([lambda staging: staging.add_node(node, {})])
+        return node
+
+    def over(self, driver: str, **options: Any) -> None:
+        """The node "top", exported as vda to ``client``."""
+        self.add(driver, "top", **options)
+        export = {"type": "nbd", "id": "vda", "node-name": "top", "writable": True}
+        self.execute("block-export-add", export)
+        self.client = self.graph.connect("vda", ignore)
+
+    def read(self, count: int, offset: int = 0) -> bytes:
+        """As a client reads."""
+        buf = bytearray(b"\xee" * count)
+        self.client.pread(memoryview(buf), offset, 0)
+        return bytes(buf)
+
+    def write(self, data: bytes, offset: int = 0, flags: int = 0) -> None:
+        """As a client writes."""
+        self.client.pwrite(memoryview(data), offset, flags)
+
+    def told(self, *names: str) -> list[dict[str, Any]]:
+        """The data of the events of these names so far."""
+        return [each["data"] for each in self.heard if each["event"] in names]
+
+    def specific(self) -> dict[str, Any]:
+        """The node's own numbers."""
+        found: dict[str, Any] = self.node("top")["driver-specific"]
+        return found

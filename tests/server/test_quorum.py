@@ -1,0 +1,545 @@
+"""quorum: votes, events, children that come and go.  References are to qemu-semantics."""
+
+import errno
+import os
+import random
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import given, settings
+
+from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA
+from tests.server.copies import SIZE, Copies
+from tests.server.inprocess import PATIENCE_S, Worker, eventually, workers
+
+pytestmark = pytest.mark.usefixtures("plain_threads")
+
+ERRORS = st.none() | st.sampled_from([errno.EIO, errno.ENOSPC, errno.ESHUTDOWN])
+BAD, FAILURE = "QUORUM_REPORT_BAD", "QUORUM_FAILURE"
+SIZES = (
+    f"Node 'q': its child 'children.0' has {SIZE} bytes and '{{}}' 512; they must be of one size"
+)
+
+
+def fails(number: int | None, *_: int) -> None:
+    """A request of a disk that has this errno to say."""
+    if number is not None:
+        raise OSError(number, os.strerror(number))
+
+
+def most(numbers: Sequence[Any]) -> tuple[Any, int]:
+    """What comes up most, of several the one whose first is last; and how often."""
+    votes = Counter(numbers)
+    best = [each for each in dict.fromkeys(numbers) if votes[each] == max(votes.values())]
+    return best[-1], votes[best[-1]]
+
+
+@st.composite
+def states(draw: st.DrawFn) -> tuple[list[int], list[int | None], int]:
+    """Of some children: what is on each, what each fails with, and a threshold."""
+    count = draw(st.integers(1, 5))
+    data = draw(st.lists(st.integers(1, 3), min_size=count, max_size=count))
+    errors = draw(st.lists(ERRORS, min_size=count, max_size=count))
+    return data, errors, draw(st.integers(1, count))
+
+
+def with_children(count: int, threshold: int, **options: Any) -> Copies:
+    """A quorum of so many."""
+    names = "abcde"[:count]
+    server = Copies(names)
+    server.over("quorum", children=[*names], vote_threshold=threshold, **options)
+    return server
+
+
+# Reading
+
+
+@settings(deadline=None)
+@given(states(), st.booleans())
+def test_reads_against_a_model(
+    state: tuple[list[int], list[int | None], int],
+    rewrite: bool,  # noqa: FBT001 - drawn
+) -> None:
+    """Any data and errors, any threshold: what the client gets, who is told of, who is repaired."""
+    data, errors, threshold = state
+    server = with_children(len(data), threshold, rewrite_corrupted=rewrite)
+    for disk, byte, number in zip(server.disks.values(), data, errors, strict=True):
+        disk.poke(bytes([byte]) * 1000, 1000)
+        disk.before_read = partial(fails, number)
+    failed = [number for number in errors if number is not None]
+    valid = [byte for byte, number in zip(data, errors, strict=True) if number is None]
+    bad = {name: number for name, number in zip(server.disks, errors, strict=True) if number}
+    winner, votes = most(valid) if valid else (0, 0)
+    if len(valid) < threshold or votes < threshold:
+        with pytest.raises(OSError, match=r".") as raised:
+            server.read(1000, 1000)
+        assert raised.value.errno == (most(failed)[0] if len(valid) < threshold else errno.EIO)
+        place = {"sector-num": 1, "sectors-count": 3}
+        assert server.told(FAILURE) == [{"reference": "top", **place}]
+    else:
+        assert server.read(1000, 1000) == bytes([winner]) * 1000
+        assert server.told(FAILURE) == []
+        for name, byte, number in zip(server.disks, data, errors, strict=True):
+            if number is None and byte != winner:
+                bad[name] = 0
+    assert {event["node-name"]: event.get("error") for event in server.told(BAD)} == {
+        name: os.strerror(number) if number else None for name, number in bad.items()
+    }
+    repaired = [name for name, number in bad.items() if number == 0 and rewrite]
+    for name, disk, byte in zip(server.disks, server.disks.values(), data, strict=True):
+        expected = winner if name in repaired else byte
+        assert disk.content()[1000:2000] == bytes([expected]) * 1000
+    assert server.specific()["bad"] == len(bad)
+    assert server.specific()["rewritten"] == len(repaired)
+
+
+@settings(deadline=None)
+@given(states())
+def test_fifo_against_a_model(state: tuple[list[int], list[int | None], int]) -> None:
+    """The first that can be read; whoever could not is told of; else the last one's error."""
+    data, errors, threshold = state
+    server = with_children(len(data), threshold, read_pattern="fifo")
+    asked: list[str] = []
+
+    def ask(name: str, number: int | None, *_: int) -> None:
+        asked.append(name)
+        fails(number)
+
+    for (name, disk), byte, number in zip(server.disks.items(), data, errors, strict=True):
+        disk.poke(bytes([byte]) * 1000, 0)
+        disk.before_read = partial(ask, name, number)
+    first = next((place for place, number in enumerate(errors) if number is None), None)
+    if first is None:
+        with pytest.raises(OSError, match=r".") as raised:
+            server.read(1000)
+        assert raised.value.errno == errors[-1]
+    else:
+        assert server.read(1000) == bytes([data[first]]) * 1000
+    assert asked == [*server.disks][: None if first is None else first + 1]
+    assert [event["node-name"] for event in server.told(BAD)] == asked[:first]
+    assert server.told(FAILURE) == []
+
+
+# Writing
+
+
+@settings(deadline=None)
+@given(states(), st.sampled_from(["pwrite", "zero", "trim"]))
+def test_changes_against_a_model(state: tuple[list[int], list[int | None], int], kind: str) -> None:
+    """Whoever can has it; too few are an error, the one that most have; each is told of."""
+    data, errors, threshold = state
+    server = with_children(len(data), threshold)
+    for disk, byte, number in zip(server.disks.values(), data, errors, strict=True):
+        disk.poke(bytes([byte]) * 4096, 0)
+        disk.before_write = partial(fails, number)
+    failed = [number for number in errors if number is not None]
+    request: dict[str, Callable[[], None]] = {
+        "pwrite": lambda: server.write(b"\0" * 1000, 512, FLAG_FUA),
+        "zero": lambda: server.client.zero(1000, 512, FLAG_FUA),
+        "trim": lambda: server.client.trim(1000, 512, 0),
+    }
+    if len(data) - len(failed) < threshold:
+        with pytest.raises(OSError, match=r".") as raised:
+            request[kind]()
+        assert raised.value.errno == most(failed)[0]
+        place = {"sector-num": 1, "sectors-count": 2}
+        assert server.told(FAILURE) == [{"reference": "top", **place}]
+    else:
+        request[kind]()
+        assert server.told(FAILURE) == []
+    for disk, byte, number in zip(server.disks.values(), data, errors, strict=True):
+        expected = 0 if number is None else byte
+        assert disk.content()[512:1512] == bytes([expected]) * 1000
+        assert disk.content()[:512] == bytes([byte]) * 512
+    told = {event["node-name"]: event["error"] for event in server.told(BAD)}
+    pairs = zip(server.disks, errors, strict=True)
+    assert told == {name: os.strerror(number) for name, number in pairs if number}
+    assert {event["type"] for event in server.told(BAD)} <= {"write"}
+
+
+@settings(deadline=None)
+@given(states())
+def test_flushes_against_a_model(state: tuple[list[int], list[int | None], int]) -> None:
+    """All are asked; QEMU sends no QUORUM_FAILURE for them."""
+    data, errors, threshold = state
+    server = with_children(len(data), threshold)
+    flushed: list[str] = []
+
+    def flush(name: str, number: int | None) -> None:
+        flushed.append(name)
+        fails(number)
+
+    for (name, disk), number in zip(server.disks.items(), errors, strict=True):
+        disk.before_flush = partial(flush, name, number)
+    failed = [number for number in errors if number is not None]
+    if len(data) - len(failed) < threshold:
+        with pytest.raises(OSError, match=r".") as raised:
+            server.client.flush(0)
+        assert raised.value.errno == most(failed)[0]
+    else:
+        server.client.flush(0)
+    assert flushed == [*server.disks]
+    assert [
+        (event["type"], event["sector-num"], event["sectors-count"]) for event in server.told(BAD)
+    ] == [("flush", 0, 0)] * len(failed)
+    assert server.told(FAILURE) == []
+
+
+def refuse(*_: object) -> NoReturn:
+    """No fast zeroes here."""
+    raise OSError(errno.EOPNOTSUPP, "as told")
+
+
+def test_fast_zeroes_that_the_first_child_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The client hears it and no child has been changed; a trim is done without effect."""
+    server = with_children(2, 2)
+    server.write(b"x" * 4096)
+    monkeypatch.setattr(server.disks["a"], "do_zero", refuse)
+    with pytest.raises(OSError, match="as told") as raised:
+        server.client.zero(4096, 0, FLAG_FAST_ZERO)
+    assert raised.value.errno == errno.EOPNOTSUPP
+    server.client.trim(4096, 0, FLAG_FUA)
+    assert server.read(4096) == b"x" * 4096
+    assert server.told(BAD, FAILURE) == []
+
+
+def test_fast_zeroes_that_another_child_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is given slow ones, as the first has fast ones already: all are equal."""
+    server = with_children(2, 2)
+    server.write(b"x" * 8192)
+    monkeypatch.setattr(server.disks["b"], "do_zero", refuse)
+    server.client.zero(4096, 0, FLAG_FAST_ZERO)
+    server.client.trim(2048, 4096, 0)
+    assert server.read(8192) == bytes(6144) + b"x" * 2048
+    assert server.told(BAD, FAILURE) == []
+
+
+def test_extents_are_what_all_say() -> None:
+    """A hole at one child that has data at another is data; of a failure too, and it is told."""
+    server = with_children(2, 1)
+    server.write(b"x" * 2**16)
+    server.disks["b"].poke(b"y", 2**17)
+    assert server.client.extents(SIZE, 0, 0) == [
+        (0, 2**16, 0),
+        (2**16, 2**16, 3),
+        (2**17, 2**16, 0),
+        (3 * 2**16, SIZE - 3 * 2**16, 3),
+    ]
+
+
+# QEMU's iotest 081 (§10.5)
+
+
+def test_iotest_081(tmp_path: Path) -> None:
+    """Three files of 10 MiB, spoilt behind our back: found, repaired, and too many of them."""
+    server = Copies("")
+    size, names = 10 * 2**20, ["drive0", "drive1", "drive2"]
+    paths = {name: tmp_path / name for name in names}
+    for name, path in paths.items():
+        server.add("file", name, path=str(path), size=size, create=True)
+    server.over("quorum", children=names, vote_threshold=2)
+    server.write(b"\x32" * size)
+    assert [path.read_bytes() for path in paths.values()] == [b"\x32" * size] * 3
+    paths["drive2"].write_bytes(b"\x42" * size)
+    assert server.read(size) == b"\x32" * size
+    report = {"node-name": "drive2", "sector-num": 0, "sectors-count": 20480, "type": "read"}
+    assert server.told(BAD) == [report]
+    assert paths["drive2"].read_bytes() == b"\x42" * size
+    options = {"driver": "quorum", "node-name": "top", "children": names, "vote-threshold": 2}
+    server.execute("blockdev-reopen", {"options": [{**options, "rewrite-corrupted": True}]})
+    assert server.read(size) == b"\x32" * size
+    assert paths["drive2"].read_bytes() == b"\x32" * size
+    for name, byte in (("drive1", b"\x42"), ("drive2", b"\x43")):
+        paths[name].write_bytes(byte * size)
+    with pytest.raises(OSError, match="do not agree") as raised:
+        server.read(size)
+    assert raised.value.errno == errno.EIO
+    assert server.told(FAILURE) == [{"reference": "top", "sector-num": 0, "sectors-count": 20480}]
+    assert paths["drive1"].read_bytes() == b"\x42" * size
+
+
+# At once
+
+
+def slowly(*_: int) -> None:
+    """Let others go first, now and then."""
+    if random.random() < 0.3:
+        threading.Event().wait(random.random() / 1000)
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_overlapping_writes_leave_children_equal(
+    *, slow: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At all children, asked in turn or at once; and no read finds them different in between."""
+    if slow:
+        monkeypatch.setattr("blkrun.server.crew.SLOW_NS", -1)
+    server = with_children(3, 3)
+    for disk in server.disks.values():
+        disk.before_read = disk.before_write = slowly
+
+    def work(seed: int) -> None:
+        rng = random.Random(seed)
+        for _ in range(60):
+            offset, count = rng.randrange(0, 8192, 512), rng.choice([512, 1024, 4096])
+            match rng.randrange(4):
+                case 0:
+                    server.client.zero(count, offset, 0)
+                case 1:
+                    server.read(count, offset)
+                case 2:
+                    server.client.trim(count, offset, 0)
+                case _:
+                    server.write(bytes([seed]) * count, offset)
+
+    with workers([partial(work, seed) for seed in range(1, 7)]):
+        pass
+    assert len({disk.content() for disk in server.disks.values()}) == 1
+    assert server.specific() == {"failures": 0, "bad": 0, "rewritten": 0}
+    assert server.graph.nodes["top"].stats.in_flight == 0
+
+
+@pytest.mark.parametrize("slow", [False, True])
+def test_children_come_and_go_under_load(*, slow: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Writers read back what they wrote; those that were there all along have it, byte for byte."""
+    if slow:
+        monkeypatch.setattr("blkrun.server.crew.SLOW_NS", -1)
+    server = Copies("abcd")
+    server.over("quorum", children=["a", "b", "c"], vote_threshold=2, rewrite_corrupted=True)
+    over = threading.Event()
+    expected = bytearray(SIZE)
+    part = SIZE // 4
+
+    def write(number: int) -> None:
+        rng = random.Random(number)
+        done = 0
+        while not over.is_set() or done < 50:
+            offset = number * part + rng.randrange(part - 4096)
+            data = rng.randbytes(rng.randint(1, 4096))
+            server.write(data, offset)
+            expected[offset : offset + len(data)] = data
+            assert server.read(len(data), offset) == data
+            done += 1
+
+    with workers([partial(write, number) for number in range(4)]):
+        try:
+            for _ in range(25):
+                roles = {child: role for role, child in server.node("top")["children"].items()}
+                gone = "c" if "c" in roles else "d"
+                server.execute("x-blockdev-change", {"parent": "top", "child": roles[gone]})
+                server.execute("x-blockdev-change", {"parent": "top", "node": gone})
+                swap = {"c": "d", "d": "c"}[gone]
+                role = {child: role for role, child in server.node("top")["children"].items()}
+                edge = {"parent": "top", "role": role[gone], "child": swap}
+                server.execute("x-blkrun-set-edge", edge)
+        finally:
+            over.set()
+    assert server.read(SIZE) == bytes(expected)
+    assert server.disks["a"].content() == server.disks["b"].content() == bytes(expected)
+    last = [*server.node("top")["children"].values()][-1]
+    assert server.disks[last].content() == bytes(expected)  # all has just been read
+    assert server.specific()["failures"] == 0
+
+
+def test_a_child_that_hangs_can_be_taken_out() -> None:
+    """The edit does not wait for it; new requests go on; the one that hangs is not lost."""
+    server = with_children(3, 2)
+    go_on, inside = threading.Event(), threading.Event()
+
+    def hang(*_: int) -> None:
+        inside.set()
+        assert go_on.wait(PATIENCE_S)
+
+    server.disks["c"].before_write = hang
+    stuck = Worker(lambda: server.write(b"x" * 512, 0))
+    assert inside.wait(PATIENCE_S)
+    overlapping = Worker(lambda: server.write(b"y" * 512, 256))
+    server.execute("x-blockdev-change", {"parent": "top", "child": "children.2"})
+    server.execute("blockdev-del", {"node-name": "c"})
+    server.write(b"z" * 512, 4096)
+    assert server.read(512, 4096) == b"z" * 512
+    assert stuck.is_alive()
+    assert overlapping.is_alive()
+    go_on.set()
+    stuck.finish()
+    overlapping.finish()
+    assert server.read(768) == b"x" * 256 + b"y" * 512
+    assert server.disks["a"].content() == server.disks["b"].content()
+    eventually(server.graph.at_rest)
+
+
+def test_a_throttled_child_is_let_go_with_the_edit() -> None:
+    """Whoever waits there is not held up any longer once it is out."""
+    server = Copies("ab")
+    limits = {"iops-total": 1, "iops-total-max": 1}
+    server.execute("object-add", {"qom-type": "throttle-group", "id": "g", "limits": limits})
+    server.add("throttle", "slow", file="b", throttle_group="g")
+    server.over("quorum", children=["a", "slow"], vote_threshold=1)
+    held = [Worker(partial(server.write, b"x" * 512, 512 * place)) for place in range(4)]
+    eventually(lambda: server.node("slow")["driver-specific"]["waiting"])
+    server.execute("x-blockdev-change", {"parent": "top", "child": "children.1"})
+    for each in held:
+        each.finish()
+    assert server.read(2048) == b"x" * 2048
+    assert server.disks["b"].content()[:2048] == b"x" * 2048
+
+
+# Children and options over QMP (§7)
+
+
+def test_roles_have_gaps() -> None:
+    """The middle one goes, and the next one comes after the last; order is as it was added."""
+    server = Copies("abcd")
+    server.over("quorum", children=["a", "b", "c"], vote_threshold=2)
+    server.execute("x-blockdev-change", {"parent": "top", "child": "children.1"})
+    assert server.node("top")["children"] == {"children.0": "a", "children.2": "c"}
+    server.execute("x-blockdev-change", {"parent": "top", "node": "d"})
+    found = server.node("top")
+    assert found["children"] == {"children.0": "a", "children.2": "c", "children.3": "d"}
+    assert found["options"]["children"] == ["a", "c", "d"]
+    edges = server.execute("x-debug-query-block-graph")["edges"]
+    assert {"children.0", "children.2", "children.3"} <= {edge["name"] for edge in edges}
+    server.write(b"x" * 512)
+    assert server.disks["b"].content()[:512] == bytes(512)
+    assert server.disks["d"].content()[:512] == b"x" * 512
+
+
+def test_blockdev_reopen_takes_the_whole_list() -> None:
+    """QEMU cannot; places keep their roles, and what is left over goes."""
+    server = Copies("abcd")
+    server.over("quorum", children=["a", "b", "c"], vote_threshold=2)
+    server.execute("x-blockdev-change", {"parent": "top", "child": "children.0"})
+    options = {"driver": "quorum", "node-name": "top", "vote-threshold": 3}
+    server.execute("blockdev-reopen", {"options": [{**options, "children": ["d", "b", "a"]}]})
+    found = server.node("top")
+    assert found["children"] == {"children.1": "d", "children.2": "b", "children.3": "a"}
+    assert found["options"]["vote-threshold"] == 3
+    server.execute(
+        "blockdev-reopen", {"options": [{**options, "vote-threshold": 1, "children": ["c"]}]}
+    )
+    assert server.node("top")["children"] == {"children.1": "c"}
+    server.write(b"x")
+    assert server.disks["c"].content()[:1] == b"x"
+
+
+def test_inline_children() -> None:
+    """By name or as options, as in QEMU; one without a name goes with the edge that led there."""
+    server = Copies("a")
+    inline = {"driver": "memory", "size": SIZE}
+    server.over("quorum", children=["a", inline, {**inline, "node-name": "c"}], vote_threshold=1)
+    _, made, named = server.node("top")["children"].values()
+    assert made.startswith("#block")
+    assert named == "c"
+    for role in ("children.1", "children.2"):
+        server.execute("x-blockdev-change", {"parent": "top", "child": role})
+    assert [*server.graph.nodes] == ["a", "top"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"children": []}, "Number of provided children must be 1 or more"),
+        ({"vote-threshold": 0}, "Parameter 'vote-threshold' expects a value >= 1"),
+        ({"vote-threshold": 3}, "threshold may not exceed children count"),
+        (
+            {"blkverify": True, "vote-threshold": 1},
+            "blkverify=on can only be set if there are exactly two files and vote-threshold is 2",
+        ),
+        (
+            {"blkverify": True, "rewrite-corrupted": True},
+            "rewrite-corrupted=on cannot be used with blkverify=on",
+        ),
+        ({"children": ["a", "nope"]}, "Cannot find device='nope' nor node-name='nope'"),
+        ({"children": ["a", 1]}, "Invalid parameter type for 'children[1]', expected: string"),
+        ({"children": "a"}, "Invalid parameter type for 'children', expected: array"),
+        ({"children": ["a", "a"]}, "Node 'q' has 'a' for a child twice"),
+        ({"read-pattern": "lifo"}, "Parameter 'read-pattern' does not accept value 'lifo'"),
+        (
+            {"children": ["a", {"driver": "memory", "size": 512}]},
+            SIZES.format("children.1"),
+        ),
+        (
+            {"children": ["a", {"driver": "nope"}]},
+            "Parameter 'children[1].driver' does not accept value 'nope'",
+        ),
+    ],
+)
+def test_blockdev_add_refused(options: dict[str, Any], message: str) -> None:
+    """In QEMU's words where it has some; nothing is left of it."""
+    server = Copies("ab")
+    wanted = {"driver": "quorum", "node-name": "q", "children": ["a", "b"], "vote-threshold": 2}
+    assert server.refused("blockdev-add", wanted | options) == ("GenericError", message)
+    assert [*server.graph.nodes] == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"parent": "q", "child": "children.9"}, "Node 'q' does not have child 'children.9'"),
+        (
+            {"parent": "q", "child": "children.1"},
+            "The number of children cannot be lower than the vote threshold 2",
+        ),
+        ({"parent": "q", "node": "zz"}, "Node 'zz' not found"),
+        ({"parent": "q", "node": "a"}, "The node a already has a parent"),
+        ({"parent": "q"}, "Either child or node must be specified"),
+        (
+            {"parent": "q", "node": "c", "child": "children.0"},
+            "The parameters child and node are in conflict",
+        ),
+        ({"parent": "v", "node": "c"}, "Cannot add a child to a quorum in blkverify mode"),
+        ({"parent": "a", "node": "c"}, "The node a does not support adding a child"),
+        ({"parent": "raw", "child": "file"}, "The node raw does not support removing a child"),
+        ({"parent": "zz", "node": "c"}, "Cannot find device='zz' nor node-name='zz'"),
+        (
+            {"parent": "q", "node": "small"},
+            SIZES.format("children.2"),
+        ),
+        ({"parent": "q", "node": "over"}, "Making 'q' a child of 'over' would create a cycle"),
+    ],
+)
+def test_blockdev_change_refused(change: dict[str, Any], message: str) -> None:
+    """In QEMU's words; nothing is changed."""
+    server = Copies("abcde")
+    server.add("memory", "small", size=512)
+    server.add("quorum", "q", children=["a", "b"], vote_threshold=2)
+    server.add("quorum", "v", children=["d", "e"], vote_threshold=2, blkverify=True)
+    server.add("raw", "raw", file="c")
+    server.add("raw", "over", file="q")
+    server.execute("blockdev-del", {"node-name": "raw"})
+    server.add("raw", "raw", file="small")
+    server.execute("blockdev-del", {"node-name": "raw"})
+    if change["parent"] == "raw":
+        server.add("raw", "raw", file="c")
+    before = server.picture()
+    assert server.refused("x-blockdev-change", change) == ("GenericError", message)
+    assert server.picture() == before
+
+
+def test_blkverify_mode() -> None:
+    """Two that differ are an event with the place, and EIO, where QEMU ends the process."""
+    server = with_children(2, 2, blkverify=True)
+    server.disks["b"].poke(b"xyz", 1005)
+    with pytest.raises(OSError, match="do not agree") as raised:
+        server.read(512, 1000)
+    assert raised.value.errno == errno.EIO
+    assert server.told("X_BLKRUN_BLKVERIFY_MISMATCH") == [
+        {"node-name": "top", "operation": "read", "offset": 1005, "length": 3}
+    ]
+    assert len(server.told(FAILURE)) == 1
+
+
+def test_a_read_only_child_makes_it_read_only() -> None:
+    """A writable export over it is refused."""
+    server = Copies("a")
+    server.add("memory", "ro", size=SIZE, read_only=True)
+    server.add("quorum", "q", children=["a", "ro"], vote_threshold=1)
+    arguments = {"type": "nbd", "id": "vda", "node-name": "q", "writable": True}
+    _, text = server.refused("block-export-add", arguments)
+    assert text == "Cannot export read-only node as writable: 'q'"
