@@ -17,6 +17,7 @@ is read, with a warning.  QMP does not take them.
 
 from blkrun.options.bitmap import DEFAULT_GRANULARITY_BYTES, BitmapOptions
 from blkrun.options.drivers import DRIVERS
+from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
 from blkrun.options.drivers.copy_before_write import BitmapPlace, CopyBeforeWriteOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import DEFAULT_MEMORY_SIZE_BYTES, MemoryOptions
@@ -43,6 +44,7 @@ __all__ = [
     "MAX_LIMIT",
     "BitmapOptions",
     "BitmapPlace",
+    "BlkLogWritesOptions",
     "BlockdevOptions",
     "Bytes",
     "CopyBeforeWriteOptions",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blkrun.options import (
+    BlkLogWritesOptions,
     BlockdevOptions,
     CopyBeforeWriteOptions,
     FileOptions,
@@ -88,6 +89,8 @@ class Row:
     size: int = SIZE
     stores: bool = True
     trim_zeroes: bool = True
+    reads_besides: bool = False
+    """It reads what is around what is written."""
     settle: Callable[[Any], None] = lambda _: None
     """Have the node do what it does once only, and does besides passing requests on."""
 
@@ -123,6 +126,15 @@ def _nbd(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     shop.stack.enter_context(running(*command))
     wait_until(lambda: answers(sock))
     return (NbdOptions(node_name="subject", uri=f"nbd+unix:///?socket={sock}"),)
+
+
+def _blklogwrites(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "log")
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        FileOptions(node_name="log", path=path, create=True),
+        BlkLogWritesOptions(node_name="subject", file="disk", log="log"),
+    )
 
 
 def _coarse(shop: Workshop) -> tuple[BlockdevOptions, ...]:
@@ -191,6 +203,7 @@ def _chain(shop: Workshop) -> tuple[BlockdevOptions, ...]:
 
 
 ROWS = {
+    "blklogwrites": Row(_blklogwrites, reads_besides=True),
     "copy-before-write": Row(
         _copy_before_write, settle=lambda node: node.copy(0, node.moment.access.clusters)
     ),

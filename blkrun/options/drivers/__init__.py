@@ -1,5 +1,6 @@
 """The drivers' options, one file a driver, and the table of those that can be asked for."""
 
+from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
 from blkrun.options.drivers.copy_before_write import CopyBeforeWriteOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import MemoryOptions
@@ -12,6 +13,7 @@ from blkrun.options.drivers.write_threshold import WriteThresholdOptions
 from blkrun.options.node import BlockdevOptions
 
 DRIVERS: dict[str, type[BlockdevOptions]] = {
+    "blklogwrites": BlkLogWritesOptions,
     "copy-before-write": CopyBeforeWriteOptions,
     "file": FileOptions,
     "memory": MemoryOptions,

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from blkrun.server.drivers.blklogwrites import BlkLogWrites
 from blkrun.server.drivers.copy_before_write import CopyBeforeWrite
 from blkrun.server.drivers.file import File
 from blkrun.server.drivers.memory import Memory
@@ -16,6 +17,7 @@ from blkrun.server.node import Node
 DRIVERS: dict[str, type[Node[Any]]] = {
     driver.driver: driver
     for driver in (
+        BlkLogWrites,
         CopyBeforeWrite,
         File,
         Memory,
