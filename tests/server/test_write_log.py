@@ -38,7 +38,7 @@ from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM
 from blkrun.server.write_log import DISCARD, FLUSH, FUA, Entry, Super
 from tests.server.faulty import Faulty
 from tests.server.inprocess import Worker, eventually
-from tests.server.write_logs import entries_in, replays
+from tests.server.write_logs import entries_in, replayed, replays
 
 SIZE = 2**16
 
@@ -167,7 +167,7 @@ def test_many_writers_and_the_order_in_which_they_were_true() -> None:
     for worker in [Worker(partial(work, seed)) for seed in range(4)]:
         worker.finish()
     setup.node.flush()
-    *_, last = replays(bytes(SIZE), entries_in(setup.log.content()))
+    last = replayed(bytes(SIZE), entries_in(setup.log.content()))
     assert last == setup.disk.content()
 
 
@@ -292,7 +292,7 @@ def test_what_a_failed_write_has_left_is_logged() -> None:
         setup.write(b"2" * 1024, 0)
     setup.disk.before_write = lambda offset, count: None
     setup.node.flush()
-    *_, last = replays(bytes(SIZE), entries_in(setup.log.content()))
+    last = replayed(bytes(SIZE), entries_in(setup.log.content()))
     assert last == setup.disk.content()
     assert last[:1024] == b"2" * 512 + b"1" * 512
 

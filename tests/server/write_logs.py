@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 from blkrun.server.write_log import DISCARD, MARK, Entry, entries_of, read_super
 
@@ -28,17 +27,26 @@ def entries_in(log: bytes) -> list[Logged]:
     return found
 
 
-def entries_of_file(path: Path) -> list[Logged]:
-    """The same, of a file."""
-    return entries_in(path.read_bytes())
-
-
 def replays(disk: bytes, logged: list[Logged], sector_bytes: int = 512) -> Iterator[bytes]:
-    """The disk after each entry; a discard makes zeroes.  It is as long as the log takes it."""
+    """The disk after each entry."""
     content = bytearray(disk)
-    for entry, data in logged:
-        assert not entry.flags & MARK
-        start, length = entry.sector * sector_bytes, entry.sectors * sector_bytes
-        content.extend(bytes(max(0, start + length - len(content))))
-        content[start : start + length] = bytes(length) if entry.flags & DISCARD else data
+    for each in logged:
+        _replay(content, each, sector_bytes)
         yield bytes(content)
+
+
+def replayed(disk: bytes, logged: list[Logged], sector_bytes: int = 512) -> bytes:
+    """The disk after the last."""
+    content = bytearray(disk)
+    for each in logged:
+        _replay(content, each, sector_bytes)
+    return bytes(content)
+
+
+def _replay(content: bytearray, logged: Logged, sector_bytes: int) -> None:
+    """A discard makes zeroes.  The disk is as long as the log takes it."""
+    entry, data = logged
+    assert not entry.flags & MARK
+    start, length = entry.sector * sector_bytes, entry.sectors * sector_bytes
+    content.extend(bytes(max(0, start + length - len(content))))
+    content[start : start + length] = bytes(length) if entry.flags & DISCARD else data

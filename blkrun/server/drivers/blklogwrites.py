@@ -180,7 +180,7 @@ class BlkLogWrites(Node[BlkLogWritesOptions]):
                     (self._entry(a, b, flags, kind), None)
                     if (a, b) == (first, past)
                     else (self._entry(a, b, flags), self._there(a, b))
-                    for a, b in self._pieces(first, past, start, end)
+                    for a, b in _pieces(first, past, start, end)
                 ]
             )
 
@@ -239,13 +239,6 @@ class BlkLogWrites(Node[BlkLogWritesOptions]):
             past = min(end, at + step)
             self._append([(self._entry(at, past, 0), self._there(at, past))])
 
-    def _pieces(self, first: int, past: int, start: int, end: int) -> list[tuple[int, int]]:
-        """Whole sectors together, and each that is touched only in part for itself."""
-        size = self._sector_bytes
-        if first == past:  # there are no whole ones
-            return [(at, at + size) for at in range(start, end, size)]
-        return [(a, b) for a, b in ((start, first), (first, past), (past, end)) if a < b]
-
     def _there(self, start: int, end: int) -> memoryview:
         """What the disk has there."""
         return self._with_edges(memoryview(b""), start, start, end)
@@ -302,6 +295,13 @@ class BlkLogWrites(Node[BlkLogWritesOptions]):
         self.log.pwrite(memoryview(Super(entries, self._sector_bytes).pack()), 0, 0)
         self.log.flush()
         self._told = entries
+
+
+def _pieces(first: int, past: int, start: int, end: int) -> list[tuple[int, int]]:
+    """The whole sectors, and those at the ends that are touched only in part."""
+    if first == past:  # there are no whole ones
+        return [(start, end)]
+    return [(a, b) for a, b in ((start, first), (first, past), (past, end)) if a < b]
 
 
 def _may_write(parent: Parent) -> bool:
