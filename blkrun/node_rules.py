@@ -3,7 +3,10 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from blkrun.options import BlkLogWritesOptions, BlockdevOptions
+from blkrun.options import BlkLogWritesOptions, BlockdevOptions, PreallocateOptions
+
+SECTOR_BYTES = 512
+"""QEMU's BDRV_SECTOR_SIZE."""
 
 LEAST_LOG_SECTOR_BYTES = 32
 """An entry has to fit into a sector."""
@@ -41,6 +44,13 @@ def _blklogwrites(options: BlkLogWritesOptions) -> Iterator[BrokenRule]:
         yield BrokenRule("log-sector-size", f"Invalid log sector size {size}")
 
 
+def _preallocate(options: PreallocateOptions) -> Iterator[BrokenRule]:
+    if options.prealloc_align % SECTOR_BYTES:
+        words = f"prealloc-align parameter of preallocate filter is not aligned to {SECTOR_BYTES}"
+        yield BrokenRule("prealloc-align", words)
+
+
 _RULES: dict[type[BlockdevOptions], Callable[[Any], Iterator[BrokenRule]]] = {
     BlkLogWritesOptions: _blklogwrites,
+    PreallocateOptions: _preallocate,
 }

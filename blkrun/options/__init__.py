@@ -24,6 +24,7 @@ from blkrun.options.drivers.memory import DEFAULT_MEMORY_SIZE_BYTES, MemoryOptio
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
+from blkrun.options.drivers.preallocate import PreallocateOptions
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
@@ -56,6 +57,7 @@ __all__ = [
     "NbdOptions",
     "NodeName",
     "NullOptions",
+    "PreallocateOptions",
     "RawOptions",
     "RunnerOptions",
     "ServerOptions",

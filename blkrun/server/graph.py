@@ -31,6 +31,8 @@ from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.registry import Jobs
 from blkrun.server.later import Later
 from blkrun.server.node import Node, Parent
+from blkrun.server.reaching import reaching
+from blkrun.server.routing import apart
 from blkrun.server.staging import Edge, Staging, close_node
 from blkrun.server.throttle.group import ThrottleGroup
 from blkrun.server.traffic import Traffic, chooses, under_way
@@ -186,8 +188,9 @@ class Graph:
         self._await_strays(disturbance.changing)
         with self._drained(disturbance.exports, disturbance.jobs):
             drains = self._clients_held(disturbance)
-            for settle in staging.settles:
-                settle()
+            with reaching(apart()):
+                for settle in staging.settles:
+                    settle()
             with self.swapping:
                 self._become(staging, sizes, gone_exports)
         self.events.emit("X_BLKRUN_GRAPH_CHANGED", {"revision": self.revision, **about})

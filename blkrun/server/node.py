@@ -126,6 +126,12 @@ class Node(Generic[O]):
     def check(self, staging: "Staging") -> None:
         """Whether the graph around it may be as it will be.  Raises CommandError."""
 
+    def leave(self, staging: "Staging") -> None:
+        """It will be removed or replaced: it may add to ``staging.settles`` what it has to finish.
+
+        What ``close`` does comes later: whoever takes its place is at work by then.
+        """
+
     def taken_out(self) -> None:
         """It was in the way of requests, and is no more; it may be put in again."""
 

@@ -156,6 +156,17 @@ class Staging:
             for parent, role in self.parents(node)
         )
 
+    def is_written(self, node: Node[Any]) -> bool:
+        """Whether clients or jobs write through a node: to a backing nobody does."""
+        return any(self._writes(parent, role) for parent, role in self.parents(node))
+
+    def _writes(self, parent: Parent, role: str) -> bool:
+        if isinstance(parent, Export):
+            return not parent.options.read_only
+        if not isinstance(parent, Node) or parent.options.read_only or parent.options.only_reads:
+            return False
+        return role != "backing" and (parent.job_id is not None or self.is_written(parent))
+
     def _hands_on(self, parent: Node[Any], role: str) -> bool:
         passes = parent.passes_on or parent.is_filter
         return passes and role == parent.main and self.is_grown(parent)
@@ -283,6 +294,11 @@ class Staging:
                 subject = {"node-name": node.name}
                 self.size(node)
                 node.check(self)
+            kept = set(self.nodes.values())
+            for node in self.graph.nodes.values():
+                if node not in kept:
+                    subject = {"node-name": node.name}
+                    node.leave(self)
             for export in self.exports.values():
                 subject = {"export": export.name}
                 self._check_export(export)

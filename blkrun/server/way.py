@@ -14,6 +14,9 @@ EXTENT_HOLE = 1
 EXTENT_ZERO = 2
 """NBD's base:allocation bits."""
 
+EXACTLY, AT_LEAST = True, False
+"""How long to be, to ``Way.truncate``."""
+
 Extent = tuple[int, int, int]
 """(offset, length, EXTENT_* bits)"""
 
@@ -52,7 +55,7 @@ class Way(NamedTuple):
     length: Callable[[], int]
     """How long it is now, in bytes: what grows is so without an edit."""
     truncate: Callable[[int, bool], None]
-    """(size, exact): be so long, or if not ``exact`` at least; what is added reads as zeroes."""
+    """(size, EXACTLY or AT_LEAST): be so long; what is added reads as zeroes."""
     event: Callable[[str], None] | None = None
     """(name): a format is about to do something that has one of QEMU's names for it; None: nobody
     listens."""

@@ -18,6 +18,7 @@ from blkrun.options import (
     MirrorTopOptions,
     NbdOptions,
     NullOptions,
+    PreallocateOptions,
     RawOptions,
     ThrottleLimits,
     ThrottleOptions,
@@ -168,6 +169,14 @@ def _mirror_top(shop: Workshop, *, blocking: bool) -> Node[Any]:
     return shop.add_mirror_top(options, blocking=blocking)
 
 
+def _preallocate(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        PreallocateOptions(node_name="subject", file="disk"),
+    )
+
+
 def _raw(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (
@@ -211,6 +220,7 @@ ROWS = {
     "memory": Row(_memory),
     "nbd": Row(_nbd, size=NBD_SIZE),
     "null": Row(_null, stores=False),
+    "preallocate": Row(_preallocate),
     "raw": Row(_raw),
     "throttle": Row(_throttle),
     "write-threshold": Row(_write_threshold),
