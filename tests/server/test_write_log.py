@@ -26,6 +26,7 @@ from blkrun.server.actions import (
     blockdev_del,
     blockdev_reopen,
     export_add,
+    export_del,
     insert_node,
     replace_node,
     set_edge,
@@ -477,6 +478,29 @@ def test_it_can_be_put_in_and_taken_out_of_the_way() -> None:
     setup.do(lambda s: set_edge(s, "vda", "root", "disk"))
     setup.do(partial(blockdev_del, name="logged"))
     assert setup.entries() == [Entry(0, 1, 0), Entry(0, 0, FLUSH)]
+
+
+def test_taken_out_of_the_way_the_log_is_whole() -> None:
+    """Though the node stays, for another time: then it goes on."""
+    setup = Setup()
+    setup.do(lambda s: export_add(s, "vda", ExportOptions(node="logged")))
+    setup.write(b"1" * 512, 0)
+    setup.do(lambda s: set_edge(s, "vda", "root", "disk"))
+    assert setup.entries() == [Entry(0, 1, 0), Entry(0, 0, FLUSH)]
+    setup.do(lambda s: set_edge(s, "vda", "root", "logged"))
+    setup.write(b"1" * 512, 512)
+    setup.do(partial(export_del, name="vda", hard=True))
+    assert setup.entries()[2:] == [Entry(1, 1, 0), Entry(0, 0, FLUSH)]
+
+
+def test_a_log_that_fails_can_be_taken_away(capsys: pytest.CaptureFixture[str]) -> None:
+    """The edit is not refused: the server's log has it."""
+    setup = Setup()
+    setup.do(lambda s: export_add(s, "vda", ExportOptions(node="logged")))
+    setup.write(b"1" * 512, 0)
+    setup.log.before_write = fail(errno.EIO)
+    setup.do(lambda s: set_edge(s, "vda", "root", "disk"), partial(blockdev_del, name="logged"))
+    assert capsys.readouterr().err == "logged: the end of its log: as the test says\n"
 
 
 def test_zeroes_keep_their_space_below() -> None:

@@ -14,6 +14,7 @@ of a sector that was discarded the log has what the disk has.
 """
 
 import errno
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -61,6 +62,7 @@ class BlkLogWrites(Node[BlkLogWritesOptions]):
     def __init__(self, options: BlkLogWritesOptions) -> None:
         super().__init__(options)
         self._turns = Turns()
+        self._left = False  # another may have the log by now
         self._appending = threading.Lock()  # protects what follows
         self._sector_bytes = options.log_sector_size or DEFAULT_SECTOR_BYTES
         self._end = 1  # the log's next sector
@@ -78,22 +80,29 @@ class BlkLogWrites(Node[BlkLogWritesOptions]):
         self._find_end()
         for other in staging.departing():
             if isinstance(other, BlkLogWrites) and other.log is self.log:
+                staging.disturbed.add(other)
                 staging.settles.append(partial(self._follow, other))
 
     def close(self) -> None:
         """The last entry is a flush, as in QEMU."""
-        if self._unflushed:
-            self.do_flush()
-        with self._appending:
-            if self._told not in (-1, self._entries):
-                self._tell()
+        if not self._left:
+            self._finish()
+
+    def leave(self, staging: Staging) -> None:
+        """The log is finished before another may begin one in its place."""
+        staging.disturbed.add(self)
+        staging.settles.append(self._try_to_finish)
+        staging.commits.append(self._be_left)
 
     def size_over(self, sizes: Mapping[str, int]) -> int:
         """The disk's."""
         return sizes["file"]
 
     def check(self, staging: Staging) -> None:
-        """Nobody else writes to the log."""
+        """Nobody else writes to the log.  It is finished when nobody will write through this."""
+        if self._told >= 0 and not self.detached and not staging.is_written(self):
+            staging.disturbed.add(self)
+            staging.settles.append(self._try_to_finish)
         log = staging.children(self)["log"]
         if staging.read_only(log):
             raise CommandError(f"Node '{self.name}': the log '{log.name}' is read-only")
@@ -125,15 +134,24 @@ class BlkLogWrites(Node[BlkLogWritesOptions]):
             self._entries, self._sector_bytes = superblock
             self._told = self._entries
 
-    def _follow(self, other: "BlkLogWrites") -> None:
-        """Another node that is about to be replaced has written to the log since this was opened.
+    def _finish(self) -> None:
+        if self._unflushed or self._told not in (-1, self._entries):
+            self.do_flush()
 
-        Nobody is writing.  Raises CommandError; then that one goes on.
-        """
+    def _try_to_finish(self) -> None:
+        """A log that is full, or fails, keeps nobody from taking it away."""
         try:
-            other.close()
+            self._finish()
         except OSError as error:
-            raise CommandError(f"Node '{other.name}': ending its log: {error.strerror}") from error
+            words = f"{self.name}: the end of its log: {error.strerror}"
+            print(words, file=sys.stderr)  # noqa: T201 - the server's log
+
+    def _be_left(self) -> None:
+        self._left = True
+
+    def _follow(self, other: "BlkLogWrites") -> None:
+        """Another node, about to be replaced, has written to the log since this was opened."""
+        other._try_to_finish()  # noqa: SLF001 - the same class
         self._find_end()
 
     def _read_log(self, offset: int, count: int) -> bytes:
