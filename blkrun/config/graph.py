@@ -48,7 +48,7 @@ def skip_disabled(name: str, nodes: dict[str, NodeTable]) -> str:
         node = nodes.get(name)
         if node is None or node.enabled:
             break
-        name = node.text("file") or name
+        name = node.text(node.main) or name
     return name
 
 
@@ -84,13 +84,13 @@ def over_all(name: str, parents: dict[str, set[str]]) -> set[str]:
 
 
 def main_chain(name: str, nodes: dict[str, NodeTable]) -> Iterator[NodeTable]:
-    """A node and what is below it by ``file``, leaving out what is switched off."""
+    """A node and its main children, leaving out what is switched off."""
     for _ in nodes:
         node = nodes.get(skip_disabled(name, nodes))
         if node is None:
             return
         yield node
-        child = node.text("file") if "file" in dict(node.edges()) else None
+        child = dict(node.edges()).get(node.main)
         if child is None:
             return
         name = child

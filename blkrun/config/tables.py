@@ -56,6 +56,11 @@ class NodeTable(Table[BlockdevOptions]):
     driver: type[BlockdevOptions] | None
     enabled: bool
 
+    @property
+    def main(self) -> str:
+        """The role of the main child."""
+        return "file" if self.driver is None else self.driver.main
+
     def edges(self) -> Iterator[tuple[str, str]]:
         """Role and child's name, for each edge that is written."""
         for role in EDGES[self.driver] if self.driver is not None else ():

@@ -29,7 +29,7 @@ from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
 from blkrun.options.drivers.write_threshold import WriteThresholdOptions
-from blkrun.options.edges import EDGES, children_of, with_child
+from blkrun.options.edges import EDGES, children_of, main_child, with_child
 from blkrun.options.export import ExportOptions
 from blkrun.options.fields import choices_of, extra_of, fields_of, table_of, to_wire
 from blkrun.options.node import MAX_BURST_SECONDS, BlockdevOptions, Bytes, NodeName
@@ -69,6 +69,7 @@ __all__ = [
     "choices_of",
     "extra_of",
     "fields_of",
+    "main_child",
     "table_of",
     "to_wire",
     "with_child",

@@ -32,6 +32,11 @@ def children_of(options: BlockdevOptions) -> dict[str, str]:
     }
 
 
+def main_child(options: BlockdevOptions) -> str:
+    """The node-name of the main child: of a filter the one that has its data."""
+    return children_of(options)[options.main]
+
+
 def with_child(options: BlockdevOptions, role: str, child: str) -> BlockdevOptions:
     """The same options with one edge pointing elsewhere."""
     return msgspec.structs.replace(options, **{EDGES[type(options)][role]: child})

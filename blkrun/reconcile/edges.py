@@ -9,7 +9,7 @@ for others, are one x-blkrun-set-edge.  The text says which they are.
 from dataclasses import dataclass
 
 from blkrun.model import GraphModel
-from blkrun.options import BlockdevOptions, children_of
+from blkrun.options import BlockdevOptions, children_of, main_child
 from blkrun.reconcile.operation import Operation
 
 _NAMED = 4
@@ -89,12 +89,12 @@ class Edges:
         found: list[str] = []
         while name not in other.nodes and self._nodes[name].is_filter:
             found.append(name)
-            name = children_of(self._nodes[name])["file"]
+            name = main_child(self._nodes[name])
         return found, name
 
     def _is_filter_over(self, name: str, child: str) -> bool:
         options = self._nodes[name]
-        return options.is_filter and children_of(options)["file"] == child
+        return options.is_filter and main_child(options) == child
 
 
 def _set_edge(edge: Edge, target: str, sign: str, words: str, table: str) -> Operation:

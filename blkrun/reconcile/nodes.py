@@ -3,7 +3,7 @@
 from typing import Any
 
 from blkrun.model import GraphModel
-from blkrun.options import EDGES, BlockdevOptions, children_of, fields_of, to_wire
+from blkrun.options import EDGES, BlockdevOptions, children_of, fields_of, main_child, to_wire
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.words import change_words
 
@@ -100,7 +100,7 @@ def _kind(options: BlockdevOptions) -> str:
 def _unfiltered(graph: GraphModel, name: str) -> str:
     """The node below all filters."""
     while (options := graph.nodes.get(name)) is not None and options.is_filter:
-        name = children_of(options)["file"]
+        name = main_child(options)
     return name
 
 

@@ -77,12 +77,12 @@ def _disk(graph: GraphModel, node: str) -> set[str]:
         options = graph.nodes.get(name)
         children = {} if options is None else children_of(options)
         if options is not None and options.is_filter:
-            rest.append(children["file"])
+            rest.append(children[options.main])
             continue
         found.add(name)
         rest.extend(children.values())
         if options is not None and options.only_reads:
-            found.add(children["file"])  # what a filter keeps, rather than what it passes on
+            found.add(children[options.main])  # what a filter keeps, rather than what it passes on
     return found
 
 

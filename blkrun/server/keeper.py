@@ -125,7 +125,7 @@ class Keeper(Node[O]):
 
 def unfiltered(staging: Staging, node: Node[Any]) -> Node[Any]:
     """The node below all filters: it is what has the data."""
-    while node.is_filter and (child := staging.child(node, "file")) is not None:
+    while node.is_filter and (child := staging.child(node, node.main)) is not None:
         node = child
     return node
 

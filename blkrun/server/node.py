@@ -65,8 +65,6 @@ class Node(Generic[O]):
     """It comes into the way of requests only while none is under way below it."""
     grows: ClassVar[frozenset[str]] = frozenset()
     """Roles of children that it makes longer or shorter, by ``truncate``, as it writes."""
-    main: ClassVar[str] = "file"
-    """The role of the child whose data and size a filter has."""
     listens: ClassVar[bool] = False
     """It has a ``do_debug_event``."""
 
@@ -85,6 +83,11 @@ class Node(Generic[O]):
         self.preferred_block_bytes = DEFAULT_BLOCK_BYTES  # a backend's, set at open
         self.detached = False
         self._drains = 0
+
+    @property
+    def main(self) -> str:
+        """The role of the child whose data and size a filter has."""
+        return self.options.main
 
     # Control: called by one thread at a time, under the graph's lock.
 
@@ -107,7 +110,7 @@ class Node(Generic[O]):
 
     def size_over(self, sizes: Mapping[str, int]) -> int:
         """Size in bytes, given the children's by role.  Raises CommandError if that cannot be."""
-        return sizes["file"]
+        return sizes[self.main]
 
     def resized(self) -> None:
         """Its size has changed without an edit: a node above makes it longer as it writes.

@@ -211,14 +211,14 @@ class Staging:
         It is remembered, so that who compares this graph with a file knows that nobody else took
         it out.
         """
-        below = self.children(node)["file"]
+        below = self.children(node)[node.main]
         self.take_out(node)
         if node.monitor_owned:
-            self.spent[node.name] = with_child(node.options, "file", below.name)
+            self.spent[node.name] = with_child(node.options, node.main, below.name)
 
     def take_out(self, node: Node[Any], instead: Node[Any] | None = None) -> None:
         """Drop a filter; its parents get its child, or another node, instead."""
-        instead = instead or self.children(node)["file"]
+        instead = instead or self.children(node)[node.main]
         for parent, role in set(self.parents(node)):
             self.set_edge(parent, role, instead)
         self.drop_node(node)

@@ -77,14 +77,14 @@ def _image(node: Node[Any], *, flat: bool) -> dict[str, Any]:
         "virtual-size": node.size_bytes,
     }
     if node.is_filter and not flat:
-        image["backing-image"] = _image(node.children["file"], flat=False)
+        image["backing-image"] = _image(node.children[node.main], flat=False)
     return image
 
 
 def _filter_depth(node: Node[Any]) -> int:
     depth = 0
     while node.is_filter:
-        node = node.children["file"]
+        node = node.children[node.main]
         depth += 1
     return depth
 
@@ -149,8 +149,8 @@ def write_latency(tally: Tally) -> dict[int, int]:
 
 def _node_stats(node: Node[Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {"node-name": node.name, "stats": _block_stats(node.stats)}
-    if "file" in node.children:
-        entry["parent"] = _node_stats(node.children["file"])
+    if (below := node.children.get(node.main)) is not None:
+        entry["parent"] = _node_stats(below)
     return entry
 
 
