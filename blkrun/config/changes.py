@@ -35,7 +35,7 @@ from blkrun.options import DRIVERS, EDGES, ThrottleLimits
 from blkrun.toml.diagnostics import dotted
 
 INSERTABLE = tuple(
-    name for name, each in DRIVERS.items() if "file" in EDGES[each] and not each.only_reads
+    name for name, each in DRIVERS.items() if each.main in EDGES[each] and not each.only_reads
 )
 """Drivers with a main child that what is above may have through them: filters, and raw."""
 
@@ -61,13 +61,14 @@ def insert(  # noqa: PLR0913 - all by name
     for section in NODE_SECTIONS:
         if name in section_of(document, section):
             raise FileError(f"there is a [{dotted((section, name))}] already")
-    if own := [key for key, _ in values if key in ("driver", "file")]:
+    main = DRIVERS[driver].main
+    if own := [key for key, _ in values if key in ("driver", main)]:
         raise FileError(f"{own[0]} is said by --{'driver' if own[0] == 'driver' else 'above'}")
     child = node_path(document, above)
     parents = [path for path in edges_to(document, above) if not keeps(document, path)]
     if below is not None:
         parents = _edges_of(below, parents, above)
-    first = (("driver", value_of(driver)), ("file", value_of(above)))
+    first = (("driver", value_of(driver)), (main, value_of(above)))
     table = Add(("nodes", name), (*first, *values), after=child)
     return [table, *_lead(document, parents, name)]
 
@@ -83,9 +84,11 @@ def remove(document: Document, name: str) -> list[Step]:
         return [Remove(path)]
     above = list(edges_to(document, name))
     _refuse(path, [user for user in users if user not in above or keeps(document, user)])
-    child = table_at(document, path).get("file")
+    child = table_at(document, path).get(driver.main)
     if above and not isinstance(child, str):
-        raise FileError(f"{dotted(path)} names no file that what is above it could have instead")
+        raise FileError(
+            f"{dotted(path)} names no {driver.main} that what is above it could have instead"
+        )
     return [*_lead(document, above, child), Remove(path)]
 
 

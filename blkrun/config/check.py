@@ -27,7 +27,13 @@ from blkrun.config.check_jobs import (
     taken_twice,
     targets_in_use,
 )
-from blkrun.config.check_options import files_used_twice, limits, nbd_source, nul_characters
+from blkrun.config.check_options import (
+    files_used_twice,
+    limits,
+    nbd_source,
+    node_values,
+    nul_characters,
+)
 from blkrun.config.check_quorums import twice, votes
 from blkrun.config.graph import by_name, cycles, place_of
 from blkrun.config.names import RULE, is_name
@@ -175,6 +181,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     nbd_source,
     votes,
     twice,
+    node_values,
     files_used_twice,
     export_names,
     made_names,

@@ -7,6 +7,7 @@ from blkrun.config.graph import skip_disabled, written_to
 from blkrun.config.tables import Draft, NodeTable, Table
 from blkrun.decode import Kind, Problem
 from blkrun.limits import check_limits
+from blkrun.node_rules import check_node
 from blkrun.options import FileOptions, NbdOptions
 from blkrun.toml.diagnostics import dotted
 from blkrun.toml.source import absolute
@@ -20,6 +21,16 @@ def limits(draft: Draft) -> Iterator[Problem]:
         broken = check_limits(values) if values is not None else None
         if broken is not None:
             path = (*table, broken.option)
+            message = f"{dotted(path)}: {broken.message}"
+            yield Problem(path=path, kind=Kind.OTHER, message=message)
+
+
+def node_values(draft: Draft) -> Iterator[Problem]:
+    """QEMU's rules for the options of one node."""
+    for node in draft.nodes:
+        broken = check_node(node.options) if node.options is not None else None
+        if broken is not None:
+            path = (*node.path, broken.option)
             message = f"{dotted(path)}: {broken.message}"
             yield Problem(path=path, kind=Kind.OTHER, message=message)
 

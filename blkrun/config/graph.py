@@ -49,7 +49,7 @@ def skip_disabled(name: str, nodes: dict[str, NodeTable]) -> str:
         node = nodes.get(name)
         if node is None or node.enabled:
             break
-        name = node.text("file") or name
+        name = node.text(node.main) or name
     return name
 
 
@@ -85,10 +85,10 @@ def over_all(name: str, parents: dict[str, set[str]]) -> set[str]:
 
 
 def written_to(node: NodeTable, nodes: dict[str, NodeTable]) -> list[str]:
-    """Those right below that its writes go to: all that there are, or what it has as ``file``.
+    """Those right below that its writes go to: all that there are, or the main one.
 
     Leaving out what is switched off.
     """
     fans_out = node.driver is not None and node.driver.fans_out
-    below = [child for place, child in node.edges() if fans_out or place == ("file",)]
+    below = [child for place, child in node.edges() if fans_out or place == (node.main,)]
     return [skip_disabled(child, nodes) for child in below]

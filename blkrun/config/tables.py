@@ -56,6 +56,11 @@ class NodeTable(Table[BlockdevOptions]):
     driver: type[BlockdevOptions] | None
     enabled: bool
 
+    @property
+    def main(self) -> str:
+        """The role of the main child."""
+        return "file" if self.driver is None else self.driver.main
+
     def edges(self) -> Iterator[tuple[Path, str]]:
         """Where in the table each edge is written that leads to something, and the child's name."""
         return written_edges(self.driver, self.raw)

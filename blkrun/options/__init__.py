@@ -19,6 +19,7 @@ is read, with a warning.  QMP does not take them.
 
 from blkrun.options.bitmap import DEFAULT_GRANULARITY_BYTES, BitmapOptions
 from blkrun.options.drivers import DRIVERS
+from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
 from blkrun.options.drivers.blkverify import BlkverifyOptions
 from blkrun.options.drivers.copy_before_write import BitmapPlace, CopyBeforeWriteOptions
 from blkrun.options.drivers.file import FileOptions
@@ -26,6 +27,7 @@ from blkrun.options.drivers.memory import DEFAULT_MEMORY_SIZE_BYTES, MemoryOptio
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
+from blkrun.options.drivers.preallocate import PreallocateOptions
 from blkrun.options.drivers.quorum import QuorumOptions
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
@@ -38,6 +40,7 @@ from blkrun.options.edges import (
     children_of,
     key_of,
     lists_of,
+    main_child,
     with_child,
 )
 from blkrun.options.export import ExportOptions
@@ -56,6 +59,7 @@ __all__ = [
     "OPTIONAL_EDGES",
     "BitmapOptions",
     "BitmapPlace",
+    "BlkLogWritesOptions",
     "BlkverifyOptions",
     "BlockdevOptions",
     "Bytes",
@@ -68,6 +72,7 @@ __all__ = [
     "NbdOptions",
     "NodeName",
     "NullOptions",
+    "PreallocateOptions",
     "QuorumOptions",
     "RawOptions",
     "RunnerOptions",
@@ -83,6 +88,7 @@ __all__ = [
     "fields_of",
     "key_of",
     "lists_of",
+    "main_child",
     "table_of",
     "to_wire",
     "with_child",

@@ -79,6 +79,11 @@ def children_of(options: BlockdevOptions) -> dict[str, str]:
     }
 
 
+def main_child(options: BlockdevOptions) -> str:
+    """The node-name of the main child: of a filter the one that has its data."""
+    return children_of(options)[options.main]
+
+
 def _roles(key: str, value: str | tuple[str, ...] | UnsetType | None) -> Iterator[tuple[str, str]]:
     if isinstance(value, tuple):
         yield from ((f"{key}.{index}", child) for index, child in enumerate(value))

@@ -22,7 +22,10 @@ class BlockdevOptions(Struct, frozen=True, kw_only=True, rename="kebab", tag_fie
     """
 
     is_filter: ClassVar[bool] = False
-    """One main child, ``file``, with the same data and size: may be inserted and removed live."""
+    """One main child, with the same data and size: may be inserted and removed live."""
+
+    main: ClassVar[str] = "file"
+    """The role of the main child: QEMU has another name for it in one driver."""
 
     is_backend: ClassVar[bool] = False
     """No children: the protocol end.  TOML keeps these under ``[backends.NAME]``."""

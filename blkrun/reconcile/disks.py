@@ -3,7 +3,13 @@
 from collections.abc import Iterable
 
 from blkrun.model import GraphModel
-from blkrun.options import BlkverifyOptions, BlockdevOptions, QuorumOptions, children_of
+from blkrun.options import (
+    BlkverifyOptions,
+    BlockdevOptions,
+    QuorumOptions,
+    children_of,
+    main_child,
+)
 
 
 class Disks:
@@ -32,12 +38,14 @@ class Disks:
             options = graph.nodes.get(name)
             children = {} if options is None else children_of(options)
             if options is not None and options.is_filter:
-                rest.append(children["file"])
+                rest.append(children[options.main])
                 continue
             found.add(name)
             rest.extend(self._shown(options, children.values()))
             if options is not None and options.only_reads:
-                found.add(children["file"])  # what a filter keeps, rather than what it passes on
+                found.add(
+                    children[options.main]
+                )  # what a filter keeps, rather than what it passes on
         return found
 
     def _shown(self, options: BlockdevOptions | None, children: Iterable[str]) -> Iterable[str]:
@@ -66,5 +74,5 @@ class Disks:
 def unfiltered(graph: GraphModel, name: str) -> str:
     """The node below all filters."""
     while (options := graph.nodes.get(name)) is not None and options.is_filter:
-        name = children_of(options)["file"]
+        name = main_child(options)
     return name

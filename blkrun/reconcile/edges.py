@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from blkrun.model import GraphModel
-from blkrun.options import BlockdevOptions, children_of, key_of
+from blkrun.options import BlockdevOptions, children_of, key_of, main_child
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.words import change_words
 
@@ -100,12 +100,12 @@ class Edges:
         found: list[str] = []
         while name not in other.nodes and self._nodes[name].is_filter:
             found.append(name)
-            name = children_of(self._nodes[name])["file"]
+            name = main_child(self._nodes[name])
         return found, name
 
     def _is_filter_over(self, name: str, child: str) -> bool:
         options = self._nodes[name]
-        return options.is_filter and children_of(options)["file"] == child
+        return options.is_filter and main_child(options) == child
 
 
 def _set_edge(edge: Edge, target: str | None, sign: str, words: str, table: str) -> Operation:

@@ -8,13 +8,13 @@ filter: that may change by an edit elsewhere (a filter below that is switched of
 import msgspec
 
 from blkrun.model import GraphModel
-from blkrun.options import EDGES, BlockdevOptions, children_of, with_child
+from blkrun.options import EDGES, BlockdevOptions, children_of, main_child, with_child
 
 
 def without_spent(desired: GraphModel, live: GraphModel) -> GraphModel:
     """The graph that a file asks for, less what has left since its table was written."""
     gone = {
-        name: children_of(new)["file"]
+        name: main_child(new)
         for name, new in desired.nodes.items()
         if name in live.spent and _is_same(new, live.spent[name])
     }

@@ -350,7 +350,7 @@ def _edge_child(staging: Staging, node: Node[Any], child: str) -> Node[Any]:
     if below is None:
         raise CommandError(f"'{child}' not a node name")
     below = staging.stand_in(below)
-    if staging.child(node, "file") is not below:
+    if staging.child(node, node.main) is not below:
         raise CommandError(f"'{child}' not a child of '{node.name}'")
     return below
 

@@ -26,7 +26,7 @@ def live_child(node: Node[Any], role: str) -> Node[Any] | None:
 
 def unfiltered(node: Node[Any], child: Child = live_child) -> Node[Any]:
     """The node below all filters: it is what has the data."""
-    while node.is_filter and (below := child(node, "file")) is not None:
+    while node.is_filter and (below := child(node, node.main)) is not None:
         node = below
     return node
 

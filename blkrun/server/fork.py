@@ -91,6 +91,17 @@ class Fork(Node[O]):
     def fork(self, branches: Branches) -> Way:
         """What a request does over these children."""
 
+    def _one_size(
+        self, branches: Branches
+    ) -> tuple[Callable[[], int], Callable[[int, bool], None]]:
+        """``length`` and ``truncate``: what has to be equal does not grow, as in QEMU."""
+        length = branches[0].way.length
+
+        def truncate(size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
+            self.stay(length(), size_bytes, exact=exact)
+
+        return length, truncate
+
     def _read_all(self, branches: Branches, bufs: Sequence[Any], offset: int) -> Failures:
         works = [
             partial(branch.way.pread, memoryview(buf), offset)

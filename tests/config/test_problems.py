@@ -6,6 +6,7 @@ import pytest
 
 from blkrun import config
 from blkrun.decode import Kind
+from blkrun.options import DRIVERS
 
 FILE = Path("/lab/lab.toml")
 
@@ -42,9 +43,8 @@ def test_the_good_file_is_good() -> None:
     assert found(GOOD) == []
 
 
-NODES = (
-    "for [nodes.*] it is one of: blkverify, copy-before-write, quorum, raw, snapshot-access, "
-    "throttle, write-threshold"
+NODES = "for [nodes.*] it is one of: " + ", ".join(
+    name for name, options in DRIVERS.items() if not options.is_backend
 )
 BACKENDS = "for [backends.*] it is one of: file, memory, nbd, null"
 

@@ -1,6 +1,7 @@
 """``blkrun schema``: it accepts what the reader accepts, and refuses the mistakes that it can."""
 
 import tomllib
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -16,6 +17,8 @@ from blkrun.cli import main
 from blkrun.cli.shipped import SCHEMA as SHIPPED
 from blkrun.config import catalogue
 from blkrun.config.schema import schema, schema_text
+from blkrun.decode import decode
+from blkrun.node_rules import check_node
 from blkrun.options import (
     DRIVERS,
     EDGES,
@@ -112,7 +115,20 @@ def _only_uri(table: dict[str, Any]) -> dict[str, Any]:
 
 def _node(driver: str, struct: type[BlockdevOptions]) -> st.SearchStrategy[Any]:
     switch = {"enabled": st.booleans()} if struct.is_filter else {}
-    return values(struct, driver=st.just(driver), **switch)
+    return values(struct, driver=st.just(driver), **switch).map(partial(_within_rules, struct))
+
+
+def _within_rules(struct: type[BlockdevOptions], table: dict[str, Any]) -> dict[str, Any]:
+    """Without what QEMU does not allow, though its type does."""
+    table = dict(table)
+    edges = dict.fromkeys(EDGES[struct], "below")
+    while True:
+        written = {key: table[key] for key in table.keys() - {"driver", "enabled"}}
+        options = decode(struct, {"node-name": "n", **edges, **written}, [])
+        broken = None if options is None else check_node(options)
+        if broken is None:
+            return table
+        del table[broken.option]
 
 
 BACKENDS = st.one_of([_backend(*each) for each in DRIVERS.items() if each[1].is_backend])

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blkrun.options import (
+    BlkLogWritesOptions,
     BlkverifyOptions,
     BlockdevOptions,
     CopyBeforeWriteOptions,
@@ -19,6 +20,7 @@ from blkrun.options import (
     MirrorTopOptions,
     NbdOptions,
     NullOptions,
+    PreallocateOptions,
     QuorumOptions,
     RawOptions,
     ThrottleLimits,
@@ -93,6 +95,8 @@ class Row:
     trim_zeroes: bool = True
     forgives: Callable[[str, int], bool] = lambda kind, code: False
     """Whether such an error of a request of such a kind, at all that is below, is none above."""
+    reads_besides: bool = False
+    """It reads what is around what is written."""
     settle: Callable[[Any], None] = lambda _: None
     """Have the node do what it does once only, and does besides passing requests on."""
 
@@ -128,6 +132,15 @@ def _nbd(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     shop.stack.enter_context(running(*command))
     wait_until(lambda: answers(sock))
     return (NbdOptions(node_name="subject", uri=f"nbd+unix:///?socket={sock}"),)
+
+
+def _blklogwrites(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "log")
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        FileOptions(node_name="log", path=path, create=True),
+        BlkLogWritesOptions(node_name="subject", file="disk", log="log"),
+    )
 
 
 def _coarse(shop: Workshop) -> tuple[BlockdevOptions, ...]:
@@ -191,6 +204,14 @@ def _fifo(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     )
 
 
+def _preallocate(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        PreallocateOptions(node_name="subject", file="disk"),
+    )
+
+
 def _raw(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (
@@ -237,6 +258,7 @@ def _no_trims_nor_extents(kind: str, code: int) -> bool:
 
 ROWS = {
     "blkverify": Row(_blkverify, forgives=_no_trims),
+    "blklogwrites": Row(_blklogwrites, reads_besides=True),
     "copy-before-write": Row(
         _copy_before_write, settle=lambda node: node.copy(0, node.moment.access.clusters)
     ),
@@ -245,6 +267,7 @@ ROWS = {
     "nbd": Row(_nbd, size=NBD_SIZE),
     "null": Row(_null, stores=False),
     "quorum": Row(_quorum, forgives=_no_trims_nor_extents),
+    "preallocate": Row(_preallocate),
     "raw": Row(_raw),
     "throttle": Row(_throttle),
     "write-threshold": Row(_write_threshold),

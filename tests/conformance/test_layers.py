@@ -115,6 +115,16 @@ def check_arguments(kind: str, layers: list[Node[Any]], passed: list[tuple[Any, 
             shift += node.options.offset
 
 
+def check_counts(subject: Subject, node: Node[Any], expected: dict[str, int]) -> None:
+    """Exactly these; below a driver that reads more than it is asked to, at least these reads."""
+    found = counts(node)
+    if subject.row.reads_besides and node is not subject.node:
+        for key in ("rd_operations", "rd_bytes", "failed_rd_operations"):
+            assert found.pop(key, 0) >= expected.get(key, 0)
+            found |= {key: expected[key]} if key in expected else {}
+    assert found == expected
+
+
 def test_counters(subject: Subject) -> None:
     """Operations and bytes by kind are what was done, at the driver and at the node below it."""
     node = subject.node
@@ -140,7 +150,7 @@ def test_counters(subject: Subject) -> None:
         "flush_operations": 2,
     }
     for counted in subject.nodes:
-        assert counts(counted) == expected
+        check_counts(subject, counted, expected)
         assert counted.stats.in_flight == 0
         assert counted.stats.in_flight_max == 1
 
@@ -172,5 +182,5 @@ def test_failures_are_counted_and_keep_their_errno(
         "failed_flush_operations": 1,
     }
     for node in subject.nodes:
-        assert counts(node) == expected
+        check_counts(subject, node, expected)
         assert node.stats.in_flight == 0

@@ -320,10 +320,13 @@ class _Limits:
         }
 
     def of_exports(self) -> dict[str, "array[float]"]:
-        """For each the lowest that is met on the way down its ``file`` edges."""
+        """For each the lowest that is met on the way down its main edges."""
         if not self.of_nodes:
             return {}
-        below = {node.node_name: node.children.get("file") for node in self._snapshot.nodes}
+        below = {
+            node.node_name: node.children.get("file", node.children.get("image"))
+            for node in self._snapshot.nodes
+        }
         found: dict[str, array[float]] = {}
         for export in self._snapshot.exports:
             met = [

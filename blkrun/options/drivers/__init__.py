@@ -1,11 +1,13 @@
 """The drivers' options, one file a driver, and the table of those that can be asked for."""
 
+from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
 from blkrun.options.drivers.blkverify import BlkverifyOptions
 from blkrun.options.drivers.copy_before_write import CopyBeforeWriteOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import MemoryOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
+from blkrun.options.drivers.preallocate import PreallocateOptions
 from blkrun.options.drivers.quorum import QuorumOptions
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
@@ -15,12 +17,14 @@ from blkrun.options.node import BlockdevOptions
 
 DRIVERS: dict[str, type[BlockdevOptions]] = {
     "blkverify": BlkverifyOptions,
+    "blklogwrites": BlkLogWritesOptions,
     "copy-before-write": CopyBeforeWriteOptions,
     "file": FileOptions,
     "memory": MemoryOptions,
     "nbd": NbdOptions,
     "null": NullOptions,
     "quorum": QuorumOptions,
+    "preallocate": PreallocateOptions,
     "raw": RawOptions,
     "snapshot-access": SnapshotAccessOptions,
     "throttle": ThrottleOptions,

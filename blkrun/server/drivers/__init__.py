@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from blkrun.server.drivers.blklogwrites import BlkLogWrites
 from blkrun.server.drivers.blkverify import Blkverify
 from blkrun.server.drivers.copy_before_write import CopyBeforeWrite
 from blkrun.server.drivers.file import File
 from blkrun.server.drivers.memory import Memory
 from blkrun.server.drivers.nbd import Nbd
 from blkrun.server.drivers.null import Null
+from blkrun.server.drivers.preallocate import Preallocate
 from blkrun.server.drivers.quorum import Quorum
 from blkrun.server.drivers.raw import Raw
 from blkrun.server.drivers.snapshot_access import SnapshotAccess
@@ -19,12 +21,14 @@ DRIVERS: dict[str, type[Node[Any]]] = {
     driver.driver: driver
     for driver in (
         Blkverify,
+        BlkLogWrites,
         CopyBeforeWrite,
         File,
         Memory,
         Nbd,
         Null,
         Quorum,
+        Preallocate,
         Raw,
         SnapshotAccess,
         Throttle,

@@ -69,7 +69,7 @@ class Blkverify(Fork[BlkverifyOptions]):
         def cache(count: int, offset: int) -> None:
             below.cache(count, offset)
 
-        return Way(pread, pwrite, zero, trim, flush, extents, cache)
+        return Way(pread, pwrite, zero, trim, flush, extents, cache, *self._one_size(branches))
 
     def _read(self, branches: Branches, buf: memoryview, offset: int) -> None:
         other = self._scratch.take(len(buf))

@@ -111,7 +111,7 @@ class Quorum(Fork[QuorumOptions]):
             for branch in branches:
                 branch.way.cache(count, offset)
 
-        return Way(pread, pwrite, zero, trim, flush, extents, cache)
+        return Way(pread, pwrite, zero, trim, flush, extents, cache, *self._one_size(branches))
 
     def _read_first(self, branches: Branches, buf: memoryview, offset: int) -> None:
         """The first that can; if none can, the last one's error."""

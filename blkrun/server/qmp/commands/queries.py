@@ -109,7 +109,7 @@ def _image(node: Node[Any], *, flat: bool) -> dict[str, Any]:
 
 def _below(node: Node[Any]) -> Node[Any] | None:
     """A filter's child or an overlay's backing image: QEMU counts both."""
-    return node.children.get("file" if node.is_filter else "backing")
+    return node.children.get(node.main if node.is_filter else "backing")
 
 
 def _depth(node: Node[Any], *, flat: bool) -> int:
@@ -189,8 +189,8 @@ def write_latency(tally: Tally) -> dict[int, int]:
 
 def _node_stats(node: Node[Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {"node-name": node.name, "stats": _block_stats(node.stats)}
-    if "file" in node.children:
-        entry["parent"] = _node_stats(node.children["file"])
+    if (below := node.children.get(node.main)) is not None:
+        entry["parent"] = _node_stats(below)
     if "backing" in node.children:
         entry["backing"] = _node_stats(node.children["backing"])
     return entry

@@ -1,0 +1,56 @@
+"""What the options of one node must be besides what their types say, in QEMU's words."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from blkrun.options import BlkLogWritesOptions, BlockdevOptions, PreallocateOptions
+
+SECTOR_BYTES = 512
+"""QEMU's BDRV_SECTOR_SIZE."""
+
+LEAST_LOG_SECTOR_BYTES = 32
+"""An entry has to fit into a sector."""
+
+LOG_SECTOR_BYTES_END = 2**24
+
+
+class BrokenRule(NamedTuple):
+    """The option that it is about (wire name), and what is wrong."""
+
+    option: str
+    message: str
+
+
+def check_node(options: BlockdevOptions) -> BrokenRule | None:
+    """The first rule that is broken, or None."""
+    rules = _RULES.get(type(options))
+    return None if rules is None else next(rules(options), None)
+
+
+def is_log_sector_size(sector_bytes: int) -> bool:
+    """Whether a write log can count in sectors of this size."""
+    in_range = LEAST_LOG_SECTOR_BYTES <= sector_bytes < LOG_SECTOR_BYTES_END
+    return in_range and sector_bytes.bit_count() == 1
+
+
+def _blklogwrites(options: BlkLogWritesOptions) -> Iterator[BrokenRule]:
+    size = options.log_sector_size
+    if size is None:
+        return
+    if options.log_append:
+        words = "log-append and log-sector-size are mutually exclusive"
+        yield BrokenRule("log-sector-size", words)
+    if not is_log_sector_size(size):
+        yield BrokenRule("log-sector-size", f"Invalid log sector size {size}")
+
+
+def _preallocate(options: PreallocateOptions) -> Iterator[BrokenRule]:
+    if options.prealloc_align % SECTOR_BYTES:
+        words = f"prealloc-align parameter of preallocate filter is not aligned to {SECTOR_BYTES}"
+        yield BrokenRule("prealloc-align", words)
+
+
+_RULES: dict[type[BlockdevOptions], Callable[[Any], Iterator[BrokenRule]]] = {
+    BlkLogWritesOptions: _blklogwrites,
+    PreallocateOptions: _preallocate,
+}
