@@ -501,7 +501,7 @@ def test_blockdev_add_refused(options: dict[str, Any], message: str) -> None:
             {"parent": "q", "node": "small"},
             SIZES.format("children.2"),
         ),
-        ({"parent": "q", "node": "over"}, "Making 'q' a child of 'over' would create a cycle"),
+        ({"parent": "q", "node": "over"}, "Making 'q' a file child of 'over' would create a cycle"),
     ],
 )
 def test_blockdev_change_refused(change: dict[str, Any], message: str) -> None:
