@@ -18,6 +18,7 @@ from blkrun.options import (
     EDGES,
     BitmapOptions,
     BlockdevOptions,
+    CopyOnReadOptions,
     DashboardOptions,
     ExportOptions,
     RunnerOptions,
@@ -61,6 +62,11 @@ class NodeTable(Table[BlockdevOptions]):
         for role in EDGES[self.driver] if self.driver is not None else ():
             if child := self.text(role):
                 yield role, child
+
+    @property
+    def bottom(self) -> str | None:
+        """The node that a copy-on-read names besides its edges."""
+        return self.text("bottom") if self.driver is CopyOnReadOptions else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

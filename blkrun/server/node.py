@@ -20,6 +20,7 @@ from blkrun.server.way import (
     EXTENT_DATA,
     FLAG_FAST_ZERO,
     FLAG_FUA,
+    Allocated,
     Extent,
     Way,
 )
@@ -62,6 +63,9 @@ class Node(Generic[O]):
     """Each request goes on to ``file``, once and whole: see ``lower``."""
     starts_at_rest: ClassVar[bool] = False
     """It comes into the way of requests only while none is under way below it."""
+
+    leaves_at_rest: ClassVar[bool] = False
+    """And it goes out of it only then."""
 
     def __init__(self, options: O) -> None:
         self.options = options
@@ -122,6 +126,10 @@ class Node(Generic[O]):
         """Whether it has a child of its own choice for an optional edge that nothing is said of."""
         del role
         return False
+
+    def cluster_bytes(self) -> int:
+        """What is allocated for a single byte, where a backing image shows through."""
+        return self.children["file"].cluster_bytes() if self.is_filter else 1
 
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""
@@ -248,6 +256,11 @@ class Node(Generic[O]):
         route = self._enter()
         return route.uncounted(route.way.extents, count, offset, flags)
 
+    def allocated(self, count: int, offset: int) -> list[Allocated]:
+        """What of a range it has itself: in order, without gaps, from ``offset`` on."""
+        route = self._enter()
+        return route.uncounted(self.do_allocated, count, offset)
+
     def cache(self, count: int, offset: int) -> None:
         """Prefetch a range.  Advice."""
         route = self._enter()
@@ -280,6 +293,15 @@ class Node(Generic[O]):
     def do_extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """Everything is data, as far as this driver knows."""
         return [(offset, count, EXTENT_DATA)]
+
+    def do_allocated(self, count: int, offset: int) -> list[Allocated]:
+        """All of it; a filter has what its child has.  Formats with a backing image know better.
+
+        For who is inside a request that comes by here; everybody else asks ``allocated``.
+        """
+        if self.is_filter:
+            return self.children["file"].do_allocated(count, offset)
+        return [(offset, count, True)]
 
     def do_cache(self, count: int, offset: int) -> None:
         """Prefetch."""
