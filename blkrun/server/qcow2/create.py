@@ -29,7 +29,7 @@ from blkrun.server.qcow2.header import (
     Header,
 )
 from blkrun.server.qcow2.refcount_block import MAX_ORDER, blank
-from blkrun.server.qcow2.words import big_endian
+from blkrun.server.qcow2.tables import encode_words
 
 _SECTOR_BYTES = 512
 _MOST_NAME_BYTES = 1023
@@ -40,7 +40,10 @@ _COMPRESSION_TYPES = {"zlib": ZLIB, "zstd": ZSTD}
 
 
 class Place(Protocol):
-    """Where an image is made: a node, or what stands for one."""
+    """Where an image is made: a Store, or what stands for one."""
+
+    def make_room(self, end: int) -> None:
+        """Have it reach there at least."""
 
     def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Write all of ``buf``."""
@@ -120,10 +123,10 @@ def layout_of(new: NewImage) -> Layout:
 def write_image(place: Place, layout: Layout) -> None:
     """Make the image.  The header comes last: until then there is none."""
     cluster_bytes = layout.geometry.cluster_bytes
+    place.make_room(layout.length_bytes)
     place.zero(cluster_bytes, 0, 0)
     l1_offset = layout.header.l1_table_offset
     place.zero(layout.l2_offset - l1_offset, l1_offset, 0)
-    _reach(place, layout.length_bytes)
     for offset, data in _tables(layout):
         place.pwrite(memoryview(data), offset, 0)
     place.flush()
@@ -131,17 +134,12 @@ def write_image(place: Place, layout: Layout) -> None:
     place.flush()
 
 
-def _reach(place: Place, length_bytes: int) -> None:
-    """Zeroing may leave a file short; a table that is cut off is an error to some readers."""
-    place.pwrite(memoryview(bytes(_SECTOR_BYTES)), length_bytes - _SECTOR_BYTES, 0)
-
-
 def _tables(layout: Layout) -> Iterator[tuple[int, bytes]]:
     header, geometry = layout.header, layout.geometry
     cluster_bytes = geometry.cluster_bytes
     first_block = header.refcount_table_offset + header.refcount_table_clusters * cluster_bytes
     places = [first_block + index * cluster_bytes for index in range(layout.refcount_blocks)]
-    table = big_endian(array("Q", places))
+    table = encode_words(array("Q", places))
     yield (
         header.refcount_table_offset,
         table.ljust(header.refcount_table_clusters * cluster_bytes, b"\0"),
@@ -162,7 +160,7 @@ def _identity(layout: Layout) -> Iterator[tuple[int, bytes]]:
     places = range(layout.l2_offset, layout.length_bytes, geometry.cluster_bytes)
     yield (
         layout.header.l1_table_offset,
-        big_endian(array("Q", (place | COPIED for place in places))),
+        encode_words(array("Q", (place | COPIED for place in places))),
     )
     for index, place in enumerate(places):
         first = index * geometry.l2_entries
@@ -172,7 +170,7 @@ def _identity(layout: Layout) -> Iterator[tuple[int, bytes]]:
             words.append(cluster << geometry.cluster_bits | COPIED)
             if geometry.extended_l2:
                 words.append(ALL_SUBCLUSTERS)
-        yield place, big_endian(words).ljust(geometry.cluster_bytes, b"\0")
+        yield place, encode_words(words).ljust(geometry.cluster_bytes, b"\0")
 
 
 def _refcount_clusters(geometry: Geometry, others: int) -> tuple[int, int]:

@@ -16,6 +16,10 @@ class FilePlace:
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
 
+    def make_room(self, end: int) -> None:
+        """Make it longer."""
+        os.ftruncate(self._fd, end)
+
     def pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Write all of it."""
         assert os.pwrite(self._fd, buf, offset) == len(buf)
@@ -50,3 +54,10 @@ def check(path: Path) -> dict[str, Any]:
     assert not found.get("corruptions"), found
     assert not found.get("check-errors"), found
     return found
+
+
+def check_bytes(content: bytes | bytearray, directory: Path) -> dict[str, Any]:
+    """The same of an image in memory."""
+    path = directory / "checked.qcow2"
+    path.write_bytes(content)
+    return check(path)

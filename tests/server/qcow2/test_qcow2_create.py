@@ -141,6 +141,10 @@ def test_it_writes_over_what_was_there(tmp_path: Path) -> None:
     class Place:
         """Straight to the driver."""
 
+        @staticmethod
+        def make_room(end: int) -> None:
+            """It is large enough."""
+
         pwrite = staticmethod(memory.do_pwrite)
         zero = staticmethod(memory.do_zero)
         flush = staticmethod(memory.do_flush)
