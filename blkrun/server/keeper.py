@@ -54,6 +54,11 @@ class Keeper(Node[O]):
         job has put in is in use, whoever is above.
         """
         self._check_disks(staging)
+        if staging.is_grown(self):
+            raise CommandError(
+                f"Node '{self.name}' {self.keeps} a disk of one size, and a format above it makes "
+                "it longer as it writes; put it above that format"
+            )
         if not staging.parents(self) and self.job_id is None:
             return
         for who, root in _writers(staging, self):
