@@ -109,8 +109,7 @@ def test_a_child_that_cannot_grow_is_full_at_its_end(tmp_path: Path) -> None:
     reserve = Reserve(counts, image.store, 4096)
     taken = []
     with until_full():
-        for _ in range(99):
-            taken.append(reserve.take(7))
+        taken.extend(reserve.take(7) for _ in range(99))
     assert sum(run.past - run.first for run in taken) == 30
     assert disk.size_bytes == size
     assert check_bytes(disk.content, tmp_path)["leaks"] == 30
