@@ -14,6 +14,7 @@ import threading
 from array import array
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from typing import NoReturn
 
 from blkrun.server.qcow2.geometry import Geometry
 from blkrun.server.qcow2.header import MOST_REFCOUNT_TABLE_BYTES
@@ -164,7 +165,7 @@ class Refcounts:
             self._no_reference(cluster)
         return block, index * self._in_block
 
-    def _no_reference(self, cluster: int) -> None:
+    def _no_reference(self, cluster: int) -> NoReturn:
         offset = cluster * self._cluster_bytes
         self._image.corrupted(
             f"Cluster at offset 0x{offset:x} is in use, and has a refcount of 0",

@@ -13,7 +13,7 @@ from blkrun.server.qcow2.create import NewImage, layout_of, write_image
 from blkrun.server.qcow2.header import parse
 from blkrun.server.qcow2.image import Image
 from blkrun.server.qcow2.refcounts import Refcounts, Run
-from blkrun.server.qcow2.reserve import Reserve
+from blkrun.server.qcow2.reserve import Reserve, Taken
 from tests.server.qcow2.disks import LogDisk, apply, image_on
 from tests.server.qcow2.making import check_bytes
 
@@ -107,7 +107,7 @@ def test_a_child_that_cannot_grow_is_full_at_its_end(tmp_path: Path) -> None:
     disk.can_grow = False
     image, counts = opened(disk)
     reserve = Reserve(counts, image.store, 4096)
-    taken = []
+    taken: list[Taken] = []
     with until_full():
         taken.extend(reserve.take(7) for _ in range(99))
     assert sum(run.past - run.first for run in taken) == 30
