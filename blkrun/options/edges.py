@@ -1,6 +1,7 @@
 """Which fields of which driver name children."""
 
 import msgspec
+from msgspec import UNSET
 
 from blkrun.options.drivers import DRIVERS
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
@@ -28,7 +29,7 @@ def children_of(options: BlockdevOptions) -> dict[str, str]:
     return {
         role: child
         for role, field in edges.items()
-        if (child := getattr(options, field)) is not None
+        if (child := getattr(options, field)) is not None and child is not UNSET
     }
 
 

@@ -5,7 +5,6 @@ Checks, their order and their messages are QEMU's where QEMU has the command
 CommandError; nothing here touches the live graph.
 """
 
-import itertools
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -15,6 +14,7 @@ import msgspec
 from blkrun.errors import CommandError, DeviceNotFound
 from blkrun.limits import check_limits
 from blkrun.options import EDGES, BlockdevOptions, ExportOptions, ThrottleLimits, children_of
+from blkrun.server import naming
 from blkrun.server.drivers import DRIVERS
 from blkrun.server.export import Export
 from blkrun.server.node import Node, Parent
@@ -22,7 +22,6 @@ from blkrun.server.staging import Staging
 from blkrun.server.throttle.group import ThrottleGroup
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
-_generated = itertools.count(100)
 
 
 # Nodes
@@ -52,7 +51,7 @@ def check_new_name(staging: Staging, name: str, *, owned: bool = True) -> None:
 
 def generated_name() -> str:
     """A name for an inline child; users cannot write ``#``."""
-    return f"#block{next(_generated)}"
+    return naming.generated_name()
 
 
 def blockdev_del(staging: Staging, name: str) -> None:

@@ -18,6 +18,9 @@ from blkrun.server.way import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, FLAG_REQ_ON
 MOST_EXTENTS = 4096
 """In one answer: of a fragmented image the beginning of a range is told, and clients ask on."""
 
+MOST_LOOKED_AT = 2**14
+"""Pieces, for one answer; it takes a few hundredths of a second."""
+
 _ROUNDS = 8
 """How often a read is done again for clusters that were given anew meanwhile."""
 
@@ -66,7 +69,7 @@ class Reader:
     def allocated(self, count: int, offset: int) -> list[tuple[int, int, bool]]:
         """What of a range this image has itself, zeroes included; the rest is its backing's."""
         found: list[tuple[int, int, bool]] = []
-        for piece in pieces(self._image, offset, count):
+        for piece in pieces(self._image, offset, count, MOST_LOOKED_AT):
             is_own = piece.kind is not Kind.UNALLOCATED
             if found and found[-1][2] == is_own:
                 first, length, _ = found[-1]
@@ -156,7 +159,7 @@ class Reader:
         return found
 
     def _extents_of_pieces(self, count: int, offset: int, flags: int) -> Iterator[Extent]:
-        for piece in pieces(self._image, offset, count):
+        for piece in pieces(self._image, offset, count, MOST_LOOKED_AT):
             if piece.kind in (Kind.DATA, Kind.COMPRESSED):
                 yield piece.start, piece.length, EXTENT_DATA
             elif piece.kind is Kind.UNALLOCATED:
