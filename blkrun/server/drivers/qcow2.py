@@ -10,6 +10,7 @@ from msgspec import UNSET
 
 from blkrun.errors import CommandError
 from blkrun.options import Qcow2Options
+from blkrun.server.chain import chain
 from blkrun.server.drivers._named_by_image import add_inline, format_of, open_place, path_of
 from blkrun.server.naming import generated_name
 from blkrun.server.node import Node
@@ -78,7 +79,7 @@ class Qcow2(Node[Qcow2Options]):
 
     def check(self, staging: Staging) -> None:
         """Raises CommandError for a chain that requests could not go all the way down."""
-        length = sum(1 for _ in _chain(staging, self))
+        length = sum(1 for _ in chain(self, staging.child))
         if length > MOST_IMAGES:
             raise CommandError(
                 f"Node '{self.name}' is the top of {length} images; the limit is {MOST_IMAGES}"
@@ -212,15 +213,6 @@ class Qcow2(Node[Qcow2Options]):
     def do_trim(self, count: int, offset: int, flags: int) -> None:
         """Not yet."""
         raise OSError(errno.EPERM, f"'{self.name}' is read-only")
-
-
-def _chain(staging: Staging, node: Node[Any] | None) -> Iterator[Node[Any]]:
-    """The images from a node down, filters between them left out."""
-    while node is not None:
-        if isinstance(node, Qcow2):
-            yield node
-        backing = staging.child(node, "backing")
-        node = staging.child(node, "file") if node.is_filter and backing is None else backing
 
 
 @contextmanager
