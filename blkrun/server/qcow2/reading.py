@@ -5,6 +5,7 @@ of plain data in a table that is in memory, and one of clusters that follow each
 as well, is a look-up and one request to the child; all others go by ``layout.pieces``.
 """
 
+import errno
 from array import array
 from collections.abc import Callable, Iterator
 
@@ -111,9 +112,14 @@ class Reader:
                     and host + start + length <= data.end_bytes
                 ):
                     table.used = True
-                    node_of(owner).pread(buf, host + start)
-                    if reuse.count == before:
-                        return
+                    try:
+                        node_of(owner).pread(buf, host + start)
+                    except OSError:
+                        if reuse.count == before:
+                            raise
+                    else:
+                        if reuse.count == before:
+                            return
             read(buf, offset)
 
         return pread
@@ -124,6 +130,7 @@ class Reader:
             at = piece.start - offset
             part = buf[at : at + piece.length]
             if piece.kind is Kind.DATA:
+                self._check_end(piece)
                 image.data.pread(part, piece.host)
             elif piece.kind is Kind.COMPRESSED:
                 unpacked = self._unpack(piece.mapping)
@@ -132,6 +139,15 @@ class Reader:
                 self._read_backing(part, piece.start)
             else:
                 fill_zeroes(part)
+
+    def _check_end(self, piece: Piece) -> None:
+        """The file may end in a cluster, but not before: then the image has been cut off."""
+        image = self._image
+        last = piece.host + piece.length - 1
+        cluster = last - image.geometry.in_cluster(last)
+        if cluster >= image.data.end_bytes and not image.header.external_data:
+            message = f"Data cluster offset 0x{cluster:x} past the end of the image file"
+            image.corrupted(message, cluster, image.geometry.cluster_bytes, fatal=False)
 
     def _read_backing(self, buf: memoryview, offset: int) -> None:
         """The backing's data; zeroes where it has ended."""
@@ -153,6 +169,8 @@ class Reader:
         try:
             found = image.decompress(packed, image.geometry.cluster_bytes)
         except ImageError as error:
+            if image.reuse.count != key[2]:  # it may be something else by now: nothing to tell
+                raise OSError(errno.EIO, str(error)) from error
             image.corrupted(str(error), mapping.offset, mapping.length, fatal=False)
         kept = dict(list(self._unpacked.items())[1 - _UNPACKED_CLUSTERS :])
         self._unpacked = kept | {key: found}  # replaced as a whole: others may be reading it
