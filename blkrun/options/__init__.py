@@ -6,7 +6,8 @@ comparison of desired with live (``==``).  Field metadata says what types cannot
 * ``Meta(description=...)``: the meaning, one sentence;
 * ``extra={"unit": "bytes" | "count" | "seconds" | "ns"}``: strings with a unit are accepted
   (see :mod:`blkrun.units`), the value held is the plain integer;
-* ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.
+* ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.  Of the
+  type ``NodeName | UnsetType | None`` it may lead nowhere: null over QMP, ``""`` in TOML.
 
 Names on the wire and in TOML are kebab-case; here they are snake_case.  ``rename="kebab"``
 is the one place where that is converted.
@@ -28,7 +29,7 @@ from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
 from blkrun.options.drivers.write_threshold import WriteThresholdOptions
-from blkrun.options.edges import EDGES, children_of, with_child
+from blkrun.options.edges import EDGES, OPTIONAL_EDGES, children_of, with_child
 from blkrun.options.export import ExportOptions
 from blkrun.options.fields import choices_of, extra_of, fields_of, table_of, to_wire
 from blkrun.options.node import MAX_BURST_SECONDS, BlockdevOptions, Bytes, NodeName
@@ -42,6 +43,7 @@ __all__ = [
     "EDGES",
     "MAX_BURST_SECONDS",
     "MAX_LIMIT",
+    "OPTIONAL_EDGES",
     "BitmapOptions",
     "BitmapPlace",
     "BlockdevOptions",

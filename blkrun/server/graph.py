@@ -31,6 +31,7 @@ from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.registry import Jobs
 from blkrun.server.later import Later
 from blkrun.server.node import Node, Parent
+from blkrun.server.sinking import sinking
 from blkrun.server.staging import Edge, Staging, close_node
 from blkrun.server.throttle.group import ThrottleGroup
 from blkrun.server.traffic import Traffic, chooses, under_way
@@ -56,6 +57,8 @@ class Disturbance(NamedTuple):
     changing: Collection[object]
     exports: list[Export]
     jobs: set[Job]
+    sinking: list[Export]
+    """Those of the exports whose clients have written what will be a backing image."""
 
 
 class Graph:
@@ -186,6 +189,7 @@ class Graph:
         self._await_strays(disturbance.changing)
         with self._drained(disturbance.exports, disturbance.jobs):
             drains = self._clients_held(disturbance)
+            self._flush(disturbance.sinking)
             for settle in staging.settles:
                 settle()
             with self.swapping:
@@ -200,11 +204,23 @@ class Graph:
 
     def _disturbance(self, staging: Staging) -> Disturbance:
         """Who must be at rest while the staged graph becomes the live one."""
-        disturbed = staging.disturbed | self._starting(staging)
         swaps = {edge for edge, node in staging.edges.items() if self._is_swap(edge, node)}
+        sunk = sinking(staging, self.exports.values(), swaps)
+        disturbed = staging.disturbed.union(self._starting(staging), *sunk.values())
         changing = disturbed.union(parent for parent, _ in swaps if chooses(parent))
         jobs = staging.stopped.union(self._jobs_over(changing))
-        return Disturbance(changing, self._exports_over(changing, staging), jobs)
+        return Disturbance(changing, self._exports_over(changing, staging), jobs, list(sunk))
+
+    def _flush(self, exports: Iterable[Export]) -> None:
+        """What their clients have written so far, at rest."""
+        for export in exports:
+            try:
+                self._traffic.route_of(export).way.flush()
+            except OSError as error:
+                raise CommandError(
+                    f"Export '{export.name}' could not be flushed: {error.strerror}; "
+                    "nothing was changed"
+                ) from error
 
     def _clients_held(self, disturbance: Disturbance) -> Drains:
         return {export.name: len(self.clients_of(export)) for export in disturbance.exports}
@@ -239,11 +255,10 @@ class Graph:
         return coming.union(*(staging.children(node).values() for node in coming))
 
     @staticmethod
-    def _is_swap(edge: Edge, node: Node[Any]) -> bool:
-        """Whether a staged edge is a change of one that requests may be using."""
+    def _is_swap(edge: Edge, node: Node[Any] | None) -> bool:
+        """Whether a staged edge leads elsewhere than now, or nowhere, or appears."""
         parent, role = edge
-        old = parent.children.get(role)
-        return old is not None and old is not node
+        return parent.children.get(role) is not node
 
     def _swap(self, staging: Staging, sizes: dict[Node[Any], int]) -> None:
         """From here on nothing can fail."""
@@ -254,8 +269,11 @@ class Graph:
                 bitmap.resize(size_bytes)
         for commit in staging.commits:
             commit()
-        for (parent, role), node in staging.edges.items():
-            parent.attach(role, node)
+        for (parent, role), child in staging.edges.items():
+            if child is not None:
+                parent.attach(role, child)
+            elif isinstance(parent, Node):
+                parent.detach(role)
         self.nodes, self.exports = staging.nodes, staging.exports
         self.groups, self.memberships = staging.groups, staging.memberships
         self.spent = staging.spent

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from blkrun.errors import CommandError
+from blkrun.server import chain
 from blkrun.server.node import Node, O
 from blkrun.server.route import Key
 from blkrun.server.staging import Staging
@@ -125,9 +126,7 @@ class Keeper(Node[O]):
 
 def unfiltered(staging: Staging, node: Node[Any]) -> Node[Any]:
     """The node below all filters: it is what has the data."""
-    while node.is_filter and (child := staging.child(node, "file")) is not None:
-        node = child
-    return node
+    return chain.unfiltered(node, staging.child)
 
 
 def _writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[Any]]]:

@@ -10,9 +10,9 @@ Errors are ``OSError`` with the errno for the client, and reach it unchanged.
 
 import errno
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
-from blkrun.options import BlockdevOptions
+from blkrun.options import BlockdevOptions, with_child
 from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.reaching import route_to
 from blkrun.server.route import Key, Route
@@ -93,6 +93,12 @@ class Node(Generic[O]):
         self.children[role] = child
         setattr(self, role.replace("-", "_"), child)
 
+    def detach(self, role: str) -> None:
+        """Let the edge ``role``, which it can do without, lead nowhere; its options say so too."""
+        self.children.pop(role, None)
+        setattr(self, role.replace("-", "_"), None)
+        self.options = cast("O", with_child(self.options, role, None))
+
     def open(self, staging: "Staging") -> None:
         """Acquire what is needed.  Raises OSError or CommandError, leaving nothing behind."""
 
@@ -128,6 +134,11 @@ class Node(Generic[O]):
 
     def taken_out(self) -> None:
         """It was in the way of requests, and is no more; it may be put in again."""
+
+    def has_default(self, role: str) -> bool:
+        """Whether it has a child of its own choice for an optional edge that nothing is said of."""
+        del role
+        return False
 
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""

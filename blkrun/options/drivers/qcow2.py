@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from blkrun.options.node import BlockdevOptions, Bytes, NodeName
 
@@ -14,13 +14,13 @@ class Qcow2Options(BlockdevOptions, frozen=True, tag="qcow2"):
 
     file: Annotated[NodeName, Meta(description="the node that has the image")]
     backing: Annotated[
-        NodeName | None,
+        NodeName | UnsetType | None,
         Meta(description="the disk below it; left out: the one that the image names, if any"),
-    ] = None
+    ] = UNSET
     data_file: Annotated[
-        NodeName | None,
-        Meta(description="where guest data are, if the image has them in a file of their own"),
-    ] = None
+        NodeName | UnsetType,
+        Meta(description="where guest data are, if not in the image; left out: as the image says"),
+    ] = UNSET
     cache_size: Annotated[
         Bytes | None, Meta(description="memory for L2 tables and refcount blocks together")
     ] = None

@@ -157,7 +157,7 @@ def _device_name(staging: Staging, name: str) -> str:
 def _check_places(staging: Staging, device: Node[Any], target: Node[Any]) -> None:
     if unfiltered(staging, device) is unfiltered(staging, target):
         raise CommandError("Source and target cannot be the same")
-    if device in _below(staging, target) or target in _below(staging, device):
+    if device in staging.tree(target) or target in staging.tree(device):
         raise CommandError(
             f"Node '{device.name}' cannot be copied to '{target.name}': one is a part of the other"
         )
@@ -168,14 +168,3 @@ def _check_places(staging: Staging, device: Node[Any], target: Node[Any]) -> Non
             f"Source and target image have different sizes: '{device.name}' has "
             f"{staging.size(device)} bytes and '{target.name}' {staging.size(target)}"
         )
-
-
-def _below(staging: Staging, root: Node[Any]) -> set[Node[Any]]:
-    found: set[Node[Any]] = set()
-    rest = [root]
-    while rest:
-        node = rest.pop()
-        if node not in found:
-            found.add(node)
-            rest.extend(staging.children(node).values())
-    return found

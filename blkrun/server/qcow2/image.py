@@ -4,20 +4,23 @@ import errno
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from blkrun.server.node import Node
 from blkrun.server.qcow2 import header as headers
+from blkrun.server.qcow2.bitmaps import Directory, read_directory
 from blkrun.server.qcow2.compressed import decompressor
 from blkrun.server.qcow2.entries import Entries, decode_l1
 from blkrun.server.qcow2.errors import ImageError
 from blkrun.server.qcow2.geometry import Geometry
 from blkrun.server.qcow2.header import Header
 from blkrun.server.qcow2.reuse import Reuse
+from blkrun.server.qcow2.snapshots import Snapshot, read_snapshots
 from blkrun.server.qcow2.store import Store
 from blkrun.server.qcow2.tables import Table, Tables, decode_words
 
 _START_BYTES = 24
+_L1_STEP = 4096
 
 Corrupted = Callable[[str, int | None, int | None, bool], None]
 """(message, offset, size, fatal): tell of metadata that cannot be, as QEMU's event does."""
@@ -37,6 +40,14 @@ class Settings:
     """A line for the server's log."""
 
 
+class Contents(NamedTuple):
+    """What is read of an image when it is opened."""
+
+    l1: "array[int]"
+    snapshots: tuple[Snapshot, ...]
+    bitmaps: Directory | None
+
+
 class Image:
     """``store`` has the metadata, ``data`` guest data: the same, but for an external data file.
 
@@ -48,7 +59,7 @@ class Image:
         header: Header,
         store: Store,
         data: Store,
-        l1: "array[int]",
+        contents: Contents,
         settings: Settings,
     ) -> None:
         self.header = header
@@ -56,7 +67,9 @@ class Image:
         self.entries = Entries(self.geometry, version=header.version, external=header.external_data)
         self.store = store
         self.data = data
-        self.l1 = l1
+        self.l1 = contents.l1
+        self.snapshots = contents.snapshots
+        self.bitmaps = contents.bitmaps
         self.tables = Tables(self.geometry.cluster_bytes, settings.l2_cache_bytes, self._load_table)
         self.reuse = Reuse()
         self.decompress = decompressor(header.compression_type)
@@ -70,6 +83,17 @@ class Image:
     def backing(self) -> Node[Any] | None:
         """What is read where nothing is allocated."""
         return self.owner.children.get("backing")
+
+    def next_table(self, l1_index: int) -> int:
+        """The next L1 index from there on that leads to a table; past the last one if none does."""
+        l1 = self.l1
+        while l1_index < len(l1):
+            if any(l1[l1_index : l1_index + _L1_STEP]):
+                return l1_index + next(
+                    at for at, word in enumerate(l1[l1_index : l1_index + _L1_STEP]) if word
+                )
+            l1_index += _L1_STEP
+        return max(l1_index, self.geometry.l1_entries)
 
     def corrupted(
         self, message: str, offset: int | None = None, size: int | None = None, *, fatal: bool
@@ -102,7 +126,14 @@ def read_header(store: Store) -> Header:
     return headers.parse(bytes(store.read(min(cluster_bytes, store.end_bytes), 0)))
 
 
-def read_l1(header: Header, store: Store) -> "array[int]":
+def read_contents(header: Header, store: Store) -> Contents:
+    """Raises ImageError, or OSError where reading fails."""
+    return Contents(
+        _read_l1(header, store), read_snapshots(header, store), read_directory(header, store)
+    )
+
+
+def _read_l1(header: Header, store: Store) -> "array[int]":
     """The active L1 table.  Raises ImageError if it does not cover the disk, or is cut off."""
     if header.l1_size < geometry_of(header).l1_entries:
         raise ImageError(f"L1 table is too small: {header.l1_size} entries")

@@ -1,9 +1,11 @@
 """Where guest data are: a range of the disk as pieces, each of one kind and in one place."""
 
+from array import array
 from collections.abc import Iterator
+from itertools import islice
 from typing import NamedTuple
 
-from blkrun.server.qcow2.entries import ALL_SUBCLUSTERS, UNALLOCATED, Kind, Mapping
+from blkrun.server.qcow2.entries import ALL_SUBCLUSTERS, COPIED, UNALLOCATED, Kind, Mapping
 from blkrun.server.qcow2.errors import ImageError
 from blkrun.server.qcow2.geometry import SUBCLUSTERS
 from blkrun.server.qcow2.image import Image
@@ -50,10 +52,13 @@ def _check_external(mapping: Mapping, offset: int) -> None:
         )
 
 
-def pieces(image: Image, offset: int, count: int) -> Iterator[Piece]:
-    """A range in order and without gaps; neighbours that can be read as one are one piece."""
+def pieces(image: Image, offset: int, count: int, most: int | None = None) -> Iterator[Piece]:
+    """A range in order and without gaps; neighbours that can be read as one are one piece.
+
+    ``most`` bounds what is looked at: of a range in many small parts the rest is left out.
+    """
     last: Piece | None = None
-    for piece in _raw_pieces(image, offset, count):
+    for piece in islice(_raw_pieces(image, offset, count), most):
         if last is not None and _goes_on(last, piece):
             last = last._replace(length=last.length + piece.length)
             continue
@@ -71,36 +76,73 @@ def _goes_on(last: Piece, piece: Piece) -> bool:
 
 
 def _raw_pieces(image: Image, offset: int, count: int) -> Iterator[Piece]:
-    """One or more a cluster, or one for a whole L2 table that is not there."""
+    """Table by table; where there are none, all that they would lead to is one piece."""
     geometry = image.geometry
     end = offset + count
+    of_table = _extended_pieces if geometry.extended_l2 else _standard_pieces
     while offset < end:
-        past = min((geometry.l1_index(offset) + 1) * geometry.table_span_bytes, end)
-        table = image.tables.get(geometry.l1_index(offset))
+        l1_index = geometry.l1_index(offset)
+        table = image.tables.get(l1_index) if image.l1[l1_index] else None
+        following = image.next_table(l1_index + 1) if table is None else l1_index + 1
+        past = min(following * geometry.table_span_bytes, end)
         if table is None:
             yield Piece(Kind.UNALLOCATED, offset, past - offset)
-            offset = past
-        while offset < past:
-            into = geometry.in_cluster(offset)
-            length = min(geometry.cluster_bytes - into, past - offset)
-            mapping = mapping_of(image, table, offset) if table is not None else UNALLOCATED
-            yield from _pieces_of(image, mapping, offset, length)
-            offset += length
+        else:
+            yield from of_table(image, table, offset, past)
+        offset = past
 
 
-def _pieces_of(image: Image, mapping: Mapping, offset: int, length: int) -> Iterator[Piece]:
-    """Of a part of one cluster."""
-    into = image.geometry.in_cluster(offset)
+def _standard_pieces(image: Image, table: Table, offset: int, past: int) -> Iterator[Piece]:
+    """One for clusters that go on in the same way, and so need not all be decoded."""
+    geometry = image.geometry
+    while offset < past:
+        mapping = mapping_of(image, table, offset)
+        into = geometry.in_cluster(offset)
+        index = geometry.l2_index(offset)
+        last = geometry.l2_index(past - 1)
+        clusters = _run(table.words, index, last, mapping.kind, geometry.cluster_bytes)
+        length = min(clusters * geometry.cluster_bytes - into, past - offset)
+        yield _piece(mapping, offset, length, into)
+        offset += length
+
+
+def _run(words: "array[int]", index: int, last: int, kind: Kind, cluster_bytes: int) -> int:
+    """How many entries from ``index`` on, to ``last`` at most, go on like the first."""
+    step = cluster_bytes if kind is Kind.DATA else 0
+    if kind is Kind.COMPRESSED:
+        return 1
+    expected = words[index] & ~COPIED
+    at = index + 1
+    while at <= last:
+        expected += step
+        if words[at] & ~COPIED != expected:
+            break
+        at += 1
+    return at - index
+
+
+def _extended_pieces(image: Image, table: Table, offset: int, past: int) -> Iterator[Piece]:
+    """One or more a cluster."""
+    geometry = image.geometry
+    while offset < past:
+        into = geometry.in_cluster(offset)
+        length = min(geometry.cluster_bytes - into, past - offset)
+        mapping = mapping_of(image, table, offset)
+        if mapping.kind is Kind.COMPRESSED:
+            yield _piece(mapping, offset, length, into)
+        else:
+            yield from _subclusters(image, mapping, offset, length)
+        offset += length
+
+
+def _piece(mapping: Mapping, offset: int, length: int, into: int) -> Piece:
+    """What begins ``into`` bytes into a cluster that is of one kind."""
     if mapping.kind is Kind.COMPRESSED:
-        yield Piece(Kind.COMPRESSED, offset, length, into, mapping)
-    elif image.geometry.extended_l2:
-        yield from _subclusters(image, mapping, offset, length)
-    elif mapping.kind is Kind.DATA:
-        yield Piece(Kind.DATA, offset, length, mapping.offset + into)
-    elif mapping.kind is Kind.UNALLOCATED:
-        yield Piece(Kind.UNALLOCATED, offset, length)
-    else:
-        yield Piece(Kind.ZERO, offset, length)
+        return Piece(Kind.COMPRESSED, offset, length, into, mapping)
+    if mapping.kind is Kind.DATA:
+        return Piece(Kind.DATA, offset, length, mapping.offset + into)
+    kind = Kind.ZERO if mapping.kind is Kind.ZERO_ALLOCATED else mapping.kind
+    return Piece(kind, offset, length)
 
 
 def _subclusters(image: Image, mapping: Mapping, offset: int, length: int) -> Iterator[Piece]:

@@ -5,6 +5,7 @@ of plain data in a table that is in memory, and one of clusters that follow each
 as well, is a look-up and one request to the child; all others go by ``layout.pieces``.
 """
 
+import errno
 from array import array
 from collections.abc import Callable, Iterator
 
@@ -17,6 +18,9 @@ from blkrun.server.way import EXTENT_DATA, EXTENT_HOLE, EXTENT_ZERO, FLAG_REQ_ON
 
 MOST_EXTENTS = 4096
 """In one answer: of a fragmented image the beginning of a range is told, and clients ask on."""
+
+MOST_LOOKED_AT = 2**14
+"""Pieces, for one answer; it takes a few hundredths of a second."""
 
 _ROUNDS = 8
 """How often a read is done again for clusters that were given anew meanwhile."""
@@ -66,7 +70,7 @@ class Reader:
     def allocated(self, count: int, offset: int) -> list[tuple[int, int, bool]]:
         """What of a range this image has itself, zeroes included; the rest is its backing's."""
         found: list[tuple[int, int, bool]] = []
-        for piece in pieces(self._image, offset, count):
+        for piece in pieces(self._image, offset, count, MOST_LOOKED_AT):
             is_own = piece.kind is not Kind.UNALLOCATED
             if found and found[-1][2] == is_own:
                 first, length, _ = found[-1]
@@ -108,9 +112,14 @@ class Reader:
                     and host + start + length <= data.end_bytes
                 ):
                     table.used = True
-                    node_of(owner).pread(buf, host + start)
-                    if reuse.count == before:
-                        return
+                    try:
+                        node_of(owner).pread(buf, host + start)
+                    except OSError:
+                        if reuse.count == before:
+                            raise
+                    else:
+                        if reuse.count == before:
+                            return
             read(buf, offset)
 
         return pread
@@ -121,6 +130,7 @@ class Reader:
             at = piece.start - offset
             part = buf[at : at + piece.length]
             if piece.kind is Kind.DATA:
+                self._check_end(piece)
                 image.data.pread(part, piece.host)
             elif piece.kind is Kind.COMPRESSED:
                 unpacked = self._unpack(piece.mapping)
@@ -129,6 +139,15 @@ class Reader:
                 self._read_backing(part, piece.start)
             else:
                 fill_zeroes(part)
+
+    def _check_end(self, piece: Piece) -> None:
+        """The file may end in a cluster, but not before: then the image has been cut off."""
+        image = self._image
+        last = piece.host + piece.length - 1
+        cluster = last - image.geometry.in_cluster(last)
+        if cluster >= image.data.end_bytes and not image.header.external_data:
+            message = f"Data cluster offset 0x{cluster:x} past the end of the image file"
+            image.corrupted(message, cluster, image.geometry.cluster_bytes, fatal=False)
 
     def _read_backing(self, buf: memoryview, offset: int) -> None:
         """The backing's data; zeroes where it has ended."""
@@ -150,13 +169,15 @@ class Reader:
         try:
             found = image.decompress(packed, image.geometry.cluster_bytes)
         except ImageError as error:
+            if image.reuse.count != key[2]:  # it may be something else by now: nothing to tell
+                raise OSError(errno.EIO, str(error)) from error
             image.corrupted(str(error), mapping.offset, mapping.length, fatal=False)
         kept = dict(list(self._unpacked.items())[1 - _UNPACKED_CLUSTERS :])
         self._unpacked = kept | {key: found}  # replaced as a whole: others may be reading it
         return found
 
     def _extents_of_pieces(self, count: int, offset: int, flags: int) -> Iterator[Extent]:
-        for piece in pieces(self._image, offset, count):
+        for piece in pieces(self._image, offset, count, MOST_LOOKED_AT):
             if piece.kind in (Kind.DATA, Kind.COMPRESSED):
                 yield piece.start, piece.length, EXTENT_DATA
             elif piece.kind is Kind.UNALLOCATED:

@@ -32,7 +32,7 @@ class Table:
         self.words = words
         self.lock = threading.Lock()
         self.held = 0
-        self.used = True
+        self.used = False  # since it came by: one look alone does not keep it
 
 
 class Tables:

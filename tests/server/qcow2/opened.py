@@ -6,6 +6,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from blkrun.options import BlockdevOptions, FileOptions, Qcow2Options
 from blkrun.server.actions import blockdev_add
 from blkrun.server.drivers.qcow2 import Qcow2
@@ -17,11 +19,12 @@ from blkrun.server.graph import Graph
 def opened(image: Path, *others: BlockdevOptions, **options: Any) -> Iterator[Qcow2]:
     """A qcow2 node ``top`` over an image, and ``others`` before it."""
     graph = Graph(Events())
-    options = {"read_only": True, "node_name": "top", "file": "file"} | options
+    options = {key.replace("_", "-"): value for key, value in options.items()}
+    options = {"driver": "qcow2", "read-only": True, "node-name": "top", "file": "file"} | options
     nodes = (
-        FileOptions(node_name="file", path=str(image), read_only=bool(options["read_only"])),
+        FileOptions(node_name="file", path=str(image), read_only=bool(options["read-only"])),
         *others,
-        Qcow2Options(**options),
+        msgspec.convert(options, Qcow2Options),
     )
     try:
         graph.transaction([partial(blockdev_add, options=each) for each in nodes])

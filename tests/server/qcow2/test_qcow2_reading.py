@@ -96,6 +96,7 @@ def test_what_is_not_allocated_is_read_from_the_backing(
     fill(path, FILLED[name])
     below = MemoryOptions(node_name="below", size=backing_size)
     with opened(path, below, backing="below") as node:
+        assert node.backing is not None
         node.backing.pwrite(memoryview(base.read_bytes()), 0, 0)
         assert read_all(node, 50_021) == as_raw(path)
 

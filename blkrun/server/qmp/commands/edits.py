@@ -25,12 +25,19 @@ class EdgeArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
     node: str
 
 
+class SnapshotArguments(Struct, frozen=True):
+    """blockdev-snapshot."""
+
+    node: str
+    overlay: str
+
+
 class SetEdgeArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
     """x-blkrun-set-edge."""
 
     parent: str
     role: str
-    child: str
+    child: str | None
 
 
 class ExportAddArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -123,6 +130,12 @@ COMMANDS: tuple[Command[Any], ...] = (
         stage=_reopen,
     ),
     Command(
+        name="blockdev-snapshot",
+        doc="Put an overlay over a node: everybody who uses the node gets the overlay.",
+        parse=arguments(SnapshotArguments),
+        stage=lambda staging, args: actions.blockdev_snapshot(staging, args.node, args.overlay),
+    ),
+    Command(
         name="block-insert-node",
         doc="Put a filter into an edge: parent → child becomes parent → node → child.",
         parse=arguments(EdgeArguments),
@@ -152,7 +165,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     ),
     Command(
         name="x-blkrun-set-edge",
-        doc="Point one edge of a node, or the root of an export, at any node.",
+        doc="Point one edge of a node, or the root of an export, at any node, or at none.",
         parse=arguments(SetEdgeArguments),
         stage=lambda staging, args: actions.set_edge(staging, args.parent, args.role, args.child),
     ),
