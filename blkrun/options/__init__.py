@@ -25,6 +25,7 @@ from blkrun.options.drivers.memory import DEFAULT_MEMORY_SIZE_BYTES, MemoryOptio
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
+from blkrun.options.drivers.qcow2 import Qcow2Options
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
@@ -58,6 +59,7 @@ __all__ = [
     "NbdOptions",
     "NodeName",
     "NullOptions",
+    "Qcow2Options",
     "RawOptions",
     "RunnerOptions",
     "ServerOptions",

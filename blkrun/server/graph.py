@@ -32,7 +32,7 @@ from blkrun.server.jobs.registry import Jobs
 from blkrun.server.later import Later
 from blkrun.server.node import Node, Parent
 from blkrun.server.sinking import sinking
-from blkrun.server.staging import Edge, Staging
+from blkrun.server.staging import Edge, Staging, close_node
 from blkrun.server.throttle.group import ThrottleGroup
 from blkrun.server.traffic import Traffic, chooses, under_way
 
@@ -84,6 +84,7 @@ class Graph:
         self.later = Later()
         self.jobs = Jobs()
         self._traffic = Traffic()
+        self._closing: set[Node[Any]] = set()  # removed, but not closed yet
         self._connections: dict[int, Connection] = {}
         self._connections_lock = threading.Lock()  # the dict above and the number below
         self._last_connection = 0
@@ -404,7 +405,7 @@ class Graph:
         """
         self.later.stop()
         with self.lock:
-            nodes = list(reversed(self.nodes.values()))
+            nodes = parents_first(self.nodes.values())
             _wait_until(lambda: not any(node.is_busy() for node in nodes), _END_TIMEOUT_S)
             for node in nodes:
                 if not node.is_busy():
@@ -426,14 +427,21 @@ class Graph:
             if not node.detached:
                 node.drain_begin()
         inside = self._traffic.strays(nodes)
+        above = {node for node in self._closing if not nodes_below(node).isdisjoint(nodes)}
+        self._closing.update(nodes)
 
         def ended() -> bool:
-            return not (under_way(inside) or any(node.is_busy() for node in nodes))
+            return (
+                not under_way(inside)
+                and not any(node.is_busy() for node in nodes)
+                and above.isdisjoint(self._closing)
+            )
 
         def close() -> None:
             _wait_until(ended, None)
-            for node in nodes:
+            for node in parents_first(nodes):
                 _close(node)
+                self._closing.discard(node)
 
         if _wait_until(ended, _GRACE_IN_COMMAND_S):
             close()
@@ -458,9 +466,26 @@ def _stage(staging: Staging, actions: Actions) -> None:
 def _close(node: Node[Any]) -> None:
     """Close a node that is in no table any more: an error cannot undo the edit, so it is logged."""
     try:
-        node.close()
+        close_node(node)
     except OSError as error:
         print(f"closing {node.name}: {error}", file=sys.stderr)  # noqa: T201 - the server's log
+
+
+def parents_first(nodes: Iterable[Node[Any]]) -> list[Node[Any]]:
+    """In an order in which they can be closed: a format's last requests go to its children."""
+    rest = [(node, False) for node in nodes]
+    wanted = {node for node, _ in rest}
+    ordered: list[Node[Any]] = []
+    seen: set[Node[Any]] = set()
+    while rest:
+        node, below_done = rest.pop()
+        if below_done:
+            ordered.append(node)
+        elif node not in seen:
+            seen.add(node)
+            rest.append((node, True))
+            rest.extend((child, False) for child in node.children.values())
+    return [node for node in reversed(ordered) if node in wanted]
 
 
 def nodes_below(root: Node[Any]) -> set[Node[Any]]:

@@ -139,6 +139,9 @@ class Hold(Late):
             self._passing(below.flush),
             self._passing(below.extents),
             self._passing(below.cache),
+            self._passing(below.length),
+            self._passing(below.truncate),
+            below.event,
         )
 
     def late(self, below: Way) -> Way:

@@ -55,6 +55,11 @@ class Keeper(Node[O]):
         job has put in is in use, whoever is above.
         """
         self._check_disks(staging)
+        if staging.is_grown(self):
+            raise CommandError(
+                f"Node '{self.name}' {self.keeps} a disk of one size, and a format above it makes "
+                "it longer as it writes; put it above that format"
+            )
         if not staging.parents(self) and self.job_id is None:
             return
         words = f"past node '{self.name}', which {self.keeps} it"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cas
 
 from blkrun.options import BlockdevOptions, with_child
 from blkrun.server.dirty import DirtyBitmap
+from blkrun.server.reaching import route_to
 from blkrun.server.route import Key, Route
 from blkrun.server.stats import NOTHING_YET, Row, Tally, row_of, sum_rows, total
 from blkrun.server.way import (
@@ -63,6 +64,12 @@ class Node(Generic[O]):
     """Each request goes on to ``file``, once and whole: see ``lower``."""
     starts_at_rest: ClassVar[bool] = False
     """It comes into the way of requests only while none is under way below it."""
+    grows: ClassVar[frozenset[str]] = frozenset()
+    """Roles of children that it makes longer or shorter, by ``truncate``, as it writes."""
+    main: ClassVar[str] = "file"
+    """The role of the child whose data and size a filter has."""
+    listens: ClassVar[bool] = False
+    """It has a ``do_debug_event``."""
 
     leaves_at_rest: ClassVar[bool] = False
     """And it goes out of it only then."""
@@ -112,6 +119,16 @@ class Node(Generic[O]):
         """Size in bytes, given the children's by role.  Raises CommandError if that cannot be."""
         return sizes["file"]
 
+    def resized(self) -> None:
+        """Its size has changed without an edit: a node above makes it longer as it writes.
+
+        A bitmap that records has all that is new.
+        """
+        sizes = {role: child.size_bytes for role, child in self.children.items()}
+        self.size_bytes = self.size_over(sizes)
+        for bitmap in self.bitmaps.values():
+            bitmap.resize(self.size_bytes)
+
     def is_busy(self) -> bool:
         """Whether it is at something that no request waits for; it is not closed before the end."""
         return False
@@ -133,7 +150,7 @@ class Node(Generic[O]):
 
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""
-        child = self.children.get("file")
+        child = self.children.get(self.main)
         return self.preferred_block_bytes if child is None else child.block_bytes()
 
     def prepare_reopen(self, options: O, staging: "Staging") -> Callable[[], None]:
@@ -203,6 +220,9 @@ class Node(Generic[O]):
             self.do_flush,
             self.do_extents,
             self.do_cache,
+            self.do_length,
+            self.do_truncate,
+            self.do_debug_event if self.listens else None,
         )
 
     def _enter(self) -> Route:
@@ -214,7 +234,11 @@ class Node(Generic[O]):
                     route.in_flight_max = depth
                 return route
             route.in_flight -= 1
-        raise AssertionError(f"nobody was said to make requests at {self.name}")
+        route = route_to(self)
+        if route is None:
+            raise AssertionError(f"nobody was said to make requests at {self.name}")
+        route.in_flight += 1
+        return route
 
     @property
     def stats(self) -> Tally:
@@ -266,6 +290,28 @@ class Node(Generic[O]):
         route = self._enter()
         route.uncounted(route.way.cache, count, offset)
 
+    def length(self) -> int:
+        """How long it is now, in bytes; ``size_bytes`` is what an edit was checked against."""
+        route = self._enter()
+        return route.uncounted(route.way.length)
+
+    def truncate(self, size_bytes: int, *, exact: bool) -> None:
+        """Be so long; what is added reads as zeroes.  Only for children in ``grows``.
+
+        Not ``exact``: at least so long, from several threads in any order, before something is
+        written there; a node below may make more of it.  ``exact``: while the caller has no request
+        under way.  Nobody writes beyond ``length``, so that no node need look at every write.
+        Raises OSError: ENOSPC where it is of one size for ever.
+        """
+        route = self._enter()
+        route.uncounted(route.truncate, size_bytes, exact)
+
+    def debug_event(self, name: str) -> None:
+        """A format is about to do what QEMU has this name for (BlkdebugEvent): see ``blkdebug``."""
+        route = self.route or route_to(self)
+        if route is not None and route.way.event is not None:
+            route.way.event(name)
+
     # What drivers implement; these defaults are a backend's.
 
     def do_pread(self, buf: memoryview, offset: int) -> None:
@@ -305,6 +351,21 @@ class Node(Generic[O]):
 
     def do_cache(self, count: int, offset: int) -> None:
         """Prefetch."""
+
+    def do_length(self) -> int:
+        """Over what is below, as that is now."""
+        return self.size_over({role: child.length() for role, child in self.children.items()})
+
+    def do_truncate(self, size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
+        """It has its size for ever."""
+        length = self.do_length()
+        if size_bytes > length or (exact and size_bytes != length):
+            raise OSError(
+                errno.ENOSPC, f"node '{self.name}' stays as long as it is: {length} bytes"
+            )
+
+    def do_debug_event(self, name: str) -> None:
+        """For drivers that listen."""
 
     def _zero_or_write(self, count: int, offset: int, flags: int) -> None:
         try:

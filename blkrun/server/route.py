@@ -208,4 +208,19 @@ class Route(Tally):
             self._enter()
             self.uncounted(way.cache, count, offset)
 
-        return Way(pread, pwrite, zero, trim, flush, extents, cache)
+        def length() -> int:
+            self._enter()
+            return self.uncounted(way.length)
+
+        def truncate(size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
+            self._enter()
+            self.uncounted(self.truncate, size_bytes, exact)
+
+        return Way(pread, pwrite, zero, trim, flush, extents, cache, length, truncate, way.event)
+
+    def truncate(self, size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
+        """The nodes are of another size then, without an edit."""
+        self.way.truncate(size_bytes, exact)
+        for node in reversed(self.nodes):
+            if node.routes:  # else no edit has told it its size yet
+                node.resized()

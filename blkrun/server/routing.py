@@ -3,7 +3,7 @@
 Pure but for ``lower``, which makes closures and touches nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from blkrun.server.dirty import marking
@@ -39,6 +39,12 @@ def resolve(
         elif node in entered:
             resolver.route(node, node)
     return resolver.routes
+
+
+def apart() -> Callable[[Node[Any]], Route]:
+    """Gives routes from nodes down that are apart from those in force: see ``reaching``."""
+    resolver = _Resolver({})
+    return lambda node: resolver.route(node, node)
 
 
 class _Resolver:

@@ -8,6 +8,7 @@ failure at any point leaves no trace.
 
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from blkrun.errors import CommandError
@@ -17,6 +18,8 @@ from blkrun.server.export import Export
 from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.transaction import JobTransaction
 from blkrun.server.node import Node, Parent
+from blkrun.server.reaching import reaching
+from blkrun.server.routing import apart
 
 if TYPE_CHECKING:
     from blkrun.server.graph import Graph
@@ -152,8 +155,19 @@ class Staging:
         """Whether a node, or one that its data goes through, refuses writes."""
         if node.options.read_only or node.options.only_reads:
             return True
-        child = self.child(node, "file")
+        child = self.child(node, node.main)
         return child is not None and self.read_only(child)
+
+    def is_grown(self, node: Node[Any]) -> bool:
+        """Whether a node above makes it longer or shorter: its size changes without an edit."""
+        return any(
+            isinstance(parent, Node) and (role in parent.grows or self._hands_on(parent, role))
+            for parent, role in self.parents(node)
+        )
+
+    def _hands_on(self, parent: Node[Any], role: str) -> bool:
+        passes = parent.passes_on or parent.is_filter
+        return passes and role == parent.main and self.is_grown(parent)
 
     # Changing
 
@@ -165,8 +179,10 @@ class Staging:
             node.attach(role, child)  # at once: no request can see this node yet
             self._link((node, role), child)
         try:
-            node.open(self)
+            with reaching(apart()):
+                node.open(self)
             self._opened.append(node)
+            self._sizes.clear()  # it may have made what is below it longer
         except OSError as error:
             raise CommandError(f"Could not open node '{node.name}': {error.strerror}") from error
 
@@ -295,8 +311,9 @@ class Staging:
 
         What fails of it is logged: the rest is undone all the same.
         """
-        closes = [node.close for node in self._opened]
-        for undo in (*reversed(self.aborts), *reversed(closes)):
+        closes = [partial(close_node, node) for node in self._opened]
+        undone: list[Callable[[], None]] = [*reversed(self.aborts), *reversed(closes)]
+        for undo in undone:
             try:
                 undo()
             except OSError as error:
@@ -321,10 +338,13 @@ class Staging:
         if not export.options.read_only and self.read_only(root):
             raise CommandError(f"Cannot export read-only node as writable: '{root.name}'")
         clients = self.graph.clients_of(export)
-        if clients and self.size(root) != root_size(export):
+        if not clients:
+            return
+        told, size_bytes = export.root.size_bytes, self.size(root)
+        if size_bytes not in (told, live_size(export.root)):
             raise CommandError(
                 f"Export '{export.name}' has {len(clients)} client(s), who were told a size of "
-                f"{root_size(export)} bytes; it would become {self.size(root)}"
+                f"{told} bytes; it would become {size_bytes}"
             )
 
     def _check_cycles(self) -> None:
@@ -376,6 +396,12 @@ def _refused(node: Node[Any], message: str) -> CommandError:
     return error
 
 
-def root_size(export: Export) -> int:
-    """The size clients of a live export were told."""
-    return export.root.size_bytes
+def close_node(node: Node[Any]) -> None:
+    """Close it; it may make its last requests.  Raises OSError."""
+    with reaching(apart()):
+        node.close()
+
+
+def live_size(node: Node[Any]) -> int:
+    """The size of a live node by now: what is below may have grown since the last edit."""
+    return node.size_over({role: live_size(child) for role, child in node.children.items()})

@@ -58,11 +58,18 @@ class Way(NamedTuple):
     FLAG_REQ_ONE: only the first extent is of use."""
     cache: Callable[[int, int], None]
     """(count, offset): prefetch a range.  Advice."""
+    length: Callable[[], int]
+    """How long it is now, in bytes: what grows is so without an edit."""
+    truncate: Callable[[int, bool], None]
+    """(size, exact): be so long, or if not ``exact`` at least; what is added reads as zeroes."""
+    event: Callable[[str], None] | None = None
+    """(name): a format is about to do something that has one of QEMU's names for it; None: nobody
+    listens."""
 
 
 def _no_child(*_: object) -> NoReturn:
     raise AssertionError("there is nothing below a node at which requests end")
 
 
-NOWHERE = Way._make(_no_child for _ in Way._fields)
+NOWHERE = Way._make(_no_child for _ in Way._fields)._replace(event=None)
 """What is below a node at which requests end."""

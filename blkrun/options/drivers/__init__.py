@@ -6,6 +6,7 @@ from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import MemoryOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
+from blkrun.options.drivers.qcow2 import Qcow2Options
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
@@ -19,6 +20,7 @@ DRIVERS: dict[str, type[BlockdevOptions]] = {
     "memory": MemoryOptions,
     "nbd": NbdOptions,
     "null": NullOptions,
+    "qcow2": Qcow2Options,
     "raw": RawOptions,
     "snapshot-access": SnapshotAccessOptions,
     "throttle": ThrottleOptions,

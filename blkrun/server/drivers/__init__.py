@@ -8,6 +8,7 @@ from blkrun.server.drivers.file import File
 from blkrun.server.drivers.memory import Memory
 from blkrun.server.drivers.nbd import Nbd
 from blkrun.server.drivers.null import Null
+from blkrun.server.drivers.qcow2 import Qcow2
 from blkrun.server.drivers.raw import Raw
 from blkrun.server.drivers.snapshot_access import SnapshotAccess
 from blkrun.server.drivers.throttle import Throttle
@@ -23,6 +24,7 @@ DRIVERS: dict[str, type[Node[Any]]] = {
         Memory,
         Nbd,
         Null,
+        Qcow2,
         Raw,
         SnapshotAccess,
         Throttle,

@@ -9,6 +9,7 @@ of sectors at the ends are written, or left as they are.
 import errno
 import os
 import stat
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,7 @@ class File(Node[FileOptions]):
         self._is_device = False
         self._sector_bytes = 1  # what zeroes and discards begin and end with
         self._is_trial = False  # made by a transaction that has not been committed
+        self._growing = threading.Lock()  # held while ``_length`` is changed
 
     def open(self, staging: Staging) -> None:
         """Open (or make) the image, check its size, lock it as QEMU does."""
@@ -78,9 +80,16 @@ class File(Node[FileOptions]):
             os.close(fd)
 
     def size_over(self, sizes: Mapping[str, int]) -> int:
-        """The image's length when it was opened."""
+        """The image's length when it was opened, or last changed by a format over it."""
         del sizes
         return self._length
+
+    def check(self, staging: Staging) -> None:
+        """An image made without a size is empty: it is for a format that makes it longer."""
+        if self._is_trial and self.options.size is None and not staging.is_grown(self):
+            raise CommandError(
+                f"Could not create '{self.options.path}': Node '{self.name}' has no size"
+            )
 
     def do_pread(self, buf: memoryview, offset: int) -> None:
         """Read, until all is there."""
@@ -142,13 +151,23 @@ class File(Node[FileOptions]):
                 extents.append((data, at - data, EXTENT_DATA))
         return extents
 
+    def do_truncate(self, size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
+        """A regular file can be of any length; what is added is a hole."""
+        if self._is_device:
+            super().do_truncate(size_bytes, exact)
+            return
+        with self._growing:
+            if size_bytes > self._length or (exact and size_bytes != self._length):
+                os.ftruncate(self._fd, size_bytes)
+                self._length = size_bytes
+
     def do_cache(self, count: int, offset: int) -> None:
         """Ask the kernel to read ahead."""
         os.posix_fadvise(self._fd, offset, count, os.POSIX_FADV_WILLNEED)
 
     def prepare_reopen(self, options: FileOptions, staging: Staging) -> Callable[[], None]:
         """Only what matters when opening may change; path, size and mode need a new node."""
-        if options.size is not None and options.size != self._length:
+        if options.size not in (None, self.options.size, self._length):
             raise CommandError(self._wrong_size(options.size))
         return super().prepare_reopen(options, staging)
 
@@ -194,14 +213,10 @@ class File(Node[FileOptions]):
             raise CommandError(f"Could not open '{options.path}': {error.strerror}") from error
 
     def _create(self, flags: int) -> int:
-        """A sparse file; if its size cannot be had, no file."""
-        if self.options.size is None:
-            raise CommandError(
-                f"Could not create '{self.options.path}': Node '{self.name}' has no size"
-            )
+        """A sparse file, without a size an empty one; if it cannot be had, no file."""
         fd = os.open(self.options.path, flags | os.O_CREAT | os.O_EXCL, 0o600)
         try:
-            os.ftruncate(fd, self.options.size)
+            os.ftruncate(fd, self.options.size or 0)
         except BaseException:
             Path(self.options.path).unlink()
             os.close(fd)

@@ -1,6 +1,7 @@
 """A window of the child: ``size`` bytes from ``offset``, as QEMU's raw format."""
 
-from collections.abc import Mapping
+import errno
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from blkrun.errors import CommandError
@@ -36,6 +37,7 @@ class Raw(Node[RawOptions]):
     def lower(self, below: Way, late: Way) -> Way:
         """The child's way, with the offset added; a window from 0 on is the child itself."""
         shift = self.options.offset
+        below = below._replace(length=self._length_over(below), truncate=self._truncate_over(below))
         if not shift:
             return below
 
@@ -49,12 +51,26 @@ class Raw(Node[RawOptions]):
             found = below.extents(count, offset + shift, flags)
             return [(start - shift, length, kind) for start, length, kind in found]
 
-        return Way(
-            pread,
-            pwrite,
+        return below._replace(
+            pread=pread,
+            pwrite=pwrite,
             zero=lambda count, offset, flags: below.zero(count, offset + shift, flags),
             trim=lambda count, offset, flags: below.trim(count, offset + shift, flags),
-            flush=below.flush,
             extents=extents,
             cache=lambda count, offset: below.cache(count, offset + shift),
         )
+
+    def _length_over(self, below: Way) -> Callable[[], int]:
+        return lambda: self.size_over({"file": below.length()})
+
+    def _truncate_over(self, below: Way) -> Callable[[int, bool], None]:
+        """Only a window without an end of its own has one that can be moved."""
+        shift, size = self.options.offset, self.options.size
+
+        def truncate(size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
+            if size is None:
+                below.truncate(size_bytes + shift, exact)
+            elif size_bytes > size or (exact and size_bytes != size):
+                raise OSError(errno.ENOSPC, f"the window '{self.name}' has {size} bytes")
+
+        return truncate
