@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from blkrun.server.node import Node
+from blkrun.server.way import Allocated
 
 Child = Callable[[Node[Any], str], Node[Any] | None]
 """Where an edge leads."""
@@ -26,7 +27,7 @@ def live_child(node: Node[Any], role: str) -> Node[Any] | None:
 
 def unfiltered(node: Node[Any], child: Child = live_child) -> Node[Any]:
     """The node below all filters: it is what has the data."""
-    while node.is_filter and (below := child(node, "file")) is not None:
+    while node.is_filter and (below := child(node, node.main)) is not None:
         node = below
     return node
 
@@ -82,11 +83,17 @@ def without(ranges: Iterable[Range], others: Iterable[Range]) -> list[Range]:
     return rest
 
 
+def gaps(ask: Callable[[int, int], list[Allocated]], start: int, end: int) -> Iterator[Range]:
+    """What of a range a node has not, by its ``allocated``, which is asked until it has said it."""
+    while start < end:
+        for at, length, held in ask(end - start, start):
+            start = min(at + length, end)
+            if not held:
+                yield at, start
+
+
 def _gaps(node: Node[Any], start: int, end: int) -> Iterator[Range]:
     room = min(end, node.size_bytes)
-    if start < room:
-        for at, length, held in node.do_allocated(room - start, start):
-            if not held and at < room:
-                yield at, min(at + length, room)
+    yield from gaps(node.do_allocated, start, room)
     if max(start, room) < end:
         yield max(start, room), end

@@ -146,7 +146,7 @@ class Node(Generic[O]):
 
     def cluster_bytes(self) -> int:
         """What is allocated for a single byte, where a backing image shows through."""
-        return self.children["file"].cluster_bytes() if self.is_filter else 1
+        return self.children[self.main].cluster_bytes() if self.is_filter else 1
 
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""
@@ -281,7 +281,10 @@ class Node(Generic[O]):
         return route.uncounted(route.way.extents, count, offset, flags)
 
     def allocated(self, count: int, offset: int) -> list[Allocated]:
-        """What of a range it has itself: in order, without gaps, from ``offset`` on."""
+        """What of a range it has itself: in order, without gaps, from ``offset`` on.
+
+        As with extents, the answer may end before the range does.
+        """
         route = self._enter()
         return route.uncounted(self.do_allocated, count, offset)
 
@@ -346,7 +349,7 @@ class Node(Generic[O]):
         For who is inside a request that comes by here; everybody else asks ``allocated``.
         """
         if self.is_filter:
-            return self.children["file"].do_allocated(count, offset)
+            return self.children[self.main].do_allocated(count, offset)
         return [(offset, count, True)]
 
     def do_cache(self, count: int, offset: int) -> None:

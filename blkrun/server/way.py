@@ -24,7 +24,7 @@ Extent = tuple[int, int, int]
 
 
 Allocated = tuple[int, int, bool]
-"""(offset, length, whether a node itself has what is read there, rather than its backing image)"""
+"""(offset, length, whether a node has that itself, rather than its backing image)"""
 
 
 class Late(Protocol):

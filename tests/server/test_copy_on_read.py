@@ -1,6 +1,7 @@
 """copy-on-read (qemu-semantics §7): what is read is copied up, and nothing newer is copied over."""
 
 import errno
+import operator
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -295,6 +296,7 @@ def test_writers_and_readers_under_edits(server: InProcess) -> None:
     server.add("copy-on-read", "cor", file="top")
     server.add("throttle", "limit", file="top", throttle_group="g")
     stop, writers, block = threading.Event(), 4, 512
+    done = [0] * writers
 
     def work(number: int) -> None:
         client, mine, chance = server.graph.connect("vda", ignore), {}, Random(number)
@@ -306,6 +308,7 @@ def test_writers_and_readers_under_edits(server: InProcess) -> None:
                 client.pwrite(memoryview(bytes([mine[at]]) * block), at, 0)
             client.pread(memoryview(data), at, 0)
             assert data == bytes([mine.get(at, 1)]) * block
+            done[number] += 1
         for at, value in mine.items():
             client.pread(memoryview(data), at, 0)
             assert data == bytes([value]) * block
@@ -316,6 +319,8 @@ def test_writers_and_readers_under_edits(server: InProcess) -> None:
             for _ in range(15):
                 edge = {"parent": "vda", "child": "top"}
                 server.execute("block-insert-node", {**edge, "node": "cor"})
+                until = [count + 3 for count in done]
+                eventually(lambda: all(map(operator.ge, done, until)))  # noqa: B023 - at once
                 lower = {"parent": "cor", "child": "top", "node": "limit"}
                 server.execute("block-insert-node", lower)
                 server.execute("block-remove-node", lower)

@@ -16,7 +16,7 @@ from typing import Any
 
 from blkrun.errors import CommandError
 from blkrun.options import CopyOnReadOptions
-from blkrun.server.chain import Range, chain, unheld, without
+from blkrun.server.chain import Range, chain, gaps, unheld, without
 from blkrun.server.keeper import refuse_writers_past, unfiltered
 from blkrun.server.node import Node
 from blkrun.server.overlaps import Overlaps
@@ -141,12 +141,8 @@ class CopyOnRead(Node[CopyOnReadOptions]):
 
     def _missing(self, start: int, end: int) -> list[Range]:
         """What the overlay has not, and a node down to the bottom has."""
-        gaps = [
-            (at, at + length)
-            for at, length, held in self.file.allocated(end - start, start)
-            if not held
-        ]
-        if not gaps:
+        missing = list(gaps(self.file.allocated, start, end))
+        if not missing:
             return []
         below = list(chain(self.file))[1:]
         names = [node.name for node in below]
@@ -154,7 +150,7 @@ class CopyOnRead(Node[CopyOnReadOptions]):
             below = below[: names.index(self.options.bottom) + 1]
         elif self.options.bottom is not None:
             return []  # the overlay itself is the bottom
-        return [held for gap in gaps for held in without([gap], unheld(below, *gap))]
+        return [held for gap in missing for held in without([gap], unheld(below, *gap))]
 
     def _clusters(self, count: int, offset: int) -> Range:
         """The range, made larger to whole clusters."""
