@@ -110,7 +110,9 @@ class Tables:
             table = self._load(l1_index)
         finally:
             with self._lock:
-                if table is not None:
+                if l1_index in self._found:  # somebody has just made it: ``insert``
+                    table = self._found[l1_index]
+                elif table is not None:
                     self._keep(l1_index, table)
                 self._loading.pop(l1_index).set()
         return table
