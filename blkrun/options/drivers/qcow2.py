@@ -10,8 +10,6 @@ from blkrun.options.node import BlockdevOptions, Bytes, NodeName
 class Qcow2Options(BlockdevOptions, frozen=True, tag="qcow2"):
     """QEMU's image format: a disk that takes the space of what was written, over another disk."""
 
-    only_reads = True
-
     file: Annotated[NodeName, Meta(description="the node that has the image")]
     backing: Annotated[
         NodeName | UnsetType | None,

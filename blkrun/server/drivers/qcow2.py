@@ -1,7 +1,7 @@
 """QEMU's qcow2 over ``file``: see ``blkrun.server.qcow2``, which this puts into the graph."""
 
-import errno
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -23,6 +23,7 @@ from blkrun.server.qcow2.image import Image, Settings, geometry_of, read_content
 from blkrun.server.qcow2.reading import Reader
 from blkrun.server.qcow2.references import resolve
 from blkrun.server.qcow2.store import Store
+from blkrun.server.qcow2.writing import Writer
 from blkrun.server.route import Key
 from blkrun.server.staging import Staging
 from blkrun.server.way import Extent, Way
@@ -52,6 +53,8 @@ class Qcow2(Node[Qcow2Options]):
         super().__init__(options)
         self._emit: Callable[[str, dict[str, Any]], None] = lambda *_: None
         self._told: set[bool] = set()
+        self._writer: Writer | None = None
+        self._beginning = threading.Lock()
         self._above: set[str | None] = set()  # paths of the images whose backing it is
 
     # Control
@@ -207,12 +210,44 @@ class Qcow2(Node[Qcow2Options]):
         return self.reader.extents(count, offset, flags)
 
     def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
-        """Not yet."""
-        raise OSError(errno.EPERM, f"'{self.name}' is read-only")
+        """Guest data."""
+        writer = self._writer
+        if writer is None:
+            writer = self._begin_writing()
+        writer.pwrite(buf, offset, flags)
+
+    def do_zero(self, count: int, offset: int, flags: int) -> None:
+        """By entries that say so."""
+        (self._writer or self._begin_writing()).zero(count, offset, flags)
 
     def do_trim(self, count: int, offset: int, flags: int) -> None:
-        """Not yet."""
-        raise OSError(errno.EPERM, f"'{self.name}' is read-only")
+        """Clusters are given up."""
+        (self._writer or self._begin_writing()).trim(count, offset, flags)
+
+    def do_flush(self) -> None:
+        """Data, and the entries that lead to them."""
+        if self._writer is not None:
+            self._writer.flush()
+            return
+        self.file.flush()
+        if self.image.header.external_data:
+            self.data_file.flush()
+
+    def _begin_writing(self) -> Writer:
+        """Nothing in the image is changed before somebody writes to it."""
+        with self._beginning:
+            if self._writer is None:
+                self._writer = Writer(self.image, self.reader)
+            return self._writer
+
+    def close(self) -> None:
+        """Leave an image that needs no care at its next opening."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            try:
+                writer.close()
+            except OSError as error:
+                self._log(f"closing the image failed, it is left as after a crash: {error}")
 
 
 @contextmanager

@@ -5,10 +5,13 @@ may, and then a guest that writes to its disk must not be able to do further dam
 """
 
 import threading
+from collections.abc import Iterator
 
 from blkrun.server.bitmap import Bitmap
+from blkrun.server.qcow2.bitmaps import clusters_of
 from blkrun.server.qcow2.entries import OFFSET_MASK
 from blkrun.server.qcow2.image import Image
+from blkrun.server.qcow2.snapshots import table_bytes
 
 _MOST_BYTES = 2**56
 
@@ -26,9 +29,12 @@ class Guard:
         self.add(0, self._bytes)
         self.add(header.l1_table_offset, header.l1_size * 8)
         self.add(header.refcount_table_offset, header.refcount_table_clusters * self._bytes)
-        for word in image.l1:
-            if word & OFFSET_MASK:
-                self.add_table(word & OFFSET_MASK)
+        for offset, length in _others(image):
+            self.add(offset, length)
+        l1_index = image.next_table(0)
+        while l1_index < len(image.l1):
+            self.add_table(image.l1[l1_index] & OFFSET_MASK)
+            l1_index = image.next_table(l1_index + 1)
 
     def add(self, offset: int, count: int) -> None:
         """A structure; it may end in the middle of a cluster."""
@@ -81,3 +87,13 @@ class Guard:
             count,
             fatal=True,
         )
+
+
+def _others(image: Image) -> Iterator[tuple[int, int]]:
+    """(offset, length) of what belongs to snapshots and bitmaps."""
+    if image.snapshots:
+        yield image.header.snapshots_offset, table_bytes(image.header, image.store)
+    for snapshot in image.snapshots:
+        yield snapshot.l1_table_offset, snapshot.l1_size * 8
+    if image.bitmaps is not None:
+        yield from clusters_of(image.bitmaps, image.header, image.store)

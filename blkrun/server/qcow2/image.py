@@ -74,6 +74,8 @@ class Image:
         self.reuse = Reuse()
         self.decompress = decompressor(header.compression_type)
         self.settings = settings
+        self.on_fatal: Callable[[], None] = lambda: None
+        """Called when metadata turn out to be damaged: whoever writes to the image marks it."""
 
     @property
     def owner(self) -> Node[Any]:
@@ -100,6 +102,8 @@ class Image:
     ) -> NoReturn:
         """Metadata cannot be: tell of it and fail the request.  ``fatal``: no use going on."""
         self.settings.tell_corruption(message, offset, size, fatal)
+        if fatal:
+            self.on_fatal()
         raise OSError(errno.EIO, f"{self.owner.name}: {message}")
 
     def _load_table(self, l1_index: int) -> Table | None:

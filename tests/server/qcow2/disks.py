@@ -8,7 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from blkrun.server.node import Node
-from blkrun.server.qcow2.image import Image, Settings, read_header, read_l1
+from blkrun.server.qcow2.image import Image, Settings, read_contents, read_header
 from blkrun.server.qcow2.store import Store
 from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA
 
@@ -166,7 +166,7 @@ def image_on(
     store = Store(owner, "file", disk.size_bytes)
     own = store if data is None else Store(owner, "data-file", data.size_bytes)
     header = read_header(store)
-    return Image(header, store, own, read_l1(header, store), settings_of(**changed))
+    return Image(header, store, own, read_contents(header, store), settings_of(**changed))
 
 
 def _fail(message: str, offset: int | None, size: int | None, fatal: bool) -> None:  # noqa: FBT001 - as Image calls it
