@@ -9,6 +9,7 @@ Errors are ``OSError`` with the errno for the client, and reach it unchanged.
 """
 
 import errno
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
@@ -147,6 +148,14 @@ class Node(Generic[O]):
     def cluster_bytes(self) -> int:
         """What is allocated for a single byte, where a backing image shows through."""
         return self.children[self.main].cluster_bytes() if self.is_filter else 1
+
+    def change_backing_file(self, name: str | None, image_format: str | None) -> None:
+        """Write down, durably, which file the backing image is; None: there is none.
+
+        At rest.  Raises OSError; ENOTSUP where nothing is written down.
+        """
+        del name, image_format
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""
