@@ -28,6 +28,7 @@ from blkrun.config.check_jobs import (
     targets_in_use,
 )
 from blkrun.config.check_options import (
+    bottoms,
     files_used_twice,
     limits,
     nbd_source,
@@ -83,6 +84,8 @@ def references(draft: Draft) -> Iterator[Problem]:
         for place, child in node.edges():
             if child not in nodes:
                 yield names.unknown((*node.path, *place), child, but=node.name)
+        if node.bottom and node.bottom not in nodes:
+            yield names.unknown((*node.path, "bottom"), node.bottom, but=node.name)
     users: tuple[Table[Any], ...] = (*draft.exports, *draft.bitmaps)
     for table in users:
         name = table.text("node")
@@ -182,6 +185,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     votes,
     twice,
     node_values,
+    bottoms,
     files_used_twice,
     export_names,
     made_names,

@@ -52,6 +52,7 @@ def users_of(document: Document, table: Path) -> Iterator[Path]:
     section, name = table
     if section in NODE_SECTIONS:
         yield from edges_to(document, str(name))
+        yield from _naming(document, "nodes", ("bottom",), name)
         yield from _naming(document, "bitmaps", ("node",), name)
         yield from _naming(document, "jobs", ("device", "target"), name)
     elif section == "throttle-groups":

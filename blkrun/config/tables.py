@@ -18,6 +18,7 @@ from blkrun.options import (
     EDGES,
     BitmapOptions,
     BlockdevOptions,
+    CopyOnReadOptions,
     DashboardOptions,
     ExportOptions,
     RunnerOptions,
@@ -64,6 +65,11 @@ class NodeTable(Table[BlockdevOptions]):
     def edges(self) -> Iterator[tuple[Path, str]]:
         """Where in the table each edge is written that leads to something, and the child's name."""
         return written_edges(self.driver, self.raw)
+
+    @property
+    def bottom(self) -> str | None:
+        """The node that a copy-on-read names besides its edges."""
+        return self.text("bottom") if self.driver is CopyOnReadOptions else None
 
 
 def written_edges(driver: type[BlockdevOptions] | None, table: Raw) -> Iterator[tuple[Path, str]]:

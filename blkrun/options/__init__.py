@@ -22,12 +22,14 @@ from blkrun.options.drivers import DRIVERS
 from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
 from blkrun.options.drivers.blkverify import BlkverifyOptions
 from blkrun.options.drivers.copy_before_write import BitmapPlace, CopyBeforeWriteOptions
+from blkrun.options.drivers.copy_on_read import CopyOnReadOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import DEFAULT_MEMORY_SIZE_BYTES, MemoryOptions
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
 from blkrun.options.drivers.preallocate import PreallocateOptions
+from blkrun.options.drivers.qcow2 import Qcow2Options
 from blkrun.options.drivers.quorum import QuorumOptions
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
@@ -64,6 +66,7 @@ __all__ = [
     "BlockdevOptions",
     "Bytes",
     "CopyBeforeWriteOptions",
+    "CopyOnReadOptions",
     "DashboardOptions",
     "ExportOptions",
     "FileOptions",
@@ -73,6 +76,7 @@ __all__ = [
     "NodeName",
     "NullOptions",
     "PreallocateOptions",
+    "Qcow2Options",
     "QuorumOptions",
     "RawOptions",
     "RunnerOptions",

@@ -5,7 +5,6 @@ Checks, their order and their messages are QEMU's where QEMU has the command
 CommandError; nothing here touches the live graph.
 """
 
-import itertools
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from blkrun.options import (
     children_of,
     lists_of,
 )
+from blkrun.server import naming
 from blkrun.server.child_actions import is_next_role, lead_list
 from blkrun.server.drivers import DRIVERS
 from blkrun.server.export import Export
@@ -32,7 +32,6 @@ from blkrun.server.staging import Staging, cycle_words
 from blkrun.server.throttle.group import ThrottleGroup
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
-_generated = itertools.count(100)
 
 
 # Nodes
@@ -62,7 +61,7 @@ def check_new_name(staging: Staging, name: str, *, owned: bool = True) -> None:
 
 def generated_name() -> str:
     """A name for an inline child; users cannot write ``#``."""
-    return f"#block{next(_generated)}"
+    return naming.generated_name()
 
 
 def blockdev_del(staging: Staging, name: str) -> None:
@@ -107,7 +106,8 @@ def _reopen_edge(staging: Staging, node: Node[Any], role: str, name: Any) -> Non
     """One child of a node that is reopened: a name, None, or UNSET where nothing is said."""
     old = staging.child(node, role)
     if name is UNSET:
-        if old is not None or node.has_default(role):
+        own = old is not None and not old.monitor_owned  # the driver's choice: it stays that
+        if not own and (old is not None or node.has_default(role)):
             raise CommandError(f"{role} is missing for '{node.name}'")
         return
     if name is not None and staging.node(name) is None:

@@ -157,6 +157,13 @@ JOBS = st.one_of(
 )
 
 
+def backend_of(table: dict[str, Any], nodes: dict[str, Any]) -> str:
+    """What is below a node by its first children, at the end."""
+    while (child := str(table.get("file") or table.get("test") or table["children"][0])) in nodes:
+        table = nodes[child]
+    return child
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """Files with nothing wrong in them: every driver, references that hold, any notation."""
@@ -178,6 +185,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
             nodes[name] = table | dict(zip(EDGES[struct], backends, strict=True))
         else:
             nodes[name] = table | {role: draw(below) for role in EDGES[struct]}
+        if "bottom" in table:
+            nodes[name]["bottom"] = backend_of(nodes[name], nodes)
         if struct is ThrottleOptions:
             nodes[name]["throttle-group"] = group
     node = st.sampled_from(names)

@@ -15,6 +15,7 @@ from blkrun.options import (
     BlkverifyOptions,
     BlockdevOptions,
     CopyBeforeWriteOptions,
+    CopyOnReadOptions,
     FileOptions,
     MemoryOptions,
     MirrorTopOptions,
@@ -164,6 +165,14 @@ def _copy_before_write(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     )
 
 
+def _copy_on_read(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        CopyOnReadOptions(node_name="subject", file="disk"),
+    )
+
+
 def _two_disks(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (MemoryOptions(node_name="disk", size=SIZE), MemoryOptions(node_name="copy", size=SIZE))
@@ -262,6 +271,7 @@ ROWS = {
     "copy-before-write": Row(
         _copy_before_write, settle=lambda node: node.copy(0, node.moment.access.clusters)
     ),
+    "copy-on-read": Row(_copy_on_read),
     "file": Row(_file),
     "memory": Row(_memory),
     "nbd": Row(_nbd, size=NBD_SIZE),
