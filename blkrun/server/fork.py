@@ -13,12 +13,10 @@ as is each child's own business, and then they would differ.  QEMU has no trims 
 
 import errno
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from blkrun.errors import CommandError
-from blkrun.server.crew import Crew, Pace
+from blkrun.server.crew import Crew, Pace, Task
 from blkrun.server.node import Node, O
 from blkrun.server.ranges import Ranges
 from blkrun.server.staging import Staging
@@ -91,16 +89,19 @@ class Fork(Node[O]):
     def fork(self, branches: Branches) -> Way:
         """What a request does over these children."""
 
-    def _read_all(self, branches: Branches, bufs: Sequence[Any], offset: int) -> Failures:
-        works = [
-            partial(branch.way.pread, memoryview(buf), offset)
-            for branch, buf in zip(branches, bufs, strict=True)
-        ]
-        return self._do_all(works, [branch.reading for branch in branches])
+    def _read_all(
+        self, branches: Branches, bufs: Sequence[memoryview | bytearray], offset: int
+    ) -> Failures:
+        return self._do_all(
+            [
+                (branch.reading, branch.way.pread, (memoryview(buf), offset))
+                for branch, buf in zip(branches, bufs, strict=True)
+            ]
+        )
 
     def _write_all(self, branches: Branches, buf: memoryview, offset: int, flags: int) -> Failures:
-        works = [partial(branch.way.pwrite, buf, offset, flags) for branch in branches]
-        return self._do_all(works, [branch.writing for branch in branches])
+        arguments = buf, offset, flags
+        return self._do_all([(branch.writing, branch.way.pwrite, arguments) for branch in branches])
 
     def _zero_all(self, branches: Branches, count: int, offset: int, flags: int) -> Failures:
         """Raises EOPNOTSUPP where FLAG_FAST_ZERO is refused; then no child has been changed.
@@ -108,17 +109,17 @@ class Fork(Node[O]):
         That the first child says, before the others are asked.  One of those that refuses it has
         to be given zeroes the slow way: the first has them already.
         """
+        arguments = count, offset, flags
+        tasks: list[Task] = [(each.writing, each.way.zero, arguments) for each in branches]
         if not flags & FLAG_FAST_ZERO:
-            return self._zero_each(branches, partial(_zero, count, offset, flags))
-        (failure,) = self._zero_each(branches[:1], partial(_zero, count, offset, flags))
+            return self._do_all(tasks)
+        (failure,) = self._do_all(tasks[:1])
         if failure is not None and failure.errno == errno.EOPNOTSUPP:
             raise failure
-        anyway = partial(_zero_anyway, count, offset, flags)
-        return [failure, *self._zero_each(branches[1:], anyway)]
-
-    def _zero_each(self, branches: Branches, work: Callable[[Way], None]) -> Failures:
-        works = [partial(work, branch.way) for branch in branches]
-        return self._do_all(works, [branch.writing for branch in branches])
+        rest: list[Task] = [
+            (each.writing, _zero_anyway, (each.way, *arguments)) for each in branches[1:]
+        ]
+        return [failure, *self._do_all(rest)]
 
     def _trim_all(self, branches: Branches, count: int, offset: int, flags: int) -> Failures:
         """Zeroes, if they are fast; else nothing, at any child."""
@@ -131,24 +132,19 @@ class Fork(Node[O]):
             return self._flush_all(branches) if flags & FLAG_FUA else [None] * len(branches)
 
     def _flush_all(self, branches: Branches) -> Failures:
-        works = [branch.way.flush for branch in branches]
-        return self._do_all(works, [branch.flushing for branch in branches])
+        return self._do_all([(branch.flushing, branch.way.flush, ()) for branch in branches])
 
-    def _do_all(self, works: Sequence[Callable[[], Any]], paces: Sequence[Pace]) -> Failures:
+    def _do_all(self, tasks: Sequence[Task]) -> Failures:
         """What is no error of a disk is a defect, and raised."""
         failures: Failures = []
-        for failure in self._crew.do_all(works, paces):
+        for failure in self._crew.do_all(tasks):
             if failure is not None and not isinstance(failure, OSError):
                 raise failure
             failures.append(failure)
         return failures
 
 
-def _zero(count: int, offset: int, flags: int, way: Way) -> None:
-    way.zero(count, offset, flags)
-
-
-def _zero_anyway(count: int, offset: int, flags: int, way: Way) -> None:
+def _zero_anyway(way: Way, count: int, offset: int, flags: int) -> None:
     try:
         way.zero(count, offset, flags)
     except OSError as error:
@@ -158,11 +154,12 @@ def _zero_anyway(count: int, offset: int, flags: int, way: Way) -> None:
 
 
 class Scratch:
-    """Buffers of sizes that are asked for again and again: a new one costs as much as a read.
+    """Large buffers that are used again: to get a new one takes as long as to read into it.
 
     No lock: taking from a list and adding to it are one step each.
     """
 
+    _LARGE_BYTES = 2**16
     _KEPT_BYTES = 4 * 2**20
     """Of one size; of more than so many sizes, none are kept."""
     _SIZES = 4
@@ -172,6 +169,8 @@ class Scratch:
 
     def take(self, size_bytes: int) -> bytearray:
         """With anything in it."""
+        if size_bytes < self._LARGE_BYTES:
+            return bytearray(size_bytes)
         try:
             return self._free[size_bytes].pop()
         except (KeyError, IndexError):
@@ -179,7 +178,10 @@ class Scratch:
 
     def give(self, buf: bytearray) -> None:
         """It is not used any more."""
-        size_bytes, kept = len(buf), self._free.get(len(buf))
+        size_bytes = len(buf)
+        if size_bytes < self._LARGE_BYTES:
+            return
+        kept = self._free.get(size_bytes)
         if kept is None:
             if len(self._free) >= self._SIZES:
                 self._free = {}
