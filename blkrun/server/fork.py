@@ -14,10 +14,12 @@ as is each child's own business, and then they would differ.  QEMU has no trims 
 import errno
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from blkrun.errors import CommandError
 from blkrun.server.crew import Crew, Pace, Task
-from blkrun.server.node import Node, O
+from blkrun.server.export import Export
+from blkrun.server.node import Node, O, Parent
 from blkrun.server.ranges import Ranges
 from blkrun.server.staging import Staging
 from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, Way
@@ -73,11 +75,38 @@ class Fork(Node[O]):
         return max(child.block_bytes() for child in self.children.values())
 
     def check(self, staging: Staging) -> None:
-        """One node cannot stand for two copies."""
-        names = [child.name for child in staging.children(self).values()]
-        for name in names:
-            if names.count(name) > 1:
-                raise CommandError(f"Node '{self.name}' has '{name}' for a child twice")
+        """One node cannot stand for two copies, and while this is in use, nobody writes past it.
+
+        QEMU has permissions for the latter: both drivers unshare write on their children.
+        """
+        children = list(staging.children(self).values())
+        for child in children:
+            if children.count(child) > 1:
+                raise CommandError(f"Node '{self.name}' has '{child.name}' for a child twice")
+            who = self._who_writes(child, staging) if staging.parents(self) else None
+            if who is not None:
+                raise CommandError(
+                    f"{who} writes to '{child.name}' past node '{self.name}', whose children have "
+                    f"to stay equal; export it read-only, or lead it through '{self.name}'"
+                )
+
+    def _who_writes(self, child: Node[Any], staging: Staging) -> str | None:
+        """A client or a job whose writes come to a child from elsewhere."""
+        seen: set[Parent] = {self}
+        rest = [child]
+        while rest:
+            for parent, role in staging.parents(rest.pop()):
+                if parent in seen or role == "backing":  # which is only read
+                    continue
+                seen.add(parent)
+                if isinstance(parent, Export):
+                    if not parent.options.read_only:
+                        return f"Export '{parent.name}'"
+                elif isinstance(parent, Node) and not staging.read_only(parent):
+                    if parent.job_id is not None and role == "target":
+                        return f"Job '{parent.job_id}'"
+                    rest.append(parent)
+        return None
 
     # Requests
 

@@ -573,3 +573,34 @@ def test_a_read_only_child_makes_it_read_only() -> None:
     arguments = {"type": "nbd", "id": "vda", "node-name": "q", "writable": True}
     _, text = server.refused("block-export-add", arguments)
     assert text == "Cannot export read-only node as writable: 'q'"
+
+
+@pytest.mark.parametrize("past", ["a", "limit", "other"])
+def test_nobody_writes_past_it(past: str) -> None:
+    """To a child, straight or through other nodes, while it is in use; reading is everybody's."""
+    server = Copies("abc")
+    server.execute("object-add", {"qom-type": "throttle-group", "id": "g"})
+    server.add("throttle", "limit", file="a", throttle_group="g")
+    server.add("quorum", "other", children=["c", "limit"], vote_threshold=1)
+    export = {"type": "nbd", "id": "vdb", "node-name": past}
+    server.execute("block-export-add", {**export, "writable": True})
+    server.add("quorum", "top", children=["a", "b"], vote_threshold=1)
+    vda = {"type": "nbd", "id": "vda", "node-name": "top", "writable": True}
+    _, text = server.refused("block-export-add", vda)
+    refused = "Export 'vdb' writes to 'a' past node 'top', whose children have to stay equal"
+    assert text.startswith(refused)
+    server.execute("block-export-del", {"id": "vdb"})
+    server.execute("block-export-add", export)
+    server.execute("block-export-add", vda)
+    server.execute("block-export-del", {"id": "vdb"})
+    _, text = server.refused("block-export-add", {**export, "writable": True})
+    assert "writes to" in text
+
+
+def test_no_job_writes_past_it() -> None:
+    """A mirror whose target is a child would spoil it."""
+    server = Copies("abc")
+    server.over("quorum", children=["a", "b"], vote_threshold=1)
+    mirror = {"job-id": "copy", "device": "c", "target": "b", "sync": "full"}
+    _, text = server.refused("blockdev-mirror", mirror)
+    assert text.startswith("Job 'copy' writes to 'b' past node 'top'")
