@@ -55,6 +55,10 @@ class Fork(Node[O]):
 
     # Control
 
+    def attach(self, role: str, child: Node[Any]) -> None:
+        """Routes have the children; no request looks for them here."""
+        self.children[role] = child
+
     def close(self) -> None:
         """Let the threads go."""
         self._crew.close()

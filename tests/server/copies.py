@@ -4,6 +4,7 @@ from typing import Any
 
 from blkrun.options import MemoryOptions
 from blkrun.server.events import Event
+from blkrun.server.node import Node
 from tests.server.faulty import Faulty
 from tests.server.inprocess import InProcess, ignore
 
@@ -25,8 +26,12 @@ class Copies(InProcess):
     def faulty(self, name: str) -> Faulty:
         """One more disk of this size."""
         node = Faulty(MemoryOptions(node_name=name, size=SIZE))
-        self.graph.transaction([lambda staging: staging.add_node(node, {})])
+        self.put(node)
         return node
+
+    def put(self, node: Node[Any]) -> None:
+        """A node of a driver that only tests have."""
+        self.graph.transaction([lambda staging: staging.add_node(node, {})])
 
     def over(self, driver: str, **options: Any) -> None:
         """The node "top", exported as vda to ``client``."""

@@ -14,6 +14,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from blkrun.options import MemoryOptions
+from blkrun.server.drivers.memory import Memory
 from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA
 from tests.server.copies import SIZE, Copies
 from tests.server.inprocess import PATIENCE_S, Worker, eventually, workers
@@ -231,6 +233,41 @@ def test_extents_are_what_all_say() -> None:
         (2**17, 2**16, 0),
         (3 * 2**16, SIZE - 3 * 2**16, 3),
     ]
+
+
+class Advised(Memory):
+    """Writes down what it is to prefetch; one called "a" cannot."""
+
+    def __init__(self, name: str, asked: list[tuple[str, int, int]]) -> None:
+        super().__init__(MemoryOptions(node_name=name, size=SIZE))
+        self._asked = asked
+
+    def do_cache(self, count: int, offset: int) -> None:
+        """Nothing is gained."""
+        self._asked.append((self.name, count, offset))
+        if self.name == "a":
+            refuse()
+
+
+def test_advice_is_for_all() -> None:
+    """A child that cannot prefetch keeps no other from it, and nobody is told."""
+    server, asked = Copies(""), list[tuple[str, int, int]]()
+    for name in "abc":
+        server.put(Advised(name, asked))
+    server.over("quorum", children=["a", "b", "c"], vote_threshold=3)
+    server.client.cache(4096, 512, 0)
+    assert asked == [(name, 4096, 512) for name in "abc"]
+    assert server.told(BAD, FAILURE) == []
+
+
+def test_children_are_in_use() -> None:
+    """Iotest 139: none can be deleted while it is one, and afterwards it can."""
+    server = with_children(2, 1)
+    deletion = {"node-name": "b"}
+    assert server.refused("blockdev-del", deletion)[1] == "Block device b is in use"
+    server.execute("x-blockdev-change", {"parent": "top", "child": "children.1"})
+    server.execute("blockdev-del", deletion)
+    assert [*server.graph.nodes] == ["a", "top"]
 
 
 # QEMU's iotest 081 (§10.5)

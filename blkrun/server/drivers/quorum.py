@@ -120,8 +120,7 @@ class Quorum(Fork[QuorumOptions]):
             return self._extents(branches, count, offset, flags)
 
         def cache(count: int, offset: int) -> None:
-            for branch in branches:
-                branch.way.cache(count, offset)
+            self._cache(branches, count, offset)
 
         return Way(pread, pwrite, zero, trim, flush, extents, cache)
 
@@ -217,6 +216,17 @@ class Quorum(Fork[QuorumOptions]):
                 self._report_bad("read", branch, offset, count, error)
                 return [(offset, count, EXTENT_DATA)]
         return agreed_extents(answers, offset, offset + count)
+
+    def _cache(self, branches: Branches, count: int, offset: int) -> None:
+        """It is advice: one child that has taken it is enough."""
+        failures = []
+        for branch in branches:
+            try:
+                branch.way.cache(count, offset)
+            except OSError as error:
+                failures.append(error)
+        if len(failures) == len(branches):
+            raise _voted(failures)
 
     # Telling
 
