@@ -14,6 +14,7 @@ from blkrun.options import (
     BlockdevOptions,
     ExportOptions,
     MemoryOptions,
+    NullOptions,
     QuorumOptions,
     ThrottleLimits,
     ThrottleOptions,
@@ -230,6 +231,19 @@ def test_exports_are_endangered_when_new_children_could_win(
     desired = graph(quorum(after, threshold, read_pattern=pattern))
     found = endangered(plan(desired, live), desired, live)
     assert found == ({"vda"} if expected else set())
+
+
+@pytest.mark.parametrize(("replaced", "expected"), [("c", False), ("bc", True)])
+def test_one_copy_of_three_may_get_another_disk(replaced: str, *, expected: bool) -> None:
+    """A new node in its place: the two that stay decide; with two new ones nobody knows."""
+    bitmaps = {"m": BitmapOptions(node="q")}
+    live = msgspec.structs.replace(graph(quorum("abc", 2)), bitmaps=bitmaps)
+    new = {name: NullOptions(node_name=name, size=SIZE) for name in replaced}
+    desired = msgspec.structs.replace(live, nodes=live.nodes | new)
+    found = plan(desired, live)
+    assert [each.type for each in found].count("x-blkrun-replace-node") == len(replaced)
+    assert endangered(found, desired, live) == ({"vda"} if expected else set())
+    assert ("block-dirty-bitmap-add" in [each.type for each in found]) is expected
 
 
 def test_a_bitmap_of_a_quorum_goes_on() -> None:

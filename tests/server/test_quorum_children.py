@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.server.copies import FAILURE, SIZE, Copies, slowly, with_children
+from tests.server.copies import BAD, FAILURE, SIZE, Copies, slowly, with_children
 from tests.server.inprocess import PATIENCE_S, Worker, eventually, workers
 
 pytestmark = pytest.mark.usefixtures("plain_threads")
@@ -120,6 +120,31 @@ def test_a_child_that_hangs_can_be_taken_out() -> None:
     assert server.read(768) == b"x" * 256 + b"y" * 512
     assert server.disks["a"].content() == server.disks["b"].content()
     eventually(server.graph.at_rest)
+
+
+def test_a_child_that_hangs_can_be_replaced() -> None:
+    """Another disk gets its name and its place, as an edit of its table does; nothing waits."""
+    server = with_children(3, 2)
+    go_on, inside = threading.Event(), threading.Event()
+
+    def hang(*_: int) -> None:
+        inside.set()
+        assert go_on.wait(PATIENCE_S)
+
+    old = server.disks["c"]
+    old.before_write = hang
+    stuck = Worker(lambda: server.write(b"x" * 512, 0))
+    assert inside.wait(PATIENCE_S)
+    server.execute("x-blkrun-replace-node", {"driver": "memory", "node-name": "c", "size": SIZE})
+    server.write(b"z" * 512, 4096)
+    assert stuck.is_alive()
+    go_on.set()
+    stuck.finish()
+    assert server.read(512, 4096) == b"z" * 512
+    assert server.specific()["bad"] == 0
+    assert server.read(512) == b"x" * 512
+    assert server.told(BAD)[0]["node-name"] == "c"  # what was written before is not on the new one
+    assert server.graph.nodes["c"] is not old
 
 
 def test_a_throttled_child_is_let_go_with_the_edit() -> None:
