@@ -1,6 +1,6 @@
 """Which disk is seen at a node: what says so, before and after an edit.  Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from blkrun.model import GraphModel
 from blkrun.options import (
@@ -16,11 +16,14 @@ class Disks:
     """Of two graphs, by the names of nodes.  Equal sets are one disk, if none is a new node.
 
     A quorum's children may come and go, if what it shows stays: those that are in both graphs can
-    reach its threshold, and are more than those that come, which cannot outvote them.
+    reach its threshold, and are more than those that come, which cannot outvote them.  One of the
+    ``replaced``, which get a new node in their place, comes.
     """
 
-    def __init__(self, desired: GraphModel, live: GraphModel) -> None:
-        self._desired, self._live = desired, live
+    def __init__(
+        self, desired: GraphModel, live: GraphModel, replaced: Collection[str] = ()
+    ) -> None:
+        self._desired, self._live, self._replaced = desired, live, replaced
 
     def before(self, node: str) -> set[str]:
         """In the live graph."""
@@ -63,7 +66,7 @@ class Disks:
             return []
         before = [unfiltered(self._live, child) for child in old.children]
         after = [unfiltered(self._desired, child) for child in new.children]
-        stay = [disk for disk in after if disk in before]
+        stay = [disk for disk in after if disk in before and disk not in self._replaced]
         if len(stay) < new.vote_threshold or 2 * len(stay) <= len(after):
             return []
         if new.read_pattern == "fifo" and after[0] not in stay:

@@ -65,9 +65,9 @@ def endangered(
 ) -> set[str]:
     """Exports that would be withdrawn, or show another disk than they do now."""
     desired = with_pivots(desired, live)
-    disks = Disks(desired, live)
     gone = {op.data["id"] for op in operations if op.type == "block-export-del"}
     replaced = {op.data["node-name"] for op in operations if op.type == "x-blkrun-replace-node"}
+    disks = Disks(desired, live, replaced)
     for name, export in live.exports.items():
         if name not in desired.exports:
             continue
@@ -129,7 +129,8 @@ class _Planner:
         return {name for name in nodes if self._has_other_data(name)}
 
     def _has_other_data(self, name: str) -> bool:
-        disks = Disks(self.desired, self.live)
+        both = self.live.nodes.keys() & self.desired.nodes.keys()
+        disks = Disks(self.desired, self.live, set(filter(self._why_replaced, both)))
         old = disks.before(name)
         return old != disks.after(name) or any(map(self._why_replaced, old))
 

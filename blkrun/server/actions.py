@@ -144,7 +144,8 @@ def replace_node(staging: Staging, options: BlockdevOptions) -> None:
     for parent, role in parents:
         if parent is not new:
             staging.set_edge(parent, role, new)
-    staging.disturbed.add(old)
+    if not all(isinstance(parent, Node) and parent.fans_out for parent, _ in parents):
+        staging.disturbed.add(old)  # of several copies one may be another, and the old one hang
 
 
 def insert_node(staging: Staging, parent: str, child: str, name: str) -> None:

@@ -13,13 +13,13 @@ as is each child's own business, and then they would differ.  QEMU has no trims 
 
 import errno
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from blkrun.errors import CommandError
-from blkrun.server.crew import Crew, Pace
-from blkrun.server.node import Node, O
+from blkrun.server.crew import Crew, Pace, Task
+from blkrun.server.export import Export
+from blkrun.server.node import Node, O, Parent
 from blkrun.server.ranges import Ranges
 from blkrun.server.staging import Staging
 from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, Way
@@ -55,6 +55,10 @@ class Fork(Node[O]):
 
     # Control
 
+    def attach(self, role: str, child: Node[Any]) -> None:
+        """Routes have the children; no request looks for them here."""
+        self.children[role] = child
+
     def close(self) -> None:
         """Let the threads go."""
         self._crew.close()
@@ -75,11 +79,38 @@ class Fork(Node[O]):
         return max(child.block_bytes() for child in self.children.values())
 
     def check(self, staging: Staging) -> None:
-        """One node cannot stand for two copies."""
-        names = [child.name for child in staging.children(self).values()]
-        for name in names:
-            if names.count(name) > 1:
-                raise CommandError(f"Node '{self.name}' has '{name}' for a child twice")
+        """One node cannot stand for two copies, and while this is in use, nobody writes past it.
+
+        QEMU has permissions for the latter: both drivers unshare write on their children.
+        """
+        children = list(staging.children(self).values())
+        for child in children:
+            if children.count(child) > 1:
+                raise CommandError(f"Node '{self.name}' has '{child.name}' for a child twice")
+            who = self._who_writes(child, staging) if staging.parents(self) else None
+            if who is not None:
+                raise CommandError(
+                    f"{who} writes to '{child.name}' past node '{self.name}', whose children have "
+                    f"to stay equal; export it read-only, or lead it through '{self.name}'"
+                )
+
+    def _who_writes(self, child: Node[Any], staging: Staging) -> str | None:
+        """A client or a job whose writes come to a child from elsewhere."""
+        seen: set[Parent] = {self}
+        rest = [child]
+        while rest:
+            for parent, role in staging.parents(rest.pop()):
+                if parent in seen or role == "backing":  # which is only read
+                    continue
+                seen.add(parent)
+                if isinstance(parent, Export):
+                    if not parent.options.read_only:
+                        return f"Export '{parent.name}'"
+                elif isinstance(parent, Node) and not staging.read_only(parent):
+                    if parent.job_id is not None and role == "target":
+                        return f"Job '{parent.job_id}'"
+                    rest.append(parent)
+        return None
 
     # Requests
 
@@ -102,16 +133,19 @@ class Fork(Node[O]):
 
         return length, truncate
 
-    def _read_all(self, branches: Branches, bufs: Sequence[Any], offset: int) -> Failures:
-        works = [
-            partial(branch.way.pread, memoryview(buf), offset)
-            for branch, buf in zip(branches, bufs, strict=True)
-        ]
-        return self._do_all(works, [branch.reading for branch in branches])
+    def _read_all(
+        self, branches: Branches, bufs: Sequence[memoryview | bytearray], offset: int
+    ) -> Failures:
+        return self._do_all(
+            [
+                (branch.reading, branch.way.pread, (memoryview(buf), offset))
+                for branch, buf in zip(branches, bufs, strict=True)
+            ]
+        )
 
     def _write_all(self, branches: Branches, buf: memoryview, offset: int, flags: int) -> Failures:
-        works = [partial(branch.way.pwrite, buf, offset, flags) for branch in branches]
-        return self._do_all(works, [branch.writing for branch in branches])
+        arguments = buf, offset, flags
+        return self._do_all([(branch.writing, branch.way.pwrite, arguments) for branch in branches])
 
     def _zero_all(self, branches: Branches, count: int, offset: int, flags: int) -> Failures:
         """Raises EOPNOTSUPP where FLAG_FAST_ZERO is refused; then no child has been changed.
@@ -119,17 +153,17 @@ class Fork(Node[O]):
         That the first child says, before the others are asked.  One of those that refuses it has
         to be given zeroes the slow way: the first has them already.
         """
+        arguments = count, offset, flags
+        tasks: list[Task] = [(each.writing, each.way.zero, arguments) for each in branches]
         if not flags & FLAG_FAST_ZERO:
-            return self._zero_each(branches, partial(_zero, count, offset, flags))
-        (failure,) = self._zero_each(branches[:1], partial(_zero, count, offset, flags))
+            return self._do_all(tasks)
+        (failure,) = self._do_all(tasks[:1])
         if failure is not None and failure.errno == errno.EOPNOTSUPP:
             raise failure
-        anyway = partial(_zero_anyway, count, offset, flags)
-        return [failure, *self._zero_each(branches[1:], anyway)]
-
-    def _zero_each(self, branches: Branches, work: Callable[[Way], None]) -> Failures:
-        works = [partial(work, branch.way) for branch in branches]
-        return self._do_all(works, [branch.writing for branch in branches])
+        rest: list[Task] = [
+            (each.writing, _zero_anyway, (each.way, *arguments)) for each in branches[1:]
+        ]
+        return [failure, *self._do_all(rest)]
 
     def _trim_all(self, branches: Branches, count: int, offset: int, flags: int) -> Failures:
         """Zeroes, if they are fast; else nothing, at any child."""
@@ -142,24 +176,19 @@ class Fork(Node[O]):
             return self._flush_all(branches) if flags & FLAG_FUA else [None] * len(branches)
 
     def _flush_all(self, branches: Branches) -> Failures:
-        works = [branch.way.flush for branch in branches]
-        return self._do_all(works, [branch.flushing for branch in branches])
+        return self._do_all([(branch.flushing, branch.way.flush, ()) for branch in branches])
 
-    def _do_all(self, works: Sequence[Callable[[], Any]], paces: Sequence[Pace]) -> Failures:
+    def _do_all(self, tasks: Sequence[Task]) -> Failures:
         """What is no error of a disk is a defect, and raised."""
         failures: Failures = []
-        for failure in self._crew.do_all(works, paces):
+        for failure in self._crew.do_all(tasks):
             if failure is not None and not isinstance(failure, OSError):
                 raise failure
             failures.append(failure)
         return failures
 
 
-def _zero(count: int, offset: int, flags: int, way: Way) -> None:
-    way.zero(count, offset, flags)
-
-
-def _zero_anyway(count: int, offset: int, flags: int, way: Way) -> None:
+def _zero_anyway(way: Way, count: int, offset: int, flags: int) -> None:
     try:
         way.zero(count, offset, flags)
     except OSError as error:
@@ -169,11 +198,12 @@ def _zero_anyway(count: int, offset: int, flags: int, way: Way) -> None:
 
 
 class Scratch:
-    """Buffers of sizes that are asked for again and again: a new one costs as much as a read.
+    """Large buffers that are used again: to get a new one takes as long as to read into it.
 
     No lock: taking from a list and adding to it are one step each.
     """
 
+    _LARGE_BYTES = 2**16
     _KEPT_BYTES = 4 * 2**20
     """Of one size; of more than so many sizes, none are kept."""
     _SIZES = 4
@@ -183,6 +213,8 @@ class Scratch:
 
     def take(self, size_bytes: int) -> bytearray:
         """With anything in it."""
+        if size_bytes < self._LARGE_BYTES:
+            return bytearray(size_bytes)
         try:
             return self._free[size_bytes].pop()
         except (KeyError, IndexError):
@@ -190,7 +222,10 @@ class Scratch:
 
     def give(self, buf: bytearray) -> None:
         """It is not used any more."""
-        size_bytes, kept = len(buf), self._free.get(len(buf))
+        size_bytes = len(buf)
+        if size_bytes < self._LARGE_BYTES:
+            return
+        kept = self._free.get(size_bytes)
         if kept is None:
             if len(self._free) >= self._SIZES:
                 self._free = {}

@@ -10,22 +10,20 @@ them, so that nobody is passed over for ever.
 """
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 
-class _Span:
+class Span:
     """[``start``, ``end``) of one request.  ``turn`` is released when it may go on."""
 
     __slots__ = ("alone", "end", "start", "turn")
 
-    def __init__(self, start: int, end: int, *, alone: bool) -> None:
+    def __init__(self, start: int, end: int, alone: bool) -> None:  # noqa: FBT001
         self.start = start
         self.end = end
         self.alone = alone
         self.turn: threading.Lock | None = None
 
-    def conflicts(self, other: "_Span") -> bool:
+    def conflicts(self, other: "Span") -> bool:
         """Whether the two may not be in flight at once."""
         return (self.alone or other.alone) and self.start < other.end and other.start < self.end
 
@@ -35,40 +33,39 @@ class Ranges:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._spans: list[_Span] = []
+        self._spans: list[Span] = []
         self._waiting = 0
 
-    @contextmanager
-    def reading(self, offset: int, count: int) -> Iterator[None]:
-        """Together with other reads."""
-        span = self._enter(_Span(offset, offset + count, alone=False))
-        try:
-            yield
-        finally:
-            self._leave(span)
+    def read(self, offset: int, count: int) -> Span:
+        """Come in together with other reads.  What it gives is to be handed to ``leave``."""
+        return self._enter(Span(offset, offset + count, False))  # noqa: FBT003 - the hottest path
 
-    @contextmanager
-    def writing(self, offset: int, count: int) -> Iterator[None]:
-        """With nobody else in these bytes."""
-        span = self._enter(_Span(offset, offset + count, alone=True))
-        try:
-            yield
-        finally:
-            self._leave(span)
+    def write(self, offset: int, count: int) -> Span:
+        """Come in with nobody else in these bytes."""
+        return self._enter(Span(offset, offset + count, True))  # noqa: FBT003
 
-    def _enter(self, span: _Span) -> _Span:
+    def _enter(self, span: Span) -> Span:
+        spans = self._spans
         with self._lock:
-            must_wait = any(map(span.conflicts, self._spans))
-            self._spans.append(span)
-            if not must_wait:
+            for other in spans:
+                if (
+                    other.start < span.end
+                    and span.start < other.end
+                    and (span.alone or other.alone)
+                ):
+                    break
+            else:
+                spans.append(span)
                 return span
+            spans.append(span)
             span.turn = turn = threading.Lock()
             turn.acquire()
             self._waiting += 1
         turn.acquire()
         return span
 
-    def _leave(self, span: _Span) -> None:
+    def leave(self, span: Span) -> None:
+        """The request has ended, however."""
         with self._lock:
             self._spans.remove(span)
             if self._waiting:

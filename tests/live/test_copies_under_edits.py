@@ -1,12 +1,16 @@
 """Copies of a disk under a client, with real servers: edits of the list, a spoilt one, a trial."""
 
 import random
-from collections.abc import Callable
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from msgspec import structs
 
 from tests.live.hammering import Hammer
+from tests.live.nbd_client import connect
 from tests.live.service import Service, wait_for
 
 START = "[backends.x]\ndriver='null'\n[exports.x]\nnode='x'\n"
@@ -33,6 +37,25 @@ def quorum(children: list[str], threshold: int, *options: str) -> str:
     text += f'[nodes.votes]\ndriver = "quorum"\nchildren = {children}\n'.replace("'", '"')
     text += f"vote-threshold = {threshold}\n" + "".join(f"{line}\n" for line in options)
     return text + '[exports.vda]\nnode = "votes"\n'
+
+
+@pytest.fixture
+def far(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another server, with 16 MiB, on ``far.sock`` in the test's directory."""
+    command = ["nbdkit", "-f", "-U", str(tmp_path / "far.sock"), "memory", "16M"]
+    server = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+    wait_for((tmp_path / "far.sock").exists, "the other server")
+    yield server
+    server.kill()  # also one that is stopped
+    server.wait()
+
+
+def with_far(directory: Path, *, member: bool) -> str:
+    """Two files and that server, which is a child or just there."""
+    children = ["one", "two", *(["far"] if member else [])]
+    uri = f"nbd+unix:///?socket={directory / 'far.sock'}"
+    text = disks(directory) + f'[backends.far]\ndriver = "nbd"\nuri = "{uri}"\n'
+    return text + quorum(children, 2)
 
 
 def specific(service: Service, name: str) -> dict[str, int]:
@@ -90,6 +113,58 @@ def test_a_spoilt_copy_is_told_of_and_repaired(
     wait_for(lambda: "three, of a quorum: outvoted" in service.said(), "a line in the log")
     assert specific(service, "votes")["rewritten"] > 0
     assert specific(service, "votes")["failures"] == 0
+
+
+def test_a_server_that_dies_is_outvoted(
+    serve: Callable[[str], Service],
+    hammer: Callable[..., Hammer],
+    far: subprocess.Popen[bytes],
+    tmp_path: Path,
+) -> None:
+    """Nothing comes to harm; it is told of with its error, and taken out of the list."""
+    service = serve(START)
+    service.edit_and_wait(with_far(tmp_path, member=True))
+    client = hammer(service.uri(), 3600.0)
+    next(client.said())
+    with service.qmp() as qmp:
+        far.kill()
+        data = qmp.wait_event("QUORUM_REPORT_BAD")["data"]
+    assert data["node-name"] == "far"
+    assert data["error"]
+    report = service.edit_and_wait(with_far(tmp_path, member=False))
+    assert report["event"] == "X_BLKRUN_CONFIG_APPLIED"
+    client.assert_unharmed()
+    one, two = (tmp_path / f"{name}.img" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_server_that_falls_silent_is_taken_out(
+    serve: Callable[[str], Service],
+    hammer: Callable[..., Hammer],
+    far: subprocess.Popen[bytes],
+    tmp_path: Path,
+) -> None:
+    """Requests wait for it; the edit does not, and new ones go on; in the end none is lost."""
+    service = serve(START)
+    service.edit_and_wait(with_far(tmp_path, member=True))
+    client = hammer(service.uri(), 3600.0)
+    next(client.said())
+    far.send_signal(signal.SIGSTOP)
+    wait_for(lambda: service.graph()["exports"][0]["in-flight"] >= 4, "requests that hang")
+    report = service.edit_and_wait(with_far(tmp_path, member=False))
+    assert report["event"] == "X_BLKRUN_CONFIG_APPLIED"
+    assert report["data"]["milliseconds"] < 2000
+    other = connect(service.uri())
+    data, place = random.Random(3).randbytes(65536), 12 * 2**20  # where the first does not write
+    other.pwrite(data, place)
+    other.flush()
+    assert other.pread(len(data), place) == data
+    far.send_signal(signal.SIGCONT)
+    before = next(client.said())["done"]
+    wait_for(lambda: next(client.said())["done"] > before + 100, "it to go on")
+    client.assert_unharmed()
+    one, two = (tmp_path / f"{name}.img" for name in ("one", "two"))
+    assert one.read_bytes() == two.read_bytes()
 
 
 def test_an_edit_in_which_new_copies_could_win_waits_for_a_yes(

@@ -1,13 +1,22 @@
 """Disks that have to stay equal, under a client: what the tests of quorum and blkverify share."""
 
+import errno
+import os
+import random
+import threading
 from typing import Any
+
+import hypothesis.strategies as st
 
 from blkrun.options import MemoryOptions
 from blkrun.server.events import Event
+from blkrun.server.node import Node
 from tests.server.faulty import Faulty
 from tests.server.inprocess import InProcess, ignore
 
 SIZE = 256 * 2**10
+ERRORS = st.none() | st.sampled_from([errno.EIO, errno.ENOSPC, errno.ESHUTDOWN])
+BAD, FAILURE = "QUORUM_REPORT_BAD", "QUORUM_FAILURE"
 
 
 class Copies(InProcess):
@@ -25,8 +34,12 @@ class Copies(InProcess):
     def faulty(self, name: str) -> Faulty:
         """One more disk of this size."""
         node = Faulty(MemoryOptions(node_name=name, size=SIZE))
-        self.graph.transaction([lambda staging: staging.add_node(node, {})])
+        self.put(node)
         return node
+
+    def put(self, node: Node[Any]) -> None:
+        """A node of a driver that only tests have."""
+        self.graph.transaction([lambda staging: staging.add_node(node, {})])
 
     def over(self, driver: str, **options: Any) -> None:
         """The node "top", exported as vda to ``client``."""
@@ -53,3 +66,23 @@ class Copies(InProcess):
         """The node's own numbers."""
         found: dict[str, Any] = self.node("top")["driver-specific"]
         return found
+
+
+def fails(number: int | None, *_: int) -> None:
+    """A request of a disk that has this errno to say."""
+    if number is not None:
+        raise OSError(number, os.strerror(number))
+
+
+def slowly(*_: int) -> None:
+    """Let others go first, now and then."""
+    if random.random() < 0.3:
+        threading.Event().wait(random.random() / 1000)
+
+
+def with_children(count: int, threshold: int, **options: Any) -> Copies:
+    """A quorum of so many."""
+    names = "abcde"[:count]
+    server = Copies(names)
+    server.over("quorum", children=[*names], vote_threshold=threshold, **options)
+    return server

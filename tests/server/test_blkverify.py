@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 
 from blkrun.server.way import FLAG_FUA
-from tests.server.copies import SIZE, Copies
+from tests.server.copies import ERRORS, SIZE, Copies, fails, slowly
 from tests.server.inprocess import workers
-from tests.server.test_quorum import ERRORS, fails, slowly
 
 pytestmark = pytest.mark.usefixtures("plain_threads")
 

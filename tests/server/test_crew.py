@@ -1,10 +1,10 @@
 """Asking several at once: who is slow gets a thread, nobody waits for one that hangs elsewhere."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
-from blkrun.server.crew import SLOW_NS, Crew, Pace
+from blkrun.server.crew import SLOW_NS, Crew, Failure, Pace
 from tests.server.inprocess import PATIENCE_S, Worker, eventually
 
 
@@ -14,6 +14,11 @@ def pace(*, slow: bool) -> Pace:
     for _ in range(8):
         found.note(2 * SLOW_NS if slow else 1000)
     return found
+
+
+def ask(crew: Crew, works: Sequence[Callable[[], object]], *, slow: bool) -> list[Failure]:
+    """Of those who have all been slow of late, or fast."""
+    return crew.do_all([(pace(slow=slow), work, ()) for work in works])
 
 
 def threads_of(name: str) -> int:
@@ -27,7 +32,7 @@ def test_the_fast_are_asked_by_whoever_wants_to_know() -> None:
     works: list[Callable[[], None]] = [
         lambda: seen.append(threading.current_thread().name) for _ in range(3)
     ]
-    assert crew.do_all(works, [pace(slow=False) for _ in works]) == [None] * 3
+    assert ask(crew, works, slow=False) == [None] * 3
     assert seen == [threading.current_thread().name] * 3
     assert threads_of("fast") == 0
 
@@ -42,7 +47,7 @@ def test_the_slow_are_asked_at_once() -> None:
         raise error
 
     works = [partial(fail, error) for error in errors]
-    assert crew.do_all(works, [pace(slow=True) for _ in works]) == errors
+    assert ask(crew, works, slow=True) == errors
     assert threads_of("slow") == 2
     crew.close()
     eventually(lambda: threads_of("slow") == 0)
@@ -50,11 +55,9 @@ def test_the_slow_are_asked_at_once() -> None:
 
 def test_threads_are_used_again() -> None:
     """A hundred requests one after the other need no more than one."""
-    crew, slow = Crew("again"), [pace(slow=True), pace(slow=True)]
+    crew = Crew("again")
     for _ in range(100):
-        crew.do_all([lambda: None, lambda: None], slow)
-        for each in slow:
-            each.note(2 * SLOW_NS)
+        ask(crew, [lambda: None, lambda: None], slow=True)
     assert threads_of("again") <= 2  # the one that has just told is not idle at once
     crew.close()
 
@@ -70,12 +73,12 @@ def test_one_that_hangs_keeps_no_thread_from_others() -> None:
     def meet() -> None:
         both.wait()
 
-    def ask(work: Callable[[], None]) -> None:
-        assert crew.do_all([work, work], [pace(slow=True), pace(slow=True)]) == [None, None]
+    def both_do(work: Callable[[], None]) -> None:
+        assert ask(crew, [work, work], slow=True) == [None, None]
 
-    stuck = [Worker(lambda: ask(wait)) for _ in range(20)]
+    stuck = [Worker(lambda: both_do(wait)) for _ in range(20)]
     eventually(lambda: threads_of("hangs") == 20)
-    ask(meet)
+    both_do(meet)
     hang.set()
     for each in stuck:
         each.finish()

@@ -42,22 +42,34 @@ class Blkverify(Fork[BlkverifyOptions]):
         ranges, below = self._ranges, branches[0].way
 
         def pread(buf: memoryview, offset: int) -> None:
-            with ranges.reading(offset, len(buf)):
+            span = ranges.read(offset, len(buf))
+            try:
                 self._read(branches, buf, offset)
+            finally:
+                ranges.leave(span)
 
         def pwrite(buf: memoryview, offset: int, flags: int) -> None:
-            with ranges.writing(offset, len(buf)):
+            span = ranges.write(offset, len(buf))
+            try:
                 failures = self._write_all(branches, buf, offset, flags)
+            finally:
+                ranges.leave(span)
             self._settle("write", offset, len(buf), failures)
 
         def zero(count: int, offset: int, flags: int) -> None:
-            with ranges.writing(offset, count):
+            span = ranges.write(offset, count)
+            try:
                 failures = self._zero_all(branches, count, offset, flags)
+            finally:
+                ranges.leave(span)
             self._settle("write-zeroes", offset, count, failures)
 
         def trim(count: int, offset: int, flags: int) -> None:
-            with ranges.writing(offset, count):
+            span = ranges.write(offset, count)
+            try:
                 failures = self._trim_all(branches, count, offset, flags)
+            finally:
+                ranges.leave(span)
             self._settle("discard", offset, count, failures)
 
         def flush() -> None:

@@ -83,22 +83,34 @@ class Quorum(Fork[QuorumOptions]):
         read = self._read_first if self.options.read_pattern == "fifo" else self._read_and_vote
 
         def pread(buf: memoryview, offset: int) -> None:
-            with ranges.reading(offset, len(buf)):
+            span = ranges.read(offset, len(buf))
+            try:
                 read(branches, buf, offset)
+            finally:
+                ranges.leave(span)
 
         def pwrite(buf: memoryview, offset: int, flags: int) -> None:
-            with ranges.writing(offset, len(buf)):
+            span = ranges.write(offset, len(buf))
+            try:
                 failures = self._write_all(branches, buf, offset, flags)
+            finally:
+                ranges.leave(span)
             self._settle("write", branches, failures, offset, len(buf))
 
         def zero(count: int, offset: int, flags: int) -> None:
-            with ranges.writing(offset, count):
+            span = ranges.write(offset, count)
+            try:
                 failures = self._zero_all(branches, count, offset, flags)
+            finally:
+                ranges.leave(span)
             self._settle("write", branches, failures, offset, count)
 
         def trim(count: int, offset: int, flags: int) -> None:
-            with ranges.writing(offset, count):
+            span = ranges.write(offset, count)
+            try:
                 failures = self._trim_all(branches, count, offset, flags)
+            finally:
+                ranges.leave(span)
             self._settle("write", branches, failures, offset, count)
 
         def flush() -> None:
@@ -108,8 +120,7 @@ class Quorum(Fork[QuorumOptions]):
             return self._extents(branches, count, offset, flags)
 
         def cache(count: int, offset: int) -> None:
-            for branch in branches:
-                branch.way.cache(count, offset)
+            self._cache(branches, count, offset)
 
         return Way(pread, pwrite, zero, trim, flush, extents, cache, *self._one_size(branches))
 
@@ -205,6 +216,17 @@ class Quorum(Fork[QuorumOptions]):
                 self._report_bad("read", branch, offset, count, error)
                 return [(offset, count, EXTENT_DATA)]
         return agreed_extents(answers, offset, offset + count)
+
+    def _cache(self, branches: Branches, count: int, offset: int) -> None:
+        """It is advice: one child that has taken it is enough."""
+        failures = []
+        for branch in branches:
+            try:
+                branch.way.cache(count, offset)
+            except OSError as error:
+                failures.append(error)
+        if len(failures) == len(branches):
+            raise _voted(failures)
 
     # Telling
 
