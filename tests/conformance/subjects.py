@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from blkrun.options import (
+    BlkDebugOptions,
     BlkLogWritesOptions,
     BlockdevOptions,
     CopyBeforeWriteOptions,
@@ -129,6 +130,14 @@ def _nbd(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     return (NbdOptions(node_name="subject", uri=f"nbd+unix:///?socket={sock}"),)
 
 
+def _blkdebug(shop: Workshop, **options: Any) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        BlkDebugOptions(node_name="subject", image="disk", **options),
+    )
+
+
 def _blklogwrites(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     path = str(shop.directory / "log")
     return (
@@ -212,6 +221,7 @@ def _chain(shop: Workshop) -> tuple[BlockdevOptions, ...]:
 
 
 ROWS = {
+    "blkdebug": Row(_blkdebug),
     "blklogwrites": Row(_blklogwrites, reads_besides=True),
     "copy-before-write": Row(
         _copy_before_write, settle=lambda node: node.copy(0, node.moment.access.clusters)
@@ -283,6 +293,6 @@ def subject_of(driver: str, directory: Path) -> Iterator[Subject]:
 
 def _way_down(node: Node[Any]) -> Iterator[Node[Any]]:
     yield node
-    while (below := node.children.get("file")) is not None:
+    while (below := node.children.get(node.main)) is not None:
         node = below
         yield node

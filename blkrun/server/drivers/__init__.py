@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from blkrun.server.drivers.blkdebug import BlkDebug
 from blkrun.server.drivers.blklogwrites import BlkLogWrites
 from blkrun.server.drivers.copy_before_write import CopyBeforeWrite
 from blkrun.server.drivers.file import File
@@ -18,6 +19,7 @@ from blkrun.server.node import Node
 DRIVERS: dict[str, type[Node[Any]]] = {
     driver.driver: driver
     for driver in (
+        BlkDebug,
         BlkLogWrites,
         CopyBeforeWrite,
         File,
