@@ -17,7 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from blkrun import units
-from blkrun.options import choices_of, extra_of, table_of
+from blkrun.options import choices_of, extra_of, table_of, tables_of
 
 S = TypeVar("S", bound=Struct)
 
@@ -26,9 +26,14 @@ Path = tuple[str | int, ...]
 _PARSERS = {
     "bytes": units.parse_bytes,
     "count": units.parse_count,
+    "errno": units.parse_errno,
     "ns": units.parse_ns,
     "seconds": units.parse_seconds,
 }
+
+
+_MOST_CHOICES = 10
+"""That are listed to somebody who has written something else."""
 
 
 class Kind(Enum):
@@ -84,6 +89,8 @@ def decode(
     for key, field in fields.items():
         if key in raw and field.struct is not None and isinstance(raw[key], Mapping):
             values[field.name] = decode(field.struct, raw[key], problems, (*path, key))
+        elif key in raw and field.structs is not None:
+            values[field.name] = _tables(field, raw[key], problems, (*path, key))
         elif key in raw:
             problem, values[field.name] = _value(field, raw[key], (*path, key))
             if problem is not None:
@@ -130,6 +137,7 @@ class _Field:
     type: Any
     unit: str | None
     struct: Any
+    structs: Any
     required: bool
 
 
@@ -142,6 +150,7 @@ def _fields_of(struct: type[Struct]) -> dict[str, _Field]:
             field.type,
             extra_of(field.type, "unit"),
             table_of(field.type),
+            tables_of(field.type),
             field.required,
         )
         for field in msgspec.structs.fields(struct)
@@ -161,6 +170,29 @@ def _report_unexpected(
         for key in raw
         if key not in fields
     )
+
+
+def _tables(
+    field: _Field, written: Any, problems: list[Problem], path: Path
+) -> tuple[Struct | None, ...]:
+    """Each of several tables; problems have its index in their paths."""
+    if not isinstance(written, list):
+        problems.append(_wrong_type(written, path, "array", "array of tables"))
+        return ()
+    found: list[Struct | None] = []
+    for index, table in enumerate(written):
+        if isinstance(table, Mapping):
+            found.append(decode(field.structs, table, problems, (*path, index)))
+        else:
+            problems.append(_wrong_type(table, (*path, index), "object", "table"))
+    return tuple(found)
+
+
+def _wrong_type(written: Any, path: Path, expected: str, what: str) -> Problem:
+    shown = str(written).lower() if isinstance(written, bool) else repr(written)
+    article = "an" if what[0] in "aeiou" else "a"
+    message = f"{shown} is not {article} {what}"
+    return Problem(path=path, kind=Kind.TYPE, message=message, expected=expected)
 
 
 def _value(field: _Field, written: Any, path: Path) -> tuple[Problem | None, Any]:
@@ -204,7 +236,9 @@ def _problem_of(text: str, value: Any, field: _Field, path: Path) -> Problem:
 
 def _problem_of_choice(value: Any, field: _Field, path: Path) -> Problem:
     choices = choices_of(field.type)
-    listed = ", ".join(f'"{choice}"' for choice in choices)
+    listed = ", ".join(f'"{choice}"' for choice in choices[:_MOST_CHOICES])
+    if len(choices) > _MOST_CHOICES:
+        listed += f", … ({len(choices)} in all)"
     return Problem(
         path=path,
         kind=Kind.VALUE,

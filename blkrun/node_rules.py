@@ -3,10 +3,13 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from blkrun.options import BlkLogWritesOptions, BlockdevOptions, PreallocateOptions
+from blkrun.options import BlkDebugOptions, BlkLogWritesOptions, BlockdevOptions, PreallocateOptions
 
 SECTOR_BYTES = 512
 """QEMU's BDRV_SECTOR_SIZE."""
+
+LIMITS_END = 2**31 - 1
+"""QEMU's INT_MAX: blkdebug's limits are less."""
 
 LEAST_LOG_SECTOR_BYTES = 32
 """An entry has to fit into a sector."""
@@ -33,6 +36,24 @@ def is_log_sector_size(sector_bytes: int) -> bool:
     return in_range and sector_bytes.bit_count() == 1
 
 
+def _blkdebug(options: BlkDebugOptions) -> Iterator[BrokenRule]:
+    """Children take requests of any alignment, so only the node's own counts."""
+    align = max(options.align, 1)
+    zero, discard = options.opt_write_zero, options.opt_discard
+    limits = (
+        ("align", options.align, 1),
+        ("max-transfer", options.max_transfer, align),
+        ("opt-write-zero", zero, align),
+        ("max-write-zero", options.max_write_zero, max(align, zero)),
+        ("opt-discard", discard, align),
+        ("max-discard", options.max_discard, max(align, discard)),
+    )
+    for option, value, factor in limits:
+        fits = value < LIMITS_END and not value % factor
+        if not fits or (option == "align" and value.bit_count() > 1):
+            yield BrokenRule(option, f"Cannot meet constraints with {option} {value}")
+
+
 def _blklogwrites(options: BlkLogWritesOptions) -> Iterator[BrokenRule]:
     size = options.log_sector_size
     if size is None:
@@ -51,6 +72,7 @@ def _preallocate(options: PreallocateOptions) -> Iterator[BrokenRule]:
 
 
 _RULES: dict[type[BlockdevOptions], Callable[[Any], Iterator[BrokenRule]]] = {
+    BlkDebugOptions: _blkdebug,
     BlkLogWritesOptions: _blklogwrites,
     PreallocateOptions: _preallocate,
 }

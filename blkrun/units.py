@@ -4,6 +4,7 @@ Parsing gives plain integers in the base unit (bytes, nanoseconds, whole seconds
 formatting gives the shortest exact or three-digit form.  Pure, used by both processes.
 """
 
+import errno
 import re
 from decimal import Decimal
 
@@ -43,6 +44,8 @@ _NANOSECONDS: dict[str, int] = {
     "h": 3600 * 10**9,
 }
 
+_ERRNOS = {name: number for number, name in errno.errorcode.items()}
+
 _COUNTS: dict[str, int] = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6}
 
 
@@ -70,6 +73,21 @@ def parse_seconds(text: str) -> int:
     return seconds
 
 
+def parse_errno(text: str) -> int:
+    """``"ENOSPC"`` or ``"28"`` → 28, by Linux' names."""
+    number = _ERRNOS.get(text)
+    if number is None and text.isdecimal():
+        number = int(text)
+    if number is None:
+        raise ValueError(f'{text!r} is not an errno; write "EIO", "ENOSPC" or a number')
+    return number
+
+
+def format_errno(number: int) -> str:
+    """Its name, if it has one: 28 → ``ENOSPC``."""
+    return errno.errorcode.get(number, str(number))
+
+
 def _parse(text: str, scale: dict[str, int], *, what: str, example: str) -> int:
     match = _NUMBER.fullmatch(text)
     if match is None or match[2] not in scale:
@@ -81,10 +99,13 @@ def _parse(text: str, scale: dict[str, int], *, what: str, example: str) -> int:
 
 
 def pattern(unit: str) -> str:
-    """What a unit's strings look like ("bytes", "count", "seconds", "ns"), for JSON Schema.
+    """What a unit's strings look like ("bytes", "count", "seconds", "ns", "errno").
 
-    It says less than the parser, which also refuses a fraction of the base unit.
+    It is for JSON Schema, and says less than the parser, which also refuses a fraction of the base
+    unit, and what is no errno.
     """
+    if unit == "errno":
+        return r"^(E[A-Z0-9]+|\d+)$"
     scale = {"bytes": _BYTES, "count": _COUNTS}.get(unit, _NANOSECONDS)
     names = "|".join(name for name in scale if name)
     return rf"^\s*{_DIGITS}\s*({names}){'?' if '' in scale else ''}\s*$"

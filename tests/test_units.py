@@ -223,3 +223,12 @@ def test_patterns_take_what_the_parsers_take(text: str) -> None:
             assert matched is ("not a whole number" in str(error))  # noqa: PT017 - either is right
         else:
             assert matched
+
+
+def test_errnos() -> None:
+    """By Linux' name, or as a number; back to the name where there is one."""
+    assert [units.parse_errno(text) for text in ("EIO", "ENOSPC", "28")] == [5, 28, 28]
+    assert [units.format_errno(number) for number in (5, 4000)] == ["EIO", "4000"]
+    for wrong in ("eio", "EFOO", "", "-5", "5.0"):
+        with pytest.raises(ValueError, match="is not an errno"):
+            units.parse_errno(wrong)

@@ -44,7 +44,7 @@ _TYPES = {
     "object": "table",
     "string": "string",
 }
-_NAMES = {"bytes": "bytes", "count": "count", "seconds": "seconds", "ns": "time"}
+_NAMES = {"bytes": "bytes", "count": "count", "seconds": "seconds", "ns": "time", "errno": "errno"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -121,7 +121,8 @@ def _option(option: Option) -> Iterator[Text]:
     yield Text.assemble("  ", (option.name, "bold"), first[2 + len(option.name) :])
     yield from map(Text, rest)
     yield from _paragraph(option.text, indent=_INDENT)
-    for key, value in option.value.get("properties", {}).items():
+    inner = option.value.get("items", option.value)
+    for key, value in inner.get("properties", {}).items():
         yield from _paragraph(f"{key}: {value['description']}", indent=_INDENT + 2)
 
 
@@ -133,6 +134,8 @@ def type_of(option: Option) -> str:
     if "enum" in value:
         return " | ".join(json.dumps(choice) for choice in value["enum"])
     word = _NAMES[option.unit] if option.unit else _TYPES[value["type"]]
+    if "properties" in value.get("items", ()):
+        word = "list of tables"
     if "minimum" not in value or (option.unit and not value["minimum"]):
         return word
     shown = format_ns if option.unit == "ns" else str

@@ -30,6 +30,7 @@ from blkrun.options import (
     extra_of,
     fields_of,
     table_of,
+    tables_of,
 )
 
 Value = dict[str, Any]
@@ -212,6 +213,8 @@ def _as_written(field: msgspec.structs.FieldInfo, made: Mapping[str, Any]) -> Va
     if (inner := table_of(field.type)) is not None:
         del value["$ref"]
         value |= as_object(options_of(inner, ()))
+    if (inner := tables_of(field.type)) is not None:
+        value["items"] = as_object(options_of(inner, ()))
     if value.get("default", ...) is None:
         del value["default"]
     unit = extra_of(field.type, "unit")

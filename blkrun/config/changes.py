@@ -126,9 +126,9 @@ def set_keys(
     document: Document, values: Iterable[tuple[str, str]], unset: Iterable[str]
 ) -> list[Step]:
     """Any key of any table; one to unset has to be there."""
-    steps: list[Step] = [Set(key_path(document, key), as_written(word)) for key, word in values]
+    steps: list[Step] = [Set(_one_key(document, key), as_written(word)) for key, word in values]
     for key in unset:
-        path = key_path(document, key)
+        path = _one_key(document, key)
         if path[-1] not in table_at(document, path[:-1]):
             raise unknown(
                 f"key in {dotted(path[:-1])}", str(path[-1]), table_at(document, path[:-1])
@@ -140,6 +140,18 @@ def set_keys(
 def _lead(document: Document, edges: Iterable[Path], child: Any) -> Iterator[Step]:
     for path, value in led_elsewhere(document, dict.fromkeys(edges, child)).items():
         yield Set(path, value_of(value))
+
+
+def _one_key(document: Document, key: str) -> Path:
+    """Of a table; not of one of several, which have no names to call them by."""
+    path = key_path(document, key)
+    value: Any = document
+    for depth, word in enumerate(path, 1):
+        value = value.get(word) if isinstance(value, dict) else None
+        if isinstance(value, list) and any(isinstance(each, dict) for each in value):
+            those = dotted(path[:depth])
+            raise FileError(f"{those} is several tables, [[{those}]]: change them by hand")
+    return path
 
 
 def _edges_of(parent: str, edges: list[Path], above: str) -> list[Path]:

@@ -15,6 +15,7 @@ from blkrun.job_options import JobOptions
 from blkrun.model import GraphModel
 from blkrun.options import (
     BitmapOptions,
+    BlkDebugOptions,
     BlockdevOptions,
     ExportOptions,
     FileOptions,
@@ -71,6 +72,8 @@ def _node(
 ) -> BlockdevOptions:
     if isinstance(options, FileOptions):
         return structs.replace(options, path=str(absolute(directory, options.path)))
+    if isinstance(options, BlkDebugOptions) and options.config is not None:
+        options = structs.replace(options, config=str(absolute(directory, options.config)))
     for role, child in children_of(options).items():
         below = skip_disabled(child, tables)
         if below != child:

@@ -33,7 +33,7 @@ _NOTES = {
     "it: a total and its read or write, a burst without its average",
     "backends": f"{_NODES_BY_HAND}; that nbd has one of uri and command, and that no two write "
     "one file",
-    "nodes": f"{_NODES_BY_HAND}; and what QEMU allows in blklogwrites and preallocate",
+    "nodes": f"{_NODES_BY_HAND}; and what QEMU allows in blkdebug, blklogwrites and preallocate",
     "exports": "blkrun check tells besides: that the node is there, that what is writable has "
     "nothing read-only below it, and which limits exclude each other",
     "bitmaps": "blkrun check tells besides: that the node is there, and that the granularity is "

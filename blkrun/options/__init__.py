@@ -4,7 +4,7 @@ The same declaration serves the TOML reader, the QMP decoder, ``blkrun check`` a
 comparison of desired with live (``==``).  Field metadata says what types cannot:
 
 * ``Meta(description=...)``: the meaning, one sentence;
-* ``extra={"unit": "bytes" | "count" | "seconds" | "ns"}``: strings with a unit are accepted
+* ``extra={"unit": "bytes" | "count" | "seconds" | "ns" | "errno"}``: strings are accepted
   (see :mod:`blkrun.units`), the value held is the plain integer;
 * ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.  Of the
   type ``NodeName | UnsetType | None`` it may lead nowhere: null over QMP, ``""`` in TOML.  A tuple
@@ -19,6 +19,7 @@ is read, with a warning.  QMP does not take them.
 
 from blkrun.options.bitmap import DEFAULT_GRANULARITY_BYTES, BitmapOptions
 from blkrun.options.drivers import DRIVERS
+from blkrun.options.drivers.blkdebug import BlkDebugOptions, InjectError, SetState
 from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
 from blkrun.options.drivers.blkverify import BlkverifyOptions
 from blkrun.options.drivers.copy_before_write import BitmapPlace, CopyBeforeWriteOptions
@@ -46,7 +47,14 @@ from blkrun.options.edges import (
     with_child,
 )
 from blkrun.options.export import ExportOptions
-from blkrun.options.fields import choices_of, extra_of, fields_of, table_of, to_wire
+from blkrun.options.fields import (
+    choices_of,
+    extra_of,
+    fields_of,
+    table_of,
+    tables_of,
+    to_wire,
+)
 from blkrun.options.node import MAX_BURST_SECONDS, BlockdevOptions, Bytes, NodeName
 from blkrun.options.settings import DashboardOptions, RunnerOptions, ServerOptions
 from blkrun.options.throttle_limits import MAX_LIMIT, ThrottleLimits
@@ -61,6 +69,7 @@ __all__ = [
     "OPTIONAL_EDGES",
     "BitmapOptions",
     "BitmapPlace",
+    "BlkDebugOptions",
     "BlkLogWritesOptions",
     "BlkverifyOptions",
     "BlockdevOptions",
@@ -70,6 +79,7 @@ __all__ = [
     "DashboardOptions",
     "ExportOptions",
     "FileOptions",
+    "InjectError",
     "MemoryOptions",
     "MirrorTopOptions",
     "NbdOptions",
@@ -81,6 +91,7 @@ __all__ = [
     "RawOptions",
     "RunnerOptions",
     "ServerOptions",
+    "SetState",
     "SnapshotAccessOptions",
     "ThrottleLimits",
     "ThrottleOptions",
@@ -94,6 +105,7 @@ __all__ = [
     "lists_of",
     "main_child",
     "table_of",
+    "tables_of",
     "to_wire",
     "with_child",
 ]

@@ -36,7 +36,16 @@ def table_of(field_type: Any) -> type[Struct] | None:
     """The Struct whose fields are a table within the table, or None."""
     if isinstance(field_type, type):
         return field_type if issubclass(field_type, Struct) else None
+    if get_origin(field_type) is tuple:
+        return None
     return next((found for part in get_args(field_type) if (found := table_of(part))), None)
+
+
+def tables_of(field_type: Any) -> type[Struct] | None:
+    """The Struct of each of several tables within the table, TOML's ``[[…]]``, or None."""
+    if get_origin(field_type) is tuple:
+        return next((found for part in get_args(field_type) if (found := table_of(part))), None)
+    return next((found for part in get_args(field_type) if (found := tables_of(part))), None)
 
 
 fields_of = cache(msgspec.structs.fields)
@@ -49,5 +58,12 @@ def to_wire(options: "BlockdevOptions") -> dict[str, Any]:
     for field in fields_of(type(options)):
         value = getattr(options, field.name)
         if field.required or value != field.default:
-            wire[field.encode_name] = value
+            wire[field.encode_name] = _plain(value)
     return wire
+
+
+def _plain(value: Any) -> Any:
+    """Without Structs: the wire is JSON, by whichever encoder."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return msgspec.to_builtins(value) if isinstance(value, Struct) else value

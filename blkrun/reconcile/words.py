@@ -1,13 +1,19 @@
 """Options in words: ``size 1GiB → 2GiB, read-only false → true``."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from msgspec import UNSET, Struct
 
 from blkrun.options import OPTIONAL_EDGES, extra_of, fields_of
-from blkrun.units import format_bytes
+from blkrun.units import format_bytes, format_errno
+
+_UNITS: dict[str | None, Callable[[Any], str]] = {
+    "bytes": format_bytes,
+    "errno": format_errno,
+    "seconds": lambda value: f"{value}s",
+}
 
 
 def change_words(old: Struct, new: Struct, names: Iterable[str]) -> str:
@@ -31,8 +37,18 @@ def value_words(value: Any, unit: str | None) -> str:
         return "the default"
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, Struct):
+        return "{" + ", ".join(f"{key} = {each}" for key, each in _written(value)) + "}"
     if isinstance(value, (tuple, list)):
-        return f"[{shlex.join(map(str, value))}]"
-    if unit == "bytes":
-        return format_bytes(value)
-    return f"{value}s" if unit == "seconds" else str(value) or '""'
+        tables = any(isinstance(each, Struct) for each in value)
+        words = [value_words(each, None) for each in value]
+        return f"[{', '.join(words) if tables else shlex.join(words)}]"
+    return _UNITS.get(unit, str)(value) or '""'
+
+
+def _written(table: Struct) -> Iterator[tuple[str, str]]:
+    """The keys of a table within the table that are not at their defaults."""
+    for field in fields_of(type(table)):
+        value = getattr(table, field.name)
+        if field.required or value != field.default:
+            yield field.encode_name, value_words(value, extra_of(field.type, "unit"))

@@ -13,7 +13,7 @@ as is each child's own business, and then they would differ.  QEMU has no trims 
 
 import errno
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from blkrun.errors import CommandError

@@ -31,6 +31,7 @@ from blkrun.options import (
     extra_of,
     fields_of,
     table_of,
+    tables_of,
 )
 
 _EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -70,6 +71,7 @@ UNITS = {
     "bytes": st.sampled_from([0, 4096, "4096", "64KiB", "1.5 MB", " 2G ", "10kB", "7TiB", "9B"]),
     "count": st.sampled_from([0, 1, 10**15, "2000", "2k", "1.5M", "3 K"]),
     "seconds": st.sampled_from([1, 10, "10s", "2min", "1000ms", "1h", "3000000 µs"]),
+    "errno": st.sampled_from([0, 5, "EIO", "ENOSPC", "28"]),
     "ns": st.sampled_from([500_000_000, "200ms", "5s", "0.5s", "1000000us"]),
 }
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9._-]{0,18}", fullmatch=True)
@@ -93,8 +95,8 @@ def value(field_type: Any) -> st.SearchStrategy[Any]:
         return UNITS[unit]
     if choices := choices_of(field_type):
         return st.sampled_from(choices)
-    if table := table_of(field_type):
-        return values(table)
+    if table := table_of(field_type) or tables_of(field_type):
+        return values(table) if table_of(field_type) else st.lists(values(table), max_size=2)
     if "bool" in str(field_type):
         return st.booleans()
     if "int" in str(field_type):

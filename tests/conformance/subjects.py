@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from blkrun.options import (
+    BlkDebugOptions,
     BlkLogWritesOptions,
     BlkverifyOptions,
     BlockdevOptions,
@@ -133,6 +134,14 @@ def _nbd(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     shop.stack.enter_context(running(*command))
     wait_until(lambda: answers(sock))
     return (NbdOptions(node_name="subject", uri=f"nbd+unix:///?socket={sock}"),)
+
+
+def _blkdebug(shop: Workshop, **options: Any) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        BlkDebugOptions(node_name="subject", image="disk", **options),
+    )
 
 
 def _blklogwrites(shop: Workshop) -> tuple[BlockdevOptions, ...]:
@@ -266,6 +275,7 @@ def _no_trims_nor_extents(kind: str, code: int) -> bool:
 
 
 ROWS = {
+    "blkdebug": Row(_blkdebug),
     "blkverify": Row(_blkverify, forgives=_no_trims),
     "blklogwrites": Row(_blklogwrites, reads_besides=True),
     "copy-before-write": Row(
@@ -346,7 +356,7 @@ def subject_of(driver: str, directory: Path) -> Iterator[Subject]:
 
 def _way_down(node: Node[Any]) -> Iterator[Node[Any]]:
     yield node
-    while (below := node.children.get("file")) is not None:
+    while (below := node.children.get(node.main)) is not None:
         node = below
         yield node
 

@@ -1,5 +1,6 @@
 """The drivers' options, one file a driver, and the table of those that can be asked for."""
 
+from blkrun.options.drivers.blkdebug import BlkDebugOptions
 from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
 from blkrun.options.drivers.blkverify import BlkverifyOptions
 from blkrun.options.drivers.copy_before_write import CopyBeforeWriteOptions
@@ -18,6 +19,7 @@ from blkrun.options.drivers.write_threshold import WriteThresholdOptions
 from blkrun.options.node import BlockdevOptions
 
 DRIVERS: dict[str, type[BlockdevOptions]] = {
+    "blkdebug": BlkDebugOptions,
     "blkverify": BlkverifyOptions,
     "blklogwrites": BlkLogWritesOptions,
     "copy-before-write": CopyBeforeWriteOptions,

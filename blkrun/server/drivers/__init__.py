@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from blkrun.server.drivers.blkdebug import BlkDebug
 from blkrun.server.drivers.blklogwrites import BlkLogWrites
 from blkrun.server.drivers.blkverify import Blkverify
 from blkrun.server.drivers.copy_before_write import CopyBeforeWrite
@@ -22,6 +23,7 @@ from blkrun.server.node import Node
 DRIVERS: dict[str, type[Node[Any]]] = {
     driver.driver: driver
     for driver in (
+        BlkDebug,
         Blkverify,
         BlkLogWrites,
         CopyBeforeWrite,

@@ -38,6 +38,8 @@ class Raw(Node[RawOptions]):
         """The child's way, with the offset added; a window from 0 on is the child itself."""
         shift = self.options.offset
         below = below._replace(length=self._length_over(below), truncate=self._truncate_over(below))
+        if below.event is not None:
+            below = _telling(below, below.event)
         if not shift:
             return below
 
@@ -74,3 +76,17 @@ class Raw(Node[RawOptions]):
                 raise OSError(errno.ENOSPC, f"the window '{self.name}' has {size} bytes")
 
         return truncate
+
+
+def _telling(below: Way, event: Callable[[str], None]) -> Way:
+    """Where somebody listens: what QEMU's raw format says before it reads and writes."""
+
+    def pread(buf: memoryview, offset: int) -> Late | None:
+        event("read_aio")
+        return below.pread(buf, offset)
+
+    def pwrite(buf: memoryview, offset: int, flags: int) -> Late | None:
+        event("write_aio")
+        return below.pwrite(buf, offset, flags)
+
+    return below._replace(pread=pread, pwrite=pwrite)
