@@ -21,7 +21,7 @@ def edges(document: Document) -> Iterator[tuple[Edge, str]]:
         for name, table in section_of(document, section).items():
             driver = driver_of(document, (section, name))
             for role in EDGES[driver] if driver is not None else ():
-                if isinstance(child := table.get(role), str):
+                if isinstance(child := table.get(role), str) and child:
                     yield (section, name, role), child
     for name, table in section_of(document, "exports").items():
         if isinstance(child := table.get("node"), str):

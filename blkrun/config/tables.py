@@ -57,9 +57,9 @@ class NodeTable(Table[BlockdevOptions]):
     enabled: bool
 
     def edges(self) -> Iterator[tuple[str, str]]:
-        """Role and child's name, for each edge that is written."""
+        """Role and child's name, for each edge that is written and leads to something."""
         for role in EDGES[self.driver] if self.driver is not None else ():
-            if (child := self.text(role)) is not None:
+            if child := self.text(role):
                 yield role, child
 
 

@@ -3,7 +3,7 @@
 from typing import Any, get_args
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from blkrun.options.drivers import DRIVERS
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
@@ -38,7 +38,9 @@ def may_be_unset(field_type: Any) -> bool:
     return any(part is UnsetType or may_be_unset(part) for part in get_args(field_type))
 
 
-OPTIONAL_EDGES = {options: _optional_roles(options) for options in _NODES}
+OPTIONAL_EDGES: dict[type[Struct], frozenset[str]] = {
+    options: _optional_roles(options) for options in _NODES
+}
 """Options type → roles that may lead nowhere.
 
 UNSET is the driver's default, which may be a child of its own; None is no child.

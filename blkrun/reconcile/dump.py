@@ -14,6 +14,7 @@ from blkrun.job_options import JobOptions, job_to_wire
 from blkrun.limits import any_average
 from blkrun.model import GraphModel
 from blkrun.options import (
+    OPTIONAL_EDGES,
     BlockdevOptions,
     ExportOptions,
     ThrottleLimits,
@@ -148,10 +149,11 @@ def _written(options: ThrottleLimits | msgspec.Struct) -> dict[str, Any]:
 
 def _keys(options: msgspec.Struct, wire: Mapping[str, Any], *but: str) -> dict[str, Any]:
     units = {field.encode_name: extra_of(field.type, "unit") for field in fields_of(type(options))}
+    nowhere = OPTIONAL_EDGES.get(type(options), frozenset())
     return {
-        key: _value(value, units.get(key))
+        key: "" if value is None else _value(value, units.get(key))
         for key, value in wire.items()
-        if key not in but and value is not None
+        if key not in but and (value is not None or key in nowhere)
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from blkrun.model import GraphModel
 from blkrun.options import BlockdevOptions, children_of
 from blkrun.reconcile.operation import Operation
+from blkrun.reconcile.words import change_words
 
 _NAMED = 4
 """More filters than this at once are not all named."""
@@ -18,11 +19,11 @@ _NAMED = 4
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From a parent to where it leads now.  ``is_export``: a node may have the same name."""
+    """From a parent to where it leads now, or None.  ``is_export``: a node may have its name."""
 
     parent: str
     role: str
-    child: str
+    child: str | None
     is_export: bool = False
 
     @property
@@ -47,12 +48,16 @@ class Edges:
         """A node is as it is to be: opened, or all its edges changed."""
         self._nodes[options.node_name] = options
 
-    def lead(self, edge: Edge, target: str) -> Operation:
-        """Make an edge that leads elsewhere lead to ``target``."""
+    def lead(self, edge: Edge, target: str | None) -> Operation:
+        """Make an edge that leads elsewhere lead to ``target``; None: nowhere."""
+        if edge.child is None or target is None:
+            old, new = self._live.nodes[edge.parent], self._desired.nodes[edge.parent]
+            words = f"{edge.parent}: {change_words(old, new, [edge.role])}"
+            return _set_edge(edge, target, "~", words, edge.table)
         if self._is_filter_over(edge.child, target):
-            return self._toggle(edge, target, "remove", edge.child)
+            return self._toggle(edge, edge.child, target, "remove")
         if self._is_filter_over(target, edge.child):
-            return self._toggle(edge, target, "insert", target)
+            return self._toggle(edge, edge.child, target, "insert")
         going, below = self._top_filters(edge.child, self._desired)
         coming, below_new = self._top_filters(target, self._live)
         if below == below_new:
@@ -61,9 +66,9 @@ class Edges:
             sign, words = "~", f"{edge.who}: {edge.role} {edge.child} → {target}"
         return _set_edge(edge, target, sign, words, edge.table)
 
-    def _toggle(self, edge: Edge, target: str, verb: str, node: str) -> Operation:
+    def _toggle(self, edge: Edge, old: str, target: str, verb: str) -> Operation:
+        node, child = (old, target) if verb == "remove" else (target, old)
         removed, inserted = ([node], []) if verb == "remove" else ([], [node])
-        child = target if removed else edge.child
         sign, words = _words(removed, inserted, f"{edge.who} and {child}")
         table = f"nodes.{node}"
         if self._is_ambiguous(edge):
@@ -97,7 +102,7 @@ class Edges:
         return options.is_filter and children_of(options)["file"] == child
 
 
-def _set_edge(edge: Edge, target: str, sign: str, words: str, table: str) -> Operation:
+def _set_edge(edge: Edge, target: str | None, sign: str, words: str, table: str) -> Operation:
     data = {"parent": edge.parent, "role": edge.role, "child": target}
     return Operation("x-blkrun-set-edge", data, sign, words, table)
 

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from msgspec import UNSET
+
 from blkrun.model import GraphModel
 from blkrun.options import EDGES, BlockdevOptions, children_of, fields_of, to_wire
 from blkrun.reconcile.operation import Operation
@@ -18,7 +20,7 @@ def why_replaced(desired: GraphModel, live: GraphModel, name: str) -> set[str] |
         return None
     if type(old) is not type(new):
         return {"driver"}
-    changed = changed_options(old, new) | _other_disks(desired, live, name)
+    changed = changed_options(old, new) | _other_disks(desired, live, name) | _unsaid(old, new)
     return changed if changed - type(new).reopenable else None
 
 
@@ -30,11 +32,29 @@ def _other_disks(desired: GraphModel, live: GraphModel, name: str) -> set[str]:
     old, new = live.nodes[name], desired.nodes[name]
     found = set()
     for role in children_of(new) if type(new).fixed_edges else ():
-        disk = _unfiltered(live, _get(old, role))
-        is_same = disk == _unfiltered(desired, _get(new, role))
+        disk = unfiltered(live, _get(old, role))
+        is_same = disk == unfiltered(desired, _get(new, role))
         if not is_same or (disk in live.nodes and why_replaced(desired, live, disk) is not None):
             found.add(role)
     return found
+
+
+def _unsaid(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
+    """Edges of which nothing is said any more: what a driver has there, only opening it tells."""
+    return {
+        role
+        for role, field in EDGES[type(new)].items()
+        if getattr(new, field) is UNSET and getattr(old, field) is not UNSET
+    }
+
+
+def moved_edges(old: BlockdevOptions, new: BlockdevOptions) -> list[str]:
+    """Roles of which something else is said now, of nodes with the same driver."""
+    return [
+        role
+        for role, field in EDGES[type(new)].items()
+        if getattr(old, field) != getattr(new, field)
+    ]
 
 
 def changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
@@ -97,7 +117,7 @@ def _kind(options: BlockdevOptions) -> str:
     return "backend" if options.is_backend else "node"
 
 
-def _unfiltered(graph: GraphModel, name: str) -> str:
+def unfiltered(graph: GraphModel, name: str) -> str:
     """The node below all filters."""
     while (options := graph.nodes.get(name)) is not None and options.is_filter:
         name = children_of(options)["file"]

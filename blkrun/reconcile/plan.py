@@ -63,10 +63,22 @@ def endangered(
     for name, export in live.exports.items():
         if name not in desired.exports:
             continue
-        old = _disk(live, export.node)
-        if old != _disk(desired, desired.exports[name].node) or old & replaced:
+        old, top = _disk(live, export.node), _below_overlays(desired, live, name)
+        if old != _disk(desired, top) or old & replaced:
             gone.add(name)
     return gone
+
+
+def _below_overlays(desired: GraphModel, live: GraphModel, export: str) -> str:
+    """The node that an export shows, or the one that new overlays have been put over there.
+
+    To stack an overlay is to take a snapshot: clients go on with the disk that they have.
+    """
+    top = desired.exports[export].node
+    name = nodes.unfiltered(desired, top)
+    while name not in live.nodes and "backing" in (below := children_of(desired.nodes[name])):
+        name = nodes.unfiltered(desired, below["backing"])
+    return name if name == nodes.unfiltered(live, live.exports[export].node) else top
 
 
 def _disk(graph: GraphModel, node: str) -> set[str]:
@@ -140,10 +152,9 @@ class _Planner:
         self.edges.define(new)
 
     def _change(self, old: BlockdevOptions, new: BlockdevOptions) -> Iterator[Operation]:
-        before = children_of(old)
-        for role, child in children_of(new).items():
-            if before[role] != child:
-                yield self.edges.lead(Edge(new.node_name, role, before[role]), child)
+        before, after = children_of(old), children_of(new)
+        for role in nodes.moved_edges(old, new):
+            yield self.edges.lead(Edge(new.node_name, role, before.get(role)), after.get(role))
         if changed := nodes.changed_options(old, new):
             yield nodes.reopen(old, new, changed)
 

@@ -62,8 +62,8 @@ class Keeper(Node[O]):
             )
         if not staging.parents(self) and self.job_id is None:
             return
-        for who, root in _writers(staging, self):
-            if self._disks["file"] in _written_past(staging, root, self):
+        for who, root in writers(staging, self):
+            if self._disks["file"] in written_past(staging, root, self):
                 raise CommandError(
                     f"{who} writes to '{self.children['file'].name}' past node '{self.name}', "
                     f"which {self.keeps} it; export it read-only, or lead it through '{self.name}'"
@@ -129,7 +129,7 @@ def unfiltered(staging: Staging, node: Node[Any]) -> Node[Any]:
     return chain.unfiltered(node, staging.child)
 
 
-def _writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[Any]]]:
+def writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[Any]]]:
     """Who makes writes, and at which node: clients, and other jobs."""
     for export in staging.exports.values():
         root = staging.child(export, "root")
@@ -140,7 +140,7 @@ def _writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[An
             yield f"Job '{node.job_id}'", staging.children(node)["target"]
 
 
-def _written_past(staging: Staging, root: Node[Any], keeper: Node[Any]) -> set[Node[Any]]:
+def written_past(staging: Staging, root: Node[Any], keeper: Node[Any]) -> set[Node[Any]]:
     """The nodes that writes to ``root`` may come to without passing ``keeper``."""
     found: set[Node[Any]] = set()
     rest = [root]

@@ -82,38 +82,25 @@ class Reader:
         return found
 
     def _make_pread(self) -> Callable[[memoryview, int], None]:
-        """With what does not change bound once; extended entries always take the long way."""
+        """The short way, with what does not change bound once."""
         image, geometry = self._image, self._image.geometry
-        if geometry.extended_l2 or image.header.external_data:
-            return self.read
+        locate = _locator(image)
         read, reuse, find = self.read, image.reuse, image.tables.find
         data, owner, node_of = image.data, image.owner, image.data.get_node
-        cluster_bits, cluster_bytes = geometry.cluster_bits, geometry.cluster_bytes
+        cluster_bits, in_cluster = geometry.cluster_bits, geometry.cluster_bytes - 1
         l1_shift, l2_mask = geometry.l1_shift, geometry.l2_entries - 1
-        in_cluster = cluster_bytes - 1
-        special = COMPRESSED | ZERO | (in_cluster & OFFSET_MASK)
 
         def pread(buf: memoryview, offset: int) -> None:
             before = reuse.count
             table = find(offset >> l1_shift)
             if table is not None:
+                table.used = True
                 length = len(buf)
-                start = offset & in_cluster
                 index = (offset >> cluster_bits) & l2_mask
-                word = table.words[index]
-                host = word & OFFSET_MASK
-                if (
-                    host
-                    and not word & special
-                    and (
-                        start + length <= cluster_bytes
-                        or _follow(table.words, index, start + length, cluster_bits)
-                    )
-                    and host + start + length <= data.end_bytes
-                ):
-                    table.used = True
+                host = locate(table.words, index, offset & in_cluster, length)
+                if host and host + length <= data.end_bytes:
                     try:
-                        node_of(owner).pread(buf, host + start)
+                        node_of(owner).pread(buf, host)
                     except OSError:
                         if reuse.count == before:
                             raise
@@ -196,6 +183,44 @@ class Reader:
                 at = start + length
         if at < end:
             yield at, end - at, EXTENT_HOLE | EXTENT_ZERO
+
+
+Locate = Callable[["array[int]", int, int, int], int]
+"""(words, index, start, length): where in the file the ``length`` bytes are that begin ``start``
+into the cluster of an entry; 0 where that is not so simple."""
+
+
+def _locator(image: Image) -> Locate:
+    if image.header.external_data:
+        return lambda *_: 0  # places have to be checked; the file system has them in order
+    geometry = image.geometry
+    cluster_bits, cluster_bytes = geometry.cluster_bits, geometry.cluster_bytes
+    subcluster_bits = geometry.subcluster_bits
+    special = COMPRESSED | ZERO | ((cluster_bytes - 1) & OFFSET_MASK)
+
+    def standard(words: "array[int]", index: int, start: int, length: int) -> int:
+        word = words[index]
+        if word & special:
+            return 0
+        end = start + length
+        if end > cluster_bytes and not _follow(words, index, end, cluster_bits):
+            return 0
+        host = word & OFFSET_MASK
+        return host and host + start
+
+    def extended(words: "array[int]", index: int, start: int, length: int) -> int:
+        word, bitmap = words[2 * index : 2 * index + 2]
+        end = start + length
+        if word & special or end > cluster_bytes:
+            return 0
+        past = -(-end >> subcluster_bits)
+        wanted = (1 << past) - (1 << (start >> subcluster_bits))
+        if bitmap & wanted != wanted or (bitmap >> 32) & wanted:
+            return 0
+        host = word & OFFSET_MASK
+        return host and host + start
+
+    return extended if geometry.extended_l2 else standard
 
 
 def _follow(words: "array[int]", index: int, length: int, cluster_bits: int) -> bool:
