@@ -2,6 +2,7 @@
 
 import errno
 import os
+from collections import Counter
 from functools import partial
 from typing import Any, NoReturn
 
@@ -24,7 +25,7 @@ def plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "release_thread_states", list)
 
 
-def test_every_errno(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_errno(passing: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """For each errno there is and each kind of request, the very error is told, once."""
     wanted: list[OSError] = []
 
@@ -32,10 +33,10 @@ def test_every_errno(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
         raise wanted[-1]
 
     broken = Way._make(fail for _ in NOWHERE)
-    for bottom in subject.bottoms:
+    for bottom in passing.bottoms:
         change_way(bottom, lambda _: broken, monkeypatch)
     told: list[BaseException] = []
-    graph = subject.shop.graph
+    graph = passing.shop.graph
     graph.transaction([lambda s: export_add(s, "vda", ExportOptions(node="subject"))])
     connection = graph.connect("vda", told.append)
     buf = memoryview(bytearray(512))
@@ -50,7 +51,7 @@ def test_every_errno(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for code in errno.errorcode:
         for kind, arguments in requests.items():
-            if subject.row.forgives(kind, code):
+            if passing.row.forgives(kind, code):
                 continue
             wanted.append(OSError(code, os.strerror(code)))
             with pytest.raises(OSError, match=r".") as raised:
@@ -58,7 +59,7 @@ def test_every_errno(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
             assert told == [wanted[-1]]
             assert raised.value is wanted[-1]
             told.clear()
-    assert {node.stats.in_flight for node in subject.nodes} == {0}
+    assert {node.stats.in_flight for node in passing.nodes} == {0}
     graph.disconnect(connection)
 
 
@@ -81,8 +82,11 @@ def test_flush_reaches_what_holds_data(subject: Subject, monkeypatch: pytest.Mon
     one, two, other = (graph.connect(name, lambda _: None) for name in ("vda", "vda", "vdb"))
     for flusher in (two, one, other):
         one.pwrite(memoryview(b"x" * 512), 1, 0)
+        before = Counter(flushed)
         flusher.flush(0)
-    for bottom in subject.bottoms:
-        assert flushed.count(bottom.name) == 3
+        for bottom in subject.bottoms:
+            more = flushed.count(bottom.name) - before[bottom.name]
+            # A format may have something to write then, which has to be durable as well.
+            assert more == 1 or (subject.row.translates and more > 1)
     for connection in (one, two, other):
         graph.disconnect(connection)
