@@ -27,7 +27,7 @@ from blkrun.config.check_jobs import (
     taken_twice,
     targets_in_use,
 )
-from blkrun.config.check_options import files_used_twice, limits, nbd_source, nul_characters
+from blkrun.config.check_options import files_used_twice, images, limits, nbd_source, nul_characters
 from blkrun.config.graph import by_name, cycles, role_of
 from blkrun.config.names import RULE, is_name
 from blkrun.config.tables import Draft, ExportTable, Table
@@ -171,6 +171,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     groups,
     acyclic,
     limits,
+    images,
     nbd_source,
     files_used_twice,
     export_names,
