@@ -42,10 +42,8 @@ def test_the_good_file_is_good() -> None:
     assert found(GOOD) == []
 
 
-NODES = (
-    "for [nodes.*] it is one of: "
-    + "copy-before-write, qcow2, raw, snapshot-access, throttle, write-threshold"
-)
+_NODE_DRIVERS = "copy-before-write, qcow2, raw, snapshot-access, throttle, write-threshold"
+NODES = f"for [nodes.*] it is one of: {_NODE_DRIVERS}"
 BACKENDS = "for [backends.*] it is one of: file, memory, nbd, null"
 
 CASES = {
