@@ -30,6 +30,7 @@ from blkrun.config.check_jobs import (
 from blkrun.config.check_options import (
     bottoms,
     files_used_twice,
+    images,
     limits,
     nbd_source,
     node_values,
@@ -181,6 +182,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     groups,
     acyclic,
     limits,
+    images,
     nbd_source,
     votes,
     twice,

@@ -36,6 +36,9 @@ class BlockdevOptions(Struct, frozen=True, kw_only=True, rename="kebab", tag_fie
     fans_out: ClassVar[bool] = False
     """Its children all have the same data and size: what is written goes to each of them."""
 
+    has_image: ClassVar[bool] = False
+    """Its child's bytes are not the disk's: it cannot be put between the two ends of an edge."""
+
     only_reads: ClassVar[bool] = False
     """It never writes to what is below, and cannot be written."""
 

@@ -278,6 +278,16 @@ CASES = {
             None,
         ),
     ),
+    "a new image without a size": (
+        GOOD + "[nodes.image]\ndriver = 'qcow2'\nfile = 'disk'\ncreate = true\n",
+        (13, 1, "nodes.image: 'create' needs 'size': there is no backing to take it from", None),
+    ),
+    "a new image that cannot be": (
+        GOOD
+        + "[nodes.image]\ndriver = 'qcow2'\nfile = 'disk'\ncreate = true\nsize = '1GiB'\n"
+        + "cluster-size = '3KiB'\n",
+        (17, 1, "nodes.image: Cluster size must be a power of two between 512 and 2048k", None),
+    ),
     "nbd without a server": (
         GOOD + "[backends.far]\ndriver = 'nbd'\n",
         (12, 1, '"uri" or "command" is missing in backends.far: where is the NBD server?', None),

@@ -25,6 +25,7 @@ from blkrun.options import (
     BlkverifyOptions,
     BlockdevOptions,
     NbdOptions,
+    Qcow2Options,
     QuorumOptions,
     ThrottleOptions,
     choices_of,
@@ -117,7 +118,8 @@ def _only_uri(table: dict[str, Any]) -> dict[str, Any]:
 
 def _node(driver: str, struct: type[BlockdevOptions]) -> st.SearchStrategy[Any]:
     switch = {"enabled": st.booleans()} if struct.is_filter else {}
-    return values(struct, driver=st.just(driver), **switch).map(partial(_within_rules, struct))
+    tables = values(struct, driver=st.just(driver), **switch).map(partial(_within_rules, struct))
+    return tables.map(_of_an_old_image) if struct is Qcow2Options else tables
 
 
 def _within_rules(struct: type[BlockdevOptions], table: dict[str, Any]) -> dict[str, Any]:
@@ -131,6 +133,11 @@ def _within_rules(struct: type[BlockdevOptions], table: dict[str, Any]) -> dict[
         if broken is None:
             return table
         del table[broken.option]
+
+
+def _of_an_old_image(table: dict[str, Any]) -> dict[str, Any]:
+    """Whatever else it says of new ones goes together with that."""
+    return {key: each for key, each in table.items() if key not in ("create", "cache-size")}
 
 
 BACKENDS = st.one_of([_backend(*each) for each in DRIVERS.items() if each[1].is_backend])
