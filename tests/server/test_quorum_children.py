@@ -93,6 +93,9 @@ def test_children_come_and_go_under_load(*, slow: bool, monkeypatch: pytest.Monk
     last = [*server.node("top")["children"].values()][-1]
     assert server.disks[last].content() == bytes(expected)  # all has just been read
     assert server.specific()["failures"] == 0
+    top, first = server.node("top")["stats"], server.node("a")["stats"]
+    for kind in ("rd_operations", "rd_bytes", "wr_operations", "wr_bytes"):
+        assert first[kind] == top[kind]  # over all routes there have been
 
 
 def test_a_child_that_hangs_can_be_taken_out() -> None:
@@ -197,6 +200,21 @@ def test_a_child_that_a_job_copies_is_taken_out() -> None:
     eventually(lambda: not job.in_run)
     assert server.disks["d"].content()[:4096] == b"x" * 4096
     assert [*server.node("top")["children"].values()] == ["a", "b"]
+
+
+def test_what_every_node_has() -> None:
+    """Bitmaps record what is written to the quorum; with discard = "ignore" trims end there."""
+    server = with_children(2, 2)
+    bitmap = {"node": "top", "name": "map", "granularity": 65536}
+    server.execute("block-dirty-bitmap-add", bitmap)
+    server.write(b"x" * 512, 70000)
+    server.client.zero(512, 0, 0)
+    (found,) = server.graph.nodes["top"].bitmaps.values()
+    assert found.bits.count_bytes() == 2 * 65536
+    options = {"driver": "quorum", "node-name": "top", "children": ["a", "b"], "vote-threshold": 2}
+    server.execute("blockdev-reopen", {"options": [{**options, "discard": "ignore"}]})
+    server.client.trim(512, 70000, 0)
+    assert server.read(512, 70000) == b"x" * 512
 
 
 # Children and options over QMP (§7)
