@@ -13,6 +13,8 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
+from msgspec import UNSET
+
 from blkrun.options import BlockdevOptions, with_child
 from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.reaching import route_to
@@ -99,10 +101,15 @@ class Node(Generic[O]):
         setattr(self, role.replace("-", "_"), child)
 
     def detach(self, role: str) -> None:
-        """Let the edge ``role``, which it can do without, lead nowhere; its options say so too."""
+        """Let the edge ``role``, which it can do without, lead nowhere.
+
+        Its options say so too, but where that is what the driver would do by itself.
+        """
         self.children.pop(role, None)
         setattr(self, role.replace("-", "_"), None)
-        self.options = cast("O", with_child(self.options, role, None))
+        field = role.replace("-", "_")
+        if getattr(self.options, field) is not UNSET or self.has_default(role):
+            self.options = cast("O", with_child(self.options, role, None))
 
     def open(self, staging: "Staging") -> None:
         """Acquire what is needed.  Raises OSError or CommandError, leaving nothing behind."""
