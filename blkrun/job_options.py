@@ -149,6 +149,17 @@ JOBS: dict[str, type[JobOptions]] = {
 """Job type → its options."""
 
 
+def nodes_of(options: JobOptions) -> dict[str, str]:
+    """Wire name → node, of what names nodes and is set."""
+    found = {name: getattr(options, name.replace("-", "_")) for name in options.names}
+    return {name: node for name, node in found.items() if node is not None}
+
+
+def target_of(options: JobOptions) -> str | None:
+    """The node that it copies to; None: into the device itself."""
+    return options.target if isinstance(options, CopyOptions) else None
+
+
 def job_to_wire(options: JobOptions) -> dict[str, Any]:
     """Options as blockdev-TYPE takes them, with ``type``, without what is at its default."""
     wire: dict[str, Any] = {"type": options.__struct_config__.tag}

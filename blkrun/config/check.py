@@ -24,6 +24,7 @@ from blkrun.config.check_jobs import (
     filter_names,
     granularities,
     job_names,
+    streams,
     taken_twice,
     targets_in_use,
 )
@@ -194,6 +195,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     bitmaps_of_devices,
     copied_onto_itself,
     taken_twice,
+    streams,
     targets_in_use,
     nul_characters,
 )

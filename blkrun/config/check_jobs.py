@@ -11,7 +11,8 @@ from blkrun.config.graph import by_name, main_chain, over_all, parents, skip_dis
 from blkrun.config.names import JOB_RULE, RULE, is_job_name, is_name
 from blkrun.config.tables import Draft, ExportTable, JobTable, NodeTable
 from blkrun.decode import Kind, Path, Problem
-from blkrun.job_options import BackupOptions, MirrorOptions
+from blkrun.job_options import BackupOptions, MirrorOptions, StreamOptions
+from blkrun.options import EDGES
 from blkrun.toml.diagnostics import dotted
 
 MIN_GRANULARITY_BYTES = 512
@@ -152,6 +153,67 @@ def taken_twice(draft: Draft) -> Iterator[Problem]:
         targets.setdefault(target, job)
 
 
+def streams(draft: Draft) -> Iterator[Problem]:
+    """Into an overlay that nobody else works on, down to an image that is below it."""
+    nodes = by_name(draft)
+    others = [
+        (job, name)
+        for job in draft.jobs
+        if job.enabled
+        for name in (skip_disabled(name, nodes) for _, name in job.nodes())
+    ]
+    for job in draft.jobs:
+        ends = {key: skip_disabled(name, nodes) for key, name in job.nodes()}
+        if job.type is not StreamOptions or ends.get("device") not in nodes:
+            continue
+        yield from _stream_ends(job, ends, nodes)
+        for other, name in others if job.enabled else ():
+            if other is not job and name == ends["device"]:
+                yield _busy(job, "device", name, other)
+                break
+
+
+def _stream_ends(
+    job: JobTable, ends: dict[str, str], nodes: dict[str, NodeTable]
+) -> Iterator[Problem]:
+    device, images = ends["device"], _images(ends["device"], nodes)
+    if {"base-node", "bottom"} <= ends.keys():
+        path = (*job.path, "bottom")
+        words = "'bottom' and 'base-node' cannot be specified at the same time: remove one of them"
+        yield Problem(path=path, kind=Kind.OTHER, message=f"{dotted(path)}: {words}")
+        return
+    if not job.enabled:  # what it was over may be gone by now
+        return
+    for key in ("base-node", "bottom"):
+        name = ends.get(key)
+        if name is not None and name in nodes and images is not None and name not in images[1:]:
+            path = (*job.path, key)
+            words = f"Node '{name}' is not a backing image of '{device}'"
+            yield Problem(path=path, kind=Kind.REFERENCE, message=f"{dotted(path)}: {words}")
+
+
+def _images(top: str, nodes: dict[str, NodeTable]) -> list[str] | None:
+    """The chain from a node down, without filters; None where only opening tells all of it."""
+    found, name = [], top
+    for _ in nodes:
+        node = nodes.get(skip_disabled(name, nodes))
+        if node is None or node.driver is None:
+            return None
+        if node.driver.is_filter:
+            name = node.text("file") or ""
+            continue
+        found.append(node.name)
+        if "backing" not in EDGES[node.driver]:
+            return found
+        below = node.text("backing")
+        if below is None:
+            return None
+        if not below:
+            return found
+        name = below
+    return None
+
+
 def _busy(job: JobTable, key: str, node: str, other: JobTable) -> Problem:
     path = (*job.path, key)
     message = (
@@ -202,5 +264,5 @@ def _at_work(draft: Draft, nodes: dict[str, NodeTable]) -> Iterator[tuple[JobTab
     """Jobs that are switched on, with device and target as they will be."""
     for job in draft.jobs:
         ends = {key: skip_disabled(name, nodes) for key, name in job.nodes()}
-        if job.enabled and len(ends) == 2 and all(name in nodes for name in ends.values()):
+        if job.enabled and "target" in ends and all(name in nodes for name in ends.values()):
             yield job, ends["device"], ends["target"]

@@ -1,4 +1,4 @@
-"""The file follows the pivot of a mirror: it names the target where it named the device.
+"""The file follows a mirror's pivot, and a stream: it names what edges lead to now.
 
 Comments, order and layout stay.  The mirror's own table gets ``enabled = false``: it has done its
 work, and says where the disk came from.  A plan made of the edited file is empty.
@@ -13,10 +13,10 @@ from blkrun.config.edit import Key, document_in, edit_sources
 from blkrun.config.references import edges
 from blkrun.config.save import save_sources
 from blkrun.errors import FileError
-from blkrun.job_options import JobOptions
+from blkrun.job_options import JobOptions, target_of
 from blkrun.model import Config, GraphModel
-from blkrun.options import EDGES
-from blkrun.reconcile.pivots import pivoted
+from blkrun.options import EDGES, children_of
+from blkrun.reconcile.pivots import pivoted, with_job_done
 
 _TRIES = 5
 
@@ -80,10 +80,18 @@ def changes_for(
     """What the file says otherwise from now on: every edge that does not lead to the device now."""
     written = dict(edges(document))
     changes: dict[Key, str | bool] = {}
+    graph = config.graph
     for job in pivoted(config.graph, live):
+        target = target_of(job)
+        graph = with_job_done(graph, job)
         for key, child in written.items():
-            if child == job.device and _live_child(key, config, live) != child:
-                written[key] = changes[key] = job.target
+            if target is None:
+                if key == ("nodes", job.device, "backing"):
+                    now = children_of(graph.nodes[job.device]).get("backing", "")
+                    if now != child:
+                        written[key] = changes[key] = now
+            elif child == job.device and _live_child(key, config, live) != child:
+                written[key] = changes[key] = target
         changes["jobs", job.job_id, "enabled"] = False
     return changes
 
@@ -103,7 +111,9 @@ def _live_child(key: Key, config: Config, live: GraphModel) -> str | None:
 
 
 def _report(path: Path, jobs: list[JobOptions]) -> dict[str, Any]:
-    moved = [{"id": job.job_id, "device": job.device, "target": job.target} for job in jobs]
+    moved = [
+        {"id": job.job_id, "device": job.device, "target": target_of(job) or ""} for job in jobs
+    ]
     return {"file": path.name, "jobs": moved}
 
 

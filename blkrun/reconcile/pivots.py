@@ -1,4 +1,7 @@
-"""Mirrors that have pivoted: everybody who used the device has the target now, and stays there.
+"""Jobs that have led edges elsewhere, which stay there: mirrors that have pivoted, and streams.
+
+After a pivot everybody who used the device has the target; after a stream the device has another
+backing image, or none.
 
 The file that asked for it still names the device, until the runner has edited it (see
 ``blkrun.reconcile.follow``).  Until then what it says of the device is read as the target, so that
@@ -10,17 +13,18 @@ from pathlib import Path
 
 import msgspec
 
-from blkrun.job_options import JobOptions
+from blkrun.job_options import JobOptions, StreamOptions, nodes_of, target_of
 from blkrun.model import GraphModel, JobState
 from blkrun.options import children_of, with_child
 from blkrun.pivot_record import PivotRecord, read_records, remove_record
+from blkrun.reconcile.nodes import unfiltered
 
 
 def pivoted(desired: GraphModel, live: GraphModel) -> Iterator[JobOptions]:
-    """The file's mirrors that have pivoted, in the order in which they were started."""
+    """The file's jobs that have led edges elsewhere, in the order in which they were started."""
     for name, old in live.jobs.items():
         new = desired.jobs.get(name)
-        same = new is not None and (new.device, new.target) == (old.device, old.target)
+        same = new is not None and nodes_of(new) == nodes_of(old)
         if same and live.states[name].pivoted:
             yield old
 
@@ -50,14 +54,42 @@ def forget_recorded(desired: GraphModel, control: Path) -> None:
 
 
 def _is_of(record: PivotRecord, job: JobOptions) -> bool:
-    return (record.device, record.target) == (job.device, job.target)
+    return (record.device, record.target) == (job.device, target_of(job))
 
 
 def with_pivots(desired: GraphModel, live: GraphModel) -> GraphModel:
-    """The graph that a file asks for, with the target wherever it still says the device."""
+    """The graph that a file asks for, with what it still says otherwise as it is now."""
     for job in pivoted(desired, live):
-        desired = _moved(desired, job.device, job.target)
+        desired = with_job_done(desired, job)
     return desired
+
+
+def with_job_done(graph: GraphModel, job: JobOptions) -> GraphModel:
+    """A graph as a job that has led edges elsewhere leaves it."""
+    if isinstance(job, StreamOptions):
+        return _streamed(graph, job)
+    target = target_of(job)
+    return graph if target is None else _moved(graph, job.device, target)
+
+
+def _streamed(graph: GraphModel, job: StreamOptions) -> GraphModel:
+    """The device's backing edge leads to where that of the last image does that was copied from."""
+    device = graph.nodes.get(job.device)
+    if device is None or "backing" not in children_of(device):
+        return graph
+    seen, name, below = set(), job.device, children_of(device).get("backing")
+    while below is not None and name not in seen and name != job.bottom:
+        seen.add(name)
+        data = unfiltered(graph, below)
+        if data == job.base_node:
+            break
+        name = data
+        options = graph.nodes.get(name)
+        below = None if options is None else children_of(options).get("backing")
+    if below is None and (job.base_node or job.bottom) and name != job.bottom:
+        return graph  # the file does not know of the base any more
+    nodes = {**graph.nodes, job.device: with_child(device, "backing", below)}
+    return msgspec.structs.replace(graph, nodes=nodes)
 
 
 def _moved(graph: GraphModel, device: str, target: str) -> GraphModel:

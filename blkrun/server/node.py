@@ -13,8 +13,6 @@ import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
-from msgspec import UNSET
-
 from blkrun.options import BlockdevOptions, with_child
 from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.reaching import route_to
@@ -100,15 +98,14 @@ class Node(Generic[O]):
         self.children[role] = child
         setattr(self, role.replace("-", "_"), child)
 
-    def detach(self, role: str) -> None:
+    def detach(self, role: str, *, by_itself: bool = False) -> None:
         """Let the edge ``role``, which it can do without, lead nowhere.
 
-        Its options say so too, but where that is what the driver would do by itself.
+        Its options say so too, but where the driver would do that ``by_itself``.
         """
         self.children.pop(role, None)
         setattr(self, role.replace("-", "_"), None)
-        field = role.replace("-", "_")
-        if getattr(self.options, field) is not UNSET or self.has_default(role):
+        if not by_itself:
             self.options = cast("O", with_child(self.options, role, None))
 
     def open(self, staging: "Staging") -> None:

@@ -12,6 +12,8 @@ noticed: it has read the same all the time.  The images between stay as they wer
 
 from typing import Any
 
+from msgspec import UNSET
+
 from blkrun.errors import CommandError
 from blkrun.job_options import StreamOptions
 from blkrun.options import CopyOnReadOptions
@@ -103,6 +105,8 @@ class Stream(CopyJob):
         """An image below that is no file has no name: then the image says what it said."""
         if base is None:
             write_down(staging, top, None, None)
+            if getattr(top.options, "backing", None) is UNSET:
+                staging.by_itself.add((top, "backing"))  # as its image says from now on
             return
         data = next(chain(base, staging.child))
         name = self.copy_options.backing_file or path_of(staging, data)
