@@ -130,15 +130,15 @@ def refuse_writers_past(staging: Staging, node: Node[Any], disk: Node[Any], word
 
     QEMU has permissions for this: such a filter unshares write on ``file``.
     """
-    for who, root in _writers(staging, node):
-        if disk in _written_past(staging, root, node):
+    for who, root in writers(staging, node):
+        if disk in written_past(staging, root, node):
             raise CommandError(
                 f"{who} writes to '{node.children['file'].name}' {words}; "
                 f"export it read-only, or lead it through '{node.name}'"
             )
 
 
-def _writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[Any]]]:
+def writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[Any]]]:
     """Who makes writes, and at which node: clients, and other jobs."""
     for export in staging.exports.values():
         root = staging.child(export, "root")
@@ -150,7 +150,7 @@ def _writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[An
             yield f"Job '{node.job_id}'", target
 
 
-def _written_past(staging: Staging, root: Node[Any], keeper: Node[Any]) -> set[Node[Any]]:
+def written_past(staging: Staging, root: Node[Any], keeper: Node[Any]) -> set[Node[Any]]:
     """The nodes that writes to ``root`` may come to without passing ``keeper``."""
     found: set[Node[Any]] = set()
     rest = [root]

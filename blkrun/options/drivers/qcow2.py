@@ -1,14 +1,30 @@
 """``driver = "qcow2"``."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
 from blkrun.options.node import BlockdevOptions, Bytes, NodeName
 
+_NEW = "of a new image"
+
 
 class Qcow2Options(BlockdevOptions, frozen=True, tag="qcow2"):
-    """QEMU's image format: a disk that takes the space of what was written, over another disk."""
+    """QEMU's image format: a disk that takes the space of what was written, over another disk.
+
+    What is for new images only, says nothing of one that is there; but ``size`` must be its size.
+    """
+
+    reopenable = BlockdevOptions.reopenable | {
+        "create",
+        "cluster-size",
+        "version",
+        "refcount-bits",
+        "extended-l2",
+        "compression-type",
+        "data-file-raw",
+    }
+    fixed_edges = frozenset({"file", "data-file"})
 
     file: Annotated[NodeName, Meta(description="the node that has the image")]
     backing: Annotated[
@@ -37,3 +53,24 @@ class Qcow2Options(BlockdevOptions, frozen=True, tag="qcow2"):
         bool | None,
         Meta(description="discard in the file what a client discards; default as discard says"),
     ] = None
+    create: Annotated[bool, Meta(description="make an image when the file is empty")] = False
+    size: Annotated[
+        Bytes | None,
+        Meta(description="of the disk; left out: of a new image the backing's"),
+    ] = None
+    cluster_size: Annotated[Bytes, Meta(description=f"{_NEW}: 512 bytes to 2MiB")] = 2**16
+    version: Annotated[
+        Literal["v2", "v3"], Meta(description=f"{_NEW}; v2 is for QEMU before 1.1")
+    ] = "v3"
+    refcount_bits: Annotated[
+        Literal[1, 2, 4, 8, 16, 32, 64], Meta(description=f"{_NEW}: width of a refcount")
+    ] = 16
+    extended_l2: Annotated[
+        bool, Meta(description=f"{_NEW}: allocate a 32nd of a cluster at a time")
+    ] = False
+    compression_type: Annotated[
+        Literal["zlib", "zstd"], Meta(description=f"{_NEW}: for qemu-img convert -c")
+    ] = "zlib"
+    data_file_raw: Annotated[
+        bool, Meta(description=f"{_NEW}: data-file can be read without it, as a raw disk")
+    ] = False

@@ -3,6 +3,8 @@
 They are inline children: nobody else's, and gone with the node that they came with.
 """
 
+import os
+from pathlib import Path
 from typing import Any
 
 from blkrun.errors import CommandError
@@ -24,6 +26,31 @@ def path_of(node: Node[Any]) -> str | None:
     while "file" in node.children:
         node = node.children["file"]
     return node.options.path if isinstance(node, File) else None
+
+
+def is_same_file(one: Node[Any], other: Node[Any]) -> bool:
+    """Whether two nodes have the same data below them, as far as can be told."""
+    if one is other:
+        return True
+    if not (isinstance(one, File) and isinstance(other, File)):
+        return False
+    try:
+        return Path(one.options.path).samefile(other.options.path)
+    except FileNotFoundError:
+        return False
+
+
+def name_for(node: Node[Any], image: Node[Any]) -> str | None:
+    """How an image can name the file of another node; None: it has no name for it.
+
+    One in the same directory goes on to be found when both are moved.
+    """
+    path, own = path_of(node), path_of(image)
+    if path is None:
+        return None
+    directory, name = os.path.split(os.path.abspath(path))  # noqa: PTH100 - what links say stays
+    is_near = own is not None and os.path.dirname(os.path.abspath(own)) == directory  # noqa: PTH100, PTH120 - as above
+    return f"./{name}" if is_near and ":" in name else name if is_near else f"{directory}/{name}"
 
 
 def open_place(staging: Staging, reference: Reference, *, read_only: bool) -> Node[Any]:

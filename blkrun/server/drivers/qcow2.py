@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 from msgspec import UNSET
@@ -12,7 +13,9 @@ from msgspec import UNSET
 from blkrun.errors import CommandError
 from blkrun.options import Qcow2Options
 from blkrun.server.chain import chain
+from blkrun.server.drivers._image_disks import ImageDisks
 from blkrun.server.drivers._named_by_image import add_inline, format_of, open_place, path_of
+from blkrun.server.drivers._new_image import create_image, is_blank
 from blkrun.server.naming import generated_name
 from blkrun.server.node import Node
 from blkrun.server.qcow2 import features
@@ -26,7 +29,9 @@ from blkrun.server.qcow2.reading import Reader
 from blkrun.server.qcow2.references import resolve
 from blkrun.server.qcow2.store import Store
 from blkrun.server.qcow2.writing import Writer
+from blkrun.server.reaching import reaching
 from blkrun.server.route import Key
+from blkrun.server.routing import apart
 from blkrun.server.staging import Staging
 from blkrun.server.way import Allocated, Extent, Way
 
@@ -57,6 +62,8 @@ class Qcow2(Node[Qcow2Options]):
         self._told: set[bool] = set()
         self._writer: Writer | None = None
         self._beginning = threading.Lock()
+        self._is_read_only = False
+        self.disks = ImageDisks(self)
         self._above: set[str | None] = set()  # paths of the images whose backing it is
 
     # Control
@@ -67,13 +74,33 @@ class Qcow2(Node[Qcow2Options]):
         Raises CommandError in QEMU's words.
         """
         self._emit = staging.graph.events.emit
+        self._is_read_only = staging.read_only(self)
         try:
+            if self.options.create and not self._is_read_only and is_blank(self.file):
+                create_image(self, staging)
             header = read_header(Store(self, "file", self.file.length()))
+            self._check_header(header)
             self._open_data_file(staging, header)
             self._open_backing(staging, header)
             self._load()
         except ImageError as error:
             raise CommandError(f"Could not open node '{self.name}': {error}") from error
+        self.disks.take(staging)
+
+    def close(self) -> None:
+        """Leave an image that needs no care at its next opening."""
+        self.let_go()
+
+    def let_go(self) -> None:
+        """At rest: all that was written is in the file.  Raises OSError; then it goes on."""
+        if self._writer is None:
+            return
+        self._writer.flush()
+        writer, self._writer = self._writer, None
+        try:
+            writer.close()
+        except OSError as error:  # nothing is lost: clusters are, until somebody checks the image
+            self._log(f"the image is left as after a crash: {error}")
 
     def has_default(self, role: str) -> bool:
         """Whether the image names a file for this role."""
@@ -82,8 +109,19 @@ class Qcow2(Node[Qcow2Options]):
             return header.backing_file is not None
         return role == "data-file" and header.external_data
 
+    def prepare_reopen(self, options: Qcow2Options, staging: Staging) -> Callable[[], None]:
+        """What an image was made with can be forgotten; a discard now goes down, or does not."""
+        self._check_size(options, self.image.header)
+        apply = super().prepare_reopen(options, staging)
+
+        def commit() -> None:
+            apply()
+            self.image.settings = self._settings(self.image.header)
+
+        return commit
+
     def check(self, staging: Staging) -> None:
-        """Raises CommandError for a chain that requests could not go all the way down."""
+        """Raises CommandError for what would read or write it wrong: see the parts."""
         length = sum(1 for _ in chain(self, staging.child))
         if length > MOST_IMAGES:
             raise CommandError(
@@ -91,6 +129,26 @@ class Qcow2(Node[Qcow2Options]):
             )
         if self.image.header.external_data != (staging.child(self, "data-file") is not None):
             raise CommandError(_WRONG_DATA_FILE[self.image.header.external_data])
+        self.disks.check(staging)
+        if staging.graph.nodes.get(self.name) is not self:
+            self._succeed(staging)
+
+    def _succeed(self, staging: Staging) -> None:
+        """Nodes that leave with this edit may have written to the same image until then."""
+        kept = set(staging.nodes.values())
+        for old in staging.graph.nodes.values():
+            if isinstance(old, Qcow2) and old not in kept and self.disks.shares(old.disks):
+                staging.disturbed.add(old)
+                staging.settles.append(partial(self._take_over, old))
+
+    def _take_over(self, old: "Qcow2") -> None:
+        """Both are at rest.  Raises CommandError; then the old one goes on."""
+        try:
+            with reaching(apart()):
+                old.let_go()
+                self._load()
+        except (ImageError, OSError) as error:
+            raise CommandError(f"Could not open node '{self.name}' anew: {error}") from error
 
     def cluster_bytes(self) -> int:
         """A subcluster's, where entries have them."""
@@ -131,11 +189,31 @@ class Qcow2(Node[Qcow2Options]):
         """All anew, from what is in the file now."""
         file = Store(self, "file", self.file.length())
         header = read_header(file)
-        _refuse_encryption(header)
+        self._check_header(header)
         contents = read_contents(header, file)
         data = Store(self, "data-file", self.data_file.length()) if header.external_data else file
         self.image = Image(header, file, data, contents, self._settings(header))
         self.reader = Reader(self.image)
+
+    def _check_header(self, header: Header) -> None:
+        method = {headers.AES: "AES", headers.LUKS: "LUKS"}.get(header.crypt_method)
+        if method is not None:
+            raise ImageError(
+                f"Encryption ({method}) is not supported; qemu-img convert can decrypt it"
+            )
+        if header.incompatible & features.CORRUPT and not self._is_read_only:
+            raise ImageError(
+                "Image is corrupt; cannot be opened read/write; "
+                "qemu-img check -r all may repair it, read-only = true reads it"
+            )
+        self._check_size(self.options, header)
+
+    def _check_size(self, options: Qcow2Options, header: Header) -> None:
+        if options.size not in (None, header.size_bytes):
+            raise CommandError(
+                f"Node '{self.name}': the image is of a disk of {header.size_bytes} bytes, not the "
+                f"{options.size} that 'size' asks for; leave 'size' out to take it as it is"
+            )
 
     def _open_data_file(self, staging: Staging, header: Header) -> None:
         """Where the image says; one that options name is there already."""
@@ -146,7 +224,7 @@ class Qcow2(Node[Qcow2Options]):
             raise ImageError(_WRONG_DATA_FILE[True])
         reference = resolve(name, "raw", path_of(self.file))
         with _saying("Could not open data file"):
-            place = open_place(staging, reference, read_only=self.options.read_only)
+            place = open_place(staging, reference, read_only=self._is_read_only)
         self._adopt(staging, "data-file", place)
 
     def _open_backing(self, staging: Staging, header: Header) -> None:
@@ -262,15 +340,6 @@ class Qcow2(Node[Qcow2Options]):
                 self._writer = Writer(self.image, self.reader)
             return self._writer
 
-    def close(self) -> None:
-        """Leave an image that needs no care at its next opening."""
-        writer, self._writer = self._writer, None
-        if writer is not None:
-            try:
-                writer.close()
-            except OSError as error:
-                self._log(f"closing the image failed, it is left as after a crash: {error}")
-
 
 @contextmanager
 def _saying(what: str) -> Iterator[None]:
@@ -279,9 +348,3 @@ def _saying(what: str) -> Iterator[None]:
         yield
     except CommandError as error:
         raise CommandError(f"{what}: {error}") from error
-
-
-def _refuse_encryption(header: Header) -> None:
-    method = {headers.AES: "AES", headers.LUKS: "LUKS"}.get(header.crypt_method)
-    if method is not None:
-        raise ImageError(f"Encryption ({method}) is not supported; qemu-img convert can decrypt it")

@@ -213,7 +213,8 @@ def _locator(image: Image) -> Locate:
         end = start + length
         if word & special or end > cluster_bytes:
             return 0
-        wanted = (2 << ((end - 1) >> subcluster_bits)) - (1 << (start >> subcluster_bits))
+        past = -(-end >> subcluster_bits)
+        wanted = (1 << past) - (1 << (start >> subcluster_bits))
         if bitmap & wanted != wanted or (bitmap >> 32) & wanted:
             return 0
         host = word & OFFSET_MASK
