@@ -11,8 +11,10 @@ from dataclasses import replace
 
 from blkrun.server.qcow2 import features
 from blkrun.server.qcow2.bitmaps import Directory, in_use_writes
+from blkrun.server.qcow2.errors import ImageError
 from blkrun.server.qcow2.header import Header
 from blkrun.server.qcow2.image import Image
+from blkrun.server.qcow2.recount import correct_copied_bits, count_references, write_refcounts
 
 
 class Consistency:
@@ -27,17 +29,35 @@ class Consistency:
         image, header = self._image, self._image.header
         if header.incompatible & features.CORRUPT:
             raise OSError(errno.EACCES, f"'{image.owner.name}': image is corrupt")
+        if header.incompatible & features.DIRTY:
+            self._repair()
+            header = image.header
         if image.bitmaps is not None:
             self._stop_bitmaps(image.bitmaps)
         kept = header.autoclear & (
             (features.RAW_EXTERNAL_DATA if header.external_data else 0)
             | (features.BITMAPS if image.bitmaps is not None else 0)
         )
-        incompatible = header.incompatible | (features.DIRTY if self.is_lazy else 0)
+        incompatible = header.incompatible & ~features.DIRTY
+        if self.is_lazy:
+            incompatible |= features.DIRTY
         if (kept, incompatible) != (header.autoclear, header.incompatible):
             self._write(replace(header, autoclear=kept, incompatible=incompatible))
             image.store.flush()
         image.on_fatal = self.mark_corrupt
+
+    def _repair(self) -> None:
+        """The dirty bit stays until the end: who is interrupted begins again."""
+        image = self._image
+        image.settings.log("counting refcounts anew: it was not closed cleanly")
+        try:
+            counts = count_references(image)
+            offset, clusters = write_refcounts(image, counts)
+            self.move_refcount_table(offset, clusters)
+            image.store.flush()
+            correct_copied_bits(image, counts)
+        except ImageError as error:
+            image.corrupted(f"Refcounts cannot be counted: {error}", fatal=True)
 
     def _stop_bitmaps(self, directory: Directory) -> None:
         """Those that have to follow every write say that they do not."""
