@@ -141,6 +141,42 @@ class StreamOptions(JobOptions, frozen=True, tag="stream"):
     ] = "report"
 
 
+class CommitOptions(JobOptions, frozen=True, tag="commit"):
+    """Copies what overlays have down into an image below them, which then does without them."""
+
+    command = "block-commit"
+    names = ("device", "base-node", "top-node")
+    changeable = JobOptions.changeable | {"when-ready"}
+
+    base_node: Annotated[
+        _NodeName | None,
+        Meta(description="the image that is copied to; left out: the last of the chain"),
+    ] = None
+    top_node: Annotated[
+        _NodeName | None,
+        Meta(description="the first that is copied from; left out: the device itself"),
+    ] = None
+    backing_file: Annotated[
+        str | None,
+        Meta(description="what the image above says of the base then; else its file's path"),
+    ] = None
+    on_error: Annotated[
+        OnError,
+        Meta(
+            description="something fails: report: so does the job; ignore: try again; "
+            "stop: pause the job; enospc, auto: stop when there is no space, else report"
+        ),
+    ] = "report"
+    when_ready: Annotated[
+        Literal["wait", "pivot"],
+        Meta(
+            description="of the device itself, once all is below: go on until told to complete, "
+            "or at once give everybody who uses the device the base instead"
+        ),
+    ] = "wait"
+    """Ours: QEMU's active commit always waits for job-complete."""
+
+
 JOBS: dict[str, type[JobOptions]] = {
     "backup": BackupOptions,
     "mirror": MirrorOptions,

@@ -18,6 +18,7 @@ is read, with a warning.  QMP does not take them.
 
 from blkrun.options.bitmap import DEFAULT_GRANULARITY_BYTES, BitmapOptions
 from blkrun.options.drivers import DRIVERS
+from blkrun.options.drivers.commit_top import CommitTopOptions
 from blkrun.options.drivers.copy_before_write import BitmapPlace, CopyBeforeWriteOptions
 from blkrun.options.drivers.copy_on_read import CopyOnReadOptions
 from blkrun.options.drivers.file import FileOptions
@@ -49,6 +50,7 @@ __all__ = [
     "BitmapPlace",
     "BlockdevOptions",
     "Bytes",
+    "CommitTopOptions",
     "CopyBeforeWriteOptions",
     "CopyOnReadOptions",
     "DashboardOptions",

@@ -77,3 +77,46 @@ def test_stacked_and_streamed_away(serve: Serve) -> None:
     stopped = service.blkrun("stop")
     assert stopped.returncode == 0, stopped.stderr
     checked(service.file.parent / f"{below}.qcow2")
+
+
+OVERLAY = f"""
+[backends.overlay]
+driver = "file"
+path = "overlay.qcow2"
+size = 0
+create = true
+[nodes.top]
+driver = "qcow2"
+file = "overlay"
+backing = "disk"
+create = true
+size = {SIZE}
+"""
+
+
+def test_the_file_says_it_as_well(serve: Serve) -> None:
+    """An edit stacks an overlay under an export in use; a job flattens it, and the file follows."""
+    service = serve(DIRECT)
+    writers = Writers([service.uri()] * WRITERS)
+    with writers.at_work():
+        wait_for_writes(writers)
+        before = DIRECT.replace('apply = "all"', 'apply = "safe"')
+        stacked = OVERLAY + before.replace('node = "disk"', 'node = "top"')
+        report = service.edit_and_wait(stacked)
+        assert report["event"] == "X_BLKRUN_CONFIG_APPLIED"  # and nobody was asked
+        assert report["data"]["drains"] == {"vda": WRITERS}
+        assert report["data"]["operations"] == [
+            "+ backend overlay (file)",
+            "+ node top (qcow2) over overlay, disk",
+            "~ export vda: root disk → top",
+        ]
+        wait_for_writes(writers)
+        service.edit_and_wait(stacked + '[jobs.flatten]\ntype = "stream"\ndevice = "top"\n')
+        wait_for(lambda: 'backing = ""' in service.file.read_text(), "the file to follow")
+        wait_for_writes(writers)
+        assert service.live().nodes["top"] == service.desired().nodes["top"]
+    assert writers.errors == []
+    disk = read_all(service.uri(), SIZE)
+    assert writers.check(parts(disk, WRITERS)) == writers.answered
+    assert service.blkrun("stop").returncode == 0
+    checked(service.file.parent / "overlay.qcow2")

@@ -17,6 +17,7 @@ from typing import Any
 from blkrun.errors import CommandError
 from blkrun.options import CopyOnReadOptions
 from blkrun.server.chain import Range, chain, gaps, unheld, without
+from blkrun.server.frozen import Frozen, check_frozen
 from blkrun.server.keeper import refuse_writers_past, unfiltered
 from blkrun.server.node import Node
 from blkrun.server.overlaps import Overlaps
@@ -42,7 +43,7 @@ class CopyOnRead(Node[CopyOnReadOptions]):
     def __init__(self, options: CopyOnReadOptions) -> None:
         super().__init__(options)
         self.copied_bytes = 0
-        self.frozen: tuple[Node[Any], ...] = ()  # of a job's: the chain that it needs as it is
+        self.frozen: Frozen = ()  # of a job's: the chain that it needs as it is
         self._counting = threading.Lock()  # the number above
         self._overlaps = Overlaps()
 
@@ -52,7 +53,7 @@ class CopyOnRead(Node[CopyOnReadOptions]):
         """The overlay can be written, by nobody past this node; the bottom is below it."""
         file = staging.children(self)["file"]
         self._check_bottom(staging, file)
-        self._check_frozen(staging, file)
+        check_frozen(staging, file, self.frozen)
         if staging.read_only(file):
             raise CommandError(
                 f"Block node is read-only: '{self.name}' would copy into '{file.name}'"
@@ -75,15 +76,6 @@ class CopyOnRead(Node[CopyOnReadOptions]):
                 f"Node '{self.name}': its bottom '{name}' is not in the backing chain of "
                 f"'{file.name}'"
             )
-
-    def _check_frozen(self, staging: Staging, file: Node[Any]) -> None:
-        """Filters may come and go there."""
-        wanted, nodes = self.frozen, list(chain(file, staging.child))
-        for above, old, new in zip(wanted, wanted[1:], [*nodes[1:], *wanted], strict=False):
-            if old is not new:
-                raise CommandError(
-                    f"Cannot change 'backing' link from '{above.name}' to '{old.name}'"
-                )
 
     def describe(self) -> dict[str, Any]:
         """How much it has copied."""

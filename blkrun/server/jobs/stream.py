@@ -17,7 +17,7 @@ from msgspec import UNSET
 from blkrun.errors import CommandError
 from blkrun.job_options import StreamOptions
 from blkrun.options import CopyOnReadOptions
-from blkrun.server.actions import check_no_job, find_node
+from blkrun.server.actions import check_no_job
 from blkrun.server.backing_file import format_of, path_of, write_down
 from blkrun.server.chain import chain
 from blkrun.server.drivers.copy_on_read import CopyOnRead
@@ -144,12 +144,12 @@ def _images(
     if images[0] is not top:
         raise CommandError(f"Node '{top.name}' is a filter: stream into '{images[0].name}', below")
     if options.base_node is not None:
-        base = find_node(staging, options.base_node)
+        base = _find(staging, options.base_node)
         if base not in images[1:]:
             raise CommandError(f"Node '{base.name}' is not a backing image of '{top.name}'")
         return images[: images.index(base)], base
     if options.bottom is not None:
-        bottom = find_node(staging, options.bottom)
+        bottom = _find(staging, options.bottom)
         if bottom.is_filter:
             raise CommandError(
                 f"Node '{bottom.name}' is a filter, use a non-filter node as 'bottom'"
@@ -159,3 +159,10 @@ def _images(
         past = images.index(bottom) + 1
         return images[:past], images[past] if past < len(images) else None
     return images, None
+
+
+def _find(staging: Staging, name: str) -> Node[Any]:
+    node = staging.node(name)
+    if node is None:
+        raise CommandError(f"Cannot find device='' nor node-name='{name}'")
+    return node

@@ -9,13 +9,14 @@ from msgspec import Struct
 from blkrun.errors import CommandError
 from blkrun.job_options import (
     BackupOptions,
+    CommitOptions,
     CopyOptions,
     JobOptions,
     MirrorOptions,
     OnError,
     StreamOptions,
 )
-from blkrun.server.jobs import backup, copying, mirror, stream
+from blkrun.server.jobs import backup, commit, copying, mirror, stream
 from blkrun.server.jobs.policy import Conduct
 from blkrun.server.qmp.dispatch import Command, arguments
 
@@ -72,7 +73,7 @@ def _conduct(options: JobOptions, arguments_: ConductArguments) -> Conduct:
     if isinstance(options, CopyOptions):
         on_error["on_source_error"] = options.on_source_error
         on_error["on_target_error"] = options.on_target_error
-    elif isinstance(options, StreamOptions):
+    elif isinstance(options, (CommitOptions, StreamOptions)):
         on_error = dict.fromkeys(("on_source_error", "on_target_error"), options.on_error)
     return Conduct(
         id=options.job_id,
@@ -119,6 +120,12 @@ COMMANDS: tuple[Command[Any], ...] = (
         doc="Copy into an overlay what it reads from its backing images, and drop them.",
         parse=_parse_start(StreamOptions),
         stage=lambda staging, args: stream.start(staging, args.options, args.conduct),
+    ),
+    Command(
+        name="block-commit",
+        doc="Copy what images have down into one below them, which they then are not needed over.",
+        parse=_parse_start(CommitOptions),
+        stage=lambda staging, args: commit.start(staging, args.options, args.conduct),
     ),
     Command(
         name="x-blkrun-job-change",
