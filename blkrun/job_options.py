@@ -179,6 +179,7 @@ class CommitOptions(JobOptions, frozen=True, tag="commit"):
 
 JOBS: dict[str, type[JobOptions]] = {
     "backup": BackupOptions,
+    "commit": CommitOptions,
     "mirror": MirrorOptions,
     "stream": StreamOptions,
 }

@@ -20,11 +20,11 @@ from blkrun.config.check_exports import (
 )
 from blkrun.config.check_jobs import (
     bitmaps,
+    chains,
     copied_onto_itself,
     filter_names,
     granularities,
     job_names,
-    streams,
     taken_twice,
     targets_in_use,
 )
@@ -195,7 +195,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     bitmaps_of_devices,
     copied_onto_itself,
     taken_twice,
-    streams,
+    chains,
     targets_in_use,
     nul_characters,
 )

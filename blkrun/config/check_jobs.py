@@ -11,7 +11,7 @@ from blkrun.config.graph import by_name, main_chain, over_all, parents, skip_dis
 from blkrun.config.names import JOB_RULE, RULE, is_job_name, is_name
 from blkrun.config.tables import Draft, ExportTable, JobTable, NodeTable
 from blkrun.decode import Kind, Path, Problem
-from blkrun.job_options import BackupOptions, MirrorOptions, StreamOptions
+from blkrun.job_options import BackupOptions, CommitOptions, MirrorOptions, StreamOptions
 from blkrun.options import EDGES
 from blkrun.toml.diagnostics import dotted
 
@@ -153,43 +153,66 @@ def taken_twice(draft: Draft) -> Iterator[Problem]:
         targets.setdefault(target, job)
 
 
-def streams(draft: Draft) -> Iterator[Problem]:
-    """Into an overlay that nobody else works on, down to an image that is below it."""
+def chains(draft: Draft) -> Iterator[Problem]:
+    """Streams and commits work on a chain that nobody else works on, from the device down."""
     nodes = by_name(draft)
     others = [
-        (job, name)
+        (job, skip_disabled(name, nodes))
         for job in draft.jobs
         if job.enabled
-        for name in (skip_disabled(name, nodes) for _, name in job.nodes())
+        for _, name in job.nodes()
     ]
     for job in draft.jobs:
         ends = {key: skip_disabled(name, nodes) for key, name in job.nodes()}
-        if job.type is not StreamOptions or ends.get("device") not in nodes:
+        if job.type not in (StreamOptions, CommitOptions) or ends.get("device") not in nodes:
             continue
-        yield from _stream_ends(job, ends, nodes)
+        yield from _chain_ends(job, ends, nodes)
         for other, name in others if job.enabled else ():
             if other is not job and name == ends["device"]:
                 yield _busy(job, "device", name, other)
                 break
 
 
-def _stream_ends(
+def _chain_ends(
     job: JobTable, ends: dict[str, str], nodes: dict[str, NodeTable]
 ) -> Iterator[Problem]:
-    device, images = ends["device"], _images(ends["device"], nodes)
     if {"base-node", "bottom"} <= ends.keys():
         path = (*job.path, "bottom")
         words = "'bottom' and 'base-node' cannot be specified at the same time: remove one of them"
         yield Problem(path=path, kind=Kind.OTHER, message=f"{dotted(path)}: {words}")
         return
-    if not job.enabled:  # what it was over may be gone by now
+    images = _images(ends["device"], nodes)
+    if images is None or not job.enabled:  # what it was over may be gone by now
         return
-    for key in ("base-node", "bottom"):
+    is_commit = job.type is CommitOptions
+    for key in ("base-node", "bottom", "top-node"):
         name = ends.get(key)
-        if name is not None and name in nodes and images is not None and name not in images[1:]:
-            path = (*job.path, key)
-            words = f"Node '{name}' is not a backing image of '{device}'"
-            yield Problem(path=path, kind=Kind.REFERENCE, message=f"{dotted(path)}: {words}")
+        if name in nodes and name not in images[key != "top-node" :]:
+            words = f"Node '{name}' is not a backing image of '{ends['device']}'"
+            if is_commit:
+                words = f"'{name}' is not in this backing file chain"
+            yield _at(job, key, words)
+            return
+    if is_commit:
+        yield from _commit_ends(job, ends, nodes, images)
+
+
+def _commit_ends(
+    job: JobTable, ends: dict[str, str], nodes: dict[str, NodeTable], images: list[str]
+) -> Iterator[Problem]:
+    base, top = ends.get("base-node", images[-1]), ends.get("top-node", images[0])
+    if base not in images or top not in images:
+        return
+    if images.index(base) <= images.index(top):
+        yield _at(job, "device", "cannot commit an image into itself")
+    elif read_only(nodes[base]):
+        words = f"the job writes to '{base}', but {dotted(nodes[base].path)} is read-only"
+        yield _at(job, "base-node" if "base-node" in ends else "device", words)
+
+
+def _at(job: JobTable, key: str, words: str) -> Problem:
+    path = (*job.path, key)
+    return Problem(path=path, kind=Kind.REFERENCE, message=f"{dotted(path)}: {words}")
 
 
 def _images(top: str, nodes: dict[str, NodeTable]) -> list[str] | None:

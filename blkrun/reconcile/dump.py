@@ -10,7 +10,7 @@ import msgspec
 import tomli_w
 
 from blkrun.errors import BlkrunError
-from blkrun.job_options import JobOptions, StreamOptions, job_to_wire, nodes_of
+from blkrun.job_options import CommitOptions, JobOptions, StreamOptions, job_to_wire, nodes_of
 from blkrun.limits import any_average
 from blkrun.model import GraphModel, JobState
 from blkrun.options import (
@@ -32,6 +32,7 @@ Tables = Iterator[tuple[str, str, dict[str, Any], str]]
 _SPENT = "has done its work and left by itself: the table keeps it from coming back"
 _PIVOTED = "has pivoted: who used the device uses the target"
 _STREAMED = "has ended: the device does without what was streamed into it"
+_COMMITTED = "has ended: who used what was committed uses the base"
 _LEAVING = "is being cancelled"
 
 
@@ -141,6 +142,8 @@ def _job(name: str, job: JobOptions, graph: GraphModel) -> tuple[dict[str, Any],
 def _end_words(job: JobOptions, state: JobState) -> str:
     if state.leaving:
         return _LEAVING
+    if isinstance(job, CommitOptions):
+        return _COMMITTED
     return _STREAMED if isinstance(job, StreamOptions) else _PIVOTED
 
 

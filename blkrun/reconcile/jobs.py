@@ -15,6 +15,7 @@ from msgspec import structs
 from blkrun.job_options import (
     JOBS,
     BackupOptions,
+    CommitOptions,
     JobOptions,
     MirrorOptions,
     StreamOptions,
@@ -177,6 +178,8 @@ def _lasting(old: JobOptions, new: JobOptions) -> set[str]:
 def _words(job: JobOptions) -> str:
     if isinstance(job, StreamOptions):
         return f"stream {job.job_id} into {job.device}"
+    if isinstance(job, CommitOptions):
+        return f"commit {job.job_id} of {job.top_node or job.device}"
     return f"{_type(job)} {job.job_id} of {job.device} to {target_of(job)}"
 
 
@@ -187,10 +190,12 @@ def _how(job: JobOptions) -> Iterator[str]:
         yield f"bitmap {bitmap_of(job)}"
     if isinstance(job, StreamOptions):
         yield f"down to {job.bottom}" if job.bottom else f"base {job.base_node or 'none'}"
+    if isinstance(job, CommitOptions):
+        yield f"to {job.base_node or 'the last of its images'}"
     if isinstance(job, MirrorOptions):
         yield job.copy_mode
-        if job.when_ready != "wait":
-            yield f"when ready: {job.when_ready}"
+    if isinstance(job, (CommitOptions, MirrorOptions)) and job.when_ready != "wait":
+        yield f"when ready: {job.when_ready}"
     if job.speed:
         yield f"speed {format_bytes(job.speed)}"
 

@@ -10,12 +10,13 @@ no edit, and no runner that was away, leads clients back to the old disk.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from blkrun.job_options import JobOptions, StreamOptions, nodes_of, target_of
+from blkrun.job_options import CommitOptions, JobOptions, StreamOptions, nodes_of, target_of
 from blkrun.model import GraphModel, JobState
-from blkrun.options import children_of, with_child
+from blkrun.options import children_of, to_wire, with_child
 from blkrun.pivot_record import PivotRecord, read_records, remove_record
 from blkrun.reconcile.nodes import unfiltered
 
@@ -54,6 +55,8 @@ def forget_recorded(desired: GraphModel, control: Path) -> None:
 
 
 def _is_of(record: PivotRecord, job: JobOptions) -> bool:
+    if isinstance(job, CommitOptions):
+        return job.base_node in (None, record.target)
     return (record.device, record.target) == (job.device, target_of(job))
 
 
@@ -68,8 +71,45 @@ def with_job_done(graph: GraphModel, job: JobOptions) -> GraphModel:
     """A graph as a job that has led edges elsewhere leaves it."""
     if isinstance(job, StreamOptions):
         return _streamed(graph, job)
+    move = move_of(graph, job)
+    return graph if move is None else _moved(graph, *move)
+
+
+def move_of(graph: GraphModel, job: JobOptions) -> tuple[str, str] | None:
+    """Which node such a job has led everybody away from, and to which; None: a stream nobody."""
     target = target_of(job)
-    return graph if target is None else _moved(graph, job.device, target)
+    if target is not None:
+        return job.device, target
+    if not isinstance(job, CommitOptions):
+        return None
+    images = _images(graph, job.device)
+    places = {image.data: at for at, image in enumerate(images)}
+    top = places.get(job.top_node or images[0].data)
+    base = places.get(job.base_node or images[-1].data)
+    if top is None or base is None or base <= top:
+        return None  # the file does not know of them any more
+    if top == 0:
+        return images[0].data, images[base].data
+    return images[top].data, images[base].name
+
+
+class _Image(NamedTuple):
+    """In a chain: as the edge above names it, and below the filters there."""
+
+    name: str
+    data: str
+
+
+def _images(graph: GraphModel, top: str) -> list[_Image]:
+    """A chain as far as a graph tells it, from the top down; bounded where there is a cycle."""
+    found: list[_Image] = []
+    name: str | None = top
+    while name is not None and len(found) <= len(graph.nodes):
+        data = unfiltered(graph, name)
+        found.append(_Image(name, data))
+        options = graph.nodes.get(data)
+        name = None if options is None else children_of(options).get("backing")
+    return found
 
 
 def _streamed(graph: GraphModel, job: StreamOptions) -> GraphModel:
@@ -77,17 +117,17 @@ def _streamed(graph: GraphModel, job: StreamOptions) -> GraphModel:
     device = graph.nodes.get(job.device)
     if device is None or "backing" not in children_of(device):
         return graph
-    seen, name, below = set(), job.device, children_of(device).get("backing")
-    while below is not None and name not in seen and name != job.bottom:
-        seen.add(name)
-        data = unfiltered(graph, below)
-        if data == job.base_node:
-            break
-        name = data
-        options = graph.nodes.get(name)
-        below = None if options is None else children_of(options).get("backing")
-    if below is None and (job.base_node or job.bottom) and name != job.bottom:
-        return graph  # the file does not know of the base any more
+    images = _images(graph, job.device)
+    places = {image.data: at for at, image in enumerate(images)}
+    below: str | None = None
+    if job.base_node is not None or job.bottom is not None:
+        at = places.get(job.base_node or job.bottom or "")
+        if at is None:
+            return graph  # the file does not know of it any more
+        rest = images[at if job.bottom is None else at + 1 :]
+        if not rest and "backing" not in to_wire(graph.nodes[images[-1].data]):
+            return graph  # nor of this: only the image says what is below
+        below = rest[0].name if rest else None
     nodes = {**graph.nodes, job.device: with_child(device, "backing", below)}
     return msgspec.structs.replace(graph, nodes=nodes)
 

@@ -38,6 +38,8 @@ BACKUP = '[jobs.job]\ntype = "backup"\ndevice = "disk"\ntarget = "copy"\n'
 MIRROR = BACKUP.replace("backup", "mirror")
 STREAM = '[jobs.job]\ntype = "stream"\ndevice = "disk"\n'
 BASE = DISK + COPY + GROUP
+CHAIN = DISK + '[nodes.top]\ndriver = "qcow2"\nfile = "copy"\nbacking = "disk"\n' + COPY
+COMMIT = '[jobs.job]\ntype = "commit"\ndevice = "top"\n'
 
 
 class Case(NamedTuple):
@@ -113,6 +115,7 @@ CASES = [
     ),
     Case("blockdev-backup", BASE, BASE + BACKUP, "jobs.job"),
     Case("blockdev-mirror", BASE, BASE + MIRROR, "jobs.job"),
+    Case("block-commit", CHAIN, CHAIN + COMMIT, "jobs.job"),
     Case("block-stream", BASE, BASE + STREAM, "jobs.job"),
     Case("x-blkrun-job-change", BASE + BACKUP, BASE + BACKUP + "speed = 512\n", "jobs.job"),
     Case("x-blkrun-job-remove", BASE + BACKUP, BASE, "jobs.job", gone=True),

@@ -108,6 +108,8 @@ def _target(job: Job) -> str:
     """Where it ends: a stream with what stays below the device."""
     if job.type == "stream":
         return str(job.options.get("base-node") or "alone")
+    if job.type == "commit":
+        return str(job.options.get("base-node") or "the last image")
     return str(job.options.get("target", "?"))
 
 

@@ -1,11 +1,11 @@
-"""[jobs.NAME] type = "stream": what it becomes, and what can be wrong with it."""
+"""[jobs.NAME] of type stream and commit: what they become, and what can be wrong with them."""
 
 from pathlib import Path
 
 import pytest
 
 from blkrun import config
-from blkrun.job_options import StreamOptions
+from blkrun.job_options import CommitOptions, StreamOptions
 from tests.server import overlay
 
 FILE = Path("/lab/lab.toml")
@@ -84,3 +84,44 @@ def test_a_chain_that_the_file_does_not_tell() -> None:
     """Where only opening an image tells what is below, the server checks."""
     text = GOOD.replace('size = "1GiB"\nbacking = "base"', 'size = "1GiB"')
     assert messages(text + 'base-node = "base"') == []
+
+
+COMMIT = GOOD.replace("stream", "commit")
+
+
+def test_a_commit() -> None:
+    """Of the device to the last image, if nothing else is said."""
+    (job,) = config.parse(COMMIT, FILE).graph.jobs.values()
+    wanted = CommitOptions(job_id="flatten", device="top", filter_node_name="flatten-filter")
+    assert job == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            COMMIT + 'base-node = "top"',
+            "jobs.flatten.base-node: 'top' is not in this backing file chain",
+        ),
+        (
+            COMMIT + 'top-node = "limit"',
+            "jobs.flatten.top-node: 'limit' is not in this backing file chain",
+        ),
+        (
+            COMMIT + 'top-node = "base"',
+            "jobs.flatten.device: cannot commit an image into itself",
+        ),
+        (
+            COMMIT + 'top-node = "mid"\nbase-node = "mid"',
+            "jobs.flatten.device: cannot commit an image into itself",
+        ),
+        (
+            COMMIT.replace('"memory"', '"memory"\nread-only = true'),
+            "jobs.flatten.device: the job writes to 'base', but backends.base is read-only",
+        ),
+    ],
+)
+def test_a_commit_that_cannot_be(text: str, message: str) -> None:
+    """In QEMU's words, with the place; a job that is switched off is left alone."""
+    assert [found for _, found in messages(text)] == [message]
+    assert messages(text + "\nenabled = false") == []
