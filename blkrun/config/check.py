@@ -20,6 +20,7 @@ from blkrun.config.check_exports import (
 )
 from blkrun.config.check_jobs import (
     bitmaps,
+    chains,
     copied_onto_itself,
     filter_names,
     granularities,
@@ -201,6 +202,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     bitmaps_of_devices,
     copied_onto_itself,
     taken_twice,
+    chains,
     targets_in_use,
     nul_characters,
 )

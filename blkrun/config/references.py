@@ -54,7 +54,9 @@ def users_of(document: Document, table: Path) -> Iterator[Path]:
         yield from edges_to(document, str(name))
         yield from _naming(document, "nodes", ("bottom",), name)
         yield from _naming(document, "bitmaps", ("node",), name)
-        yield from _naming(document, "jobs", ("device", "target"), name)
+        yield from _naming(
+            document, "jobs", ("device", "target", "base-node", "bottom", "top-node"), name
+        )
     elif section == "throttle-groups":
         yield from _naming(document, "nodes", ("throttle-group",), name)
     elif section == "bitmaps":

@@ -119,8 +119,8 @@ class JobTable(Table[JobOptions]):
         return self.text("filter-node-name") or f"{self.name}-filter"
 
     def nodes(self) -> Iterator[tuple[str, str]]:
-        """Key and node's name, for ``device`` and ``target`` where they are written."""
-        for key in ("device", "target"):
+        """Key and node's name, for ``device`` and others of its type where they are written."""
+        for key in ("device", "target") if self.type is None else self.type.names:
             if (node := self.text(key)) is not None:
                 yield key, node
 

@@ -22,6 +22,7 @@ from blkrun.options.drivers import DRIVERS
 from blkrun.options.drivers.blkdebug import BlkDebugOptions, InjectError, SetState
 from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
 from blkrun.options.drivers.blkverify import BlkverifyOptions
+from blkrun.options.drivers.commit_top import CommitTopOptions
 from blkrun.options.drivers.copy_before_write import BitmapPlace, CopyBeforeWriteOptions
 from blkrun.options.drivers.copy_on_read import CopyOnReadOptions
 from blkrun.options.drivers.file import FileOptions
@@ -74,6 +75,7 @@ __all__ = [
     "BlkverifyOptions",
     "BlockdevOptions",
     "Bytes",
+    "CommitTopOptions",
     "CopyBeforeWriteOptions",
     "CopyOnReadOptions",
     "DashboardOptions",

@@ -1,4 +1,4 @@
-"""The file follows the pivot of a mirror: it names the target where it named the device.
+"""The file follows a mirror's pivot, and a stream: it names what edges lead to now.
 
 Comments, order and layout stay.  The mirror's own table gets ``enabled = false``: it has done its
 work, and says where the disk came from.  A plan made of the edited file is empty.
@@ -18,7 +18,7 @@ from blkrun.errors import FileError
 from blkrun.job_options import JobOptions
 from blkrun.model import Config, GraphModel
 from blkrun.options import children_of, key_of
-from blkrun.reconcile.pivots import pivoted
+from blkrun.reconcile.pivots import move_of, pivoted, with_job_done
 
 _TRIES = 5
 
@@ -45,11 +45,13 @@ def follow(
             changes = changes_for(document_in(sources), config, live)
             if _write(sources, changes):
                 words = [_words(key, value, config) for key, value in changes.items()]
-                return _report(path, jobs) | {"changes": words}
+                return _report(path, jobs, config.graph) | {"changes": words}
     except FileError as error:
         jobs = list(pivoted(last.graph, live_for(last.graph)))
-        return _report(path, jobs) | {"message": str(error)} if jobs else None
-    return _report(path, jobs) | {"message": f"{path.name} was changed again and again meanwhile"}
+        return _report(path, jobs, last.graph) | {"message": str(error)} if jobs else None
+    return _report(path, jobs, last.graph) | {
+        "message": f"{path.name} was changed again and again meanwhile"
+    }
 
 
 def _write(before: Sources, changes: Changes) -> bool:
@@ -83,10 +85,18 @@ def changes_for(
     written = dict(edges(document))
     moved: dict[KeyPath, str] = {}
     ends: dict[KeyPath, bool] = {}
+    graph = config.graph
     for job in pivoted(config.graph, live):
+        move = move_of(graph, job)
+        graph = with_job_done(graph, job)
         for edge, child in written.items():
-            if child == job.device and child not in _live_children(edge, config, live):
-                written[edge] = moved[edge] = job.target
+            now = child
+            if move is not None and child == move[0]:
+                now = child if child in _live_children(edge, config, live) else move[1]
+            elif move is None and edge == ("nodes", job.device, "backing"):
+                now = children_of(graph.nodes[job.device]).get("backing", "")
+            if now != child:
+                written[edge] = moved[edge] = now
         ends["jobs", job.job_id, "enabled"] = False
     return {**led_elsewhere(document, moved), **ends}
 
@@ -108,8 +118,12 @@ def _live_children(edge: KeyPath, config: Config, live: GraphModel) -> set[str]:
     return {child for role, child in children.items() if key_of(role) == key}
 
 
-def _report(path: Path, jobs: list[JobOptions]) -> dict[str, Any]:
-    moved = [{"id": job.job_id, "device": job.device, "target": job.target} for job in jobs]
+def _report(path: Path, jobs: list[JobOptions], graph: GraphModel) -> dict[str, Any]:
+    moved = []
+    for job in jobs:
+        device, target = move_of(graph, job) or (job.device, "")
+        moved.append({"id": job.job_id, "device": device, "target": target})
+        graph = with_job_done(graph, job)
     return {"file": path.name, "jobs": moved}
 
 

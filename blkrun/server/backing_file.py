@@ -52,6 +52,15 @@ def write_down(
     staging.settles.append(settle)
 
 
+def path_of(staging: Staging, node: Node[Any]) -> str | None:
+    """Of the file that an image is in; None if it is in none."""
+    below: Node[Any] | None = node
+    while below is not None and below.children:
+        below = staging.child(below, "file")
+    path = getattr(below.options, "path", None) if below is not None else None
+    return path if isinstance(path, str) else None
+
+
 def format_of(node: Node[Any]) -> str:
     """As a header says it."""
     return node.driver if node.driver in _FORMATS else "raw"

@@ -282,7 +282,7 @@ class Graph:
             if child is not None:
                 parent.attach(role, child)
             elif isinstance(parent, Node):
-                parent.detach(role)
+                parent.detach(role, by_itself=(parent, role) in staging.by_itself)
         self.nodes, self.exports = staging.nodes, staging.exports
         self.groups, self.memberships = staging.groups, staging.memberships
         self.spent = staging.spent

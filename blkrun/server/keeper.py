@@ -145,8 +145,9 @@ def writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[Any
         if root is not None and not export.options.read_only:
             yield f"Export '{export.name}'", root
     for node in staging.nodes.values():
-        if node.job_id is not None and node is not keeper:
-            yield f"Job '{node.job_id}'", staging.children(node)["target"]
+        target = staging.children(node).get("target") if node.job_id is not None else None
+        if target is not None and node is not keeper:
+            yield f"Job '{node.job_id}'", target
 
 
 def written_past(staging: Staging, root: Node[Any], keeper: Node[Any]) -> set[Node[Any]]:

@@ -103,11 +103,15 @@ class Node(Generic[O]):
         self.children[role] = child
         setattr(self, role.replace("-", "_"), child)
 
-    def detach(self, role: str) -> None:
-        """Let the edge ``role``, which it can do without, lead nowhere; its options say so too."""
+    def detach(self, role: str, *, by_itself: bool = False) -> None:
+        """Let the edge ``role``, which it can do without, lead nowhere.
+
+        Its options say so too, but where the driver would do that ``by_itself``.
+        """
         self.children.pop(role, None)
         setattr(self, role.replace("-", "_"), None)
-        self.options = cast("O", with_child(self.options, role, None))
+        if not by_itself:
+            self.options = cast("O", with_child(self.options, role, None))
 
     def open(self, staging: "Staging") -> None:
         """Acquire what is needed.  Raises OSError or CommandError, leaving nothing behind."""

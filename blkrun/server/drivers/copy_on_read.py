@@ -17,6 +17,7 @@ from typing import Any
 from blkrun.errors import CommandError
 from blkrun.options import CopyOnReadOptions
 from blkrun.server.chain import Range, chain, gaps, unheld, without
+from blkrun.server.frozen import Frozen, check_frozen
 from blkrun.server.keeper import refuse_writers_past, unfiltered
 from blkrun.server.node import Node
 from blkrun.server.overlaps import Overlaps
@@ -42,6 +43,7 @@ class CopyOnRead(Node[CopyOnReadOptions]):
     def __init__(self, options: CopyOnReadOptions) -> None:
         super().__init__(options)
         self.copied_bytes = 0
+        self.frozen: Frozen = ()  # of a job's: the chain that it needs as it is
         self._counting = threading.Lock()  # the number above
         self._overlaps = Overlaps()
 
@@ -51,11 +53,12 @@ class CopyOnRead(Node[CopyOnReadOptions]):
         """The overlay can be written, by nobody past this node; the bottom is below it."""
         file = staging.children(self)["file"]
         self._check_bottom(staging, file)
+        check_frozen(staging, file, self.frozen)
         if staging.read_only(file):
             raise CommandError(
                 f"Block node is read-only: '{self.name}' would copy into '{file.name}'"
             )
-        if staging.parents(self):
+        if staging.parents(self) or self.job_id is not None:
             words = f"past node '{self.name}', which copies into it what is read"
             refuse_writers_past(staging, self, unfiltered(staging, file), words)
 
@@ -86,7 +89,7 @@ class CopyOnRead(Node[CopyOnReadOptions]):
 
     def do_pread(self, buf: memoryview, offset: int) -> None:
         """From the overlay, which has it all by then."""
-        for start, end in self._missing(*self._clusters(len(buf), offset)):
+        for start, end in self.missing(*self._clusters(len(buf), offset)):
             self.copy_up(start, end)
         self.file.pread(buf, offset)
 
@@ -125,7 +128,7 @@ class CopyOnRead(Node[CopyOnReadOptions]):
         for first in range(start, end, step):
             past = min(first + step, end)
             with self._overlaps.alone(first, past):
-                for part in self._missing(first, past):
+                for part in self.missing(first, past):
                     self._copy(*part)
 
     def _copy(self, start: int, end: int) -> None:
@@ -139,7 +142,7 @@ class CopyOnRead(Node[CopyOnReadOptions]):
         with self._counting:
             self.copied_bytes += end - start
 
-    def _missing(self, start: int, end: int) -> list[Range]:
+    def missing(self, start: int, end: int) -> list[Range]:
         """What the overlay has not, and a node down to the bottom has."""
         missing = list(gaps(self.file.allocated, start, end))
         if not missing:

@@ -54,8 +54,9 @@ class Quorum(Fork[QuorumOptions]):
         _check_options(options, len(staging.children(self)))
         return super().prepare_reopen(options, staging)
 
-    def detach(self, role: str) -> None:
+    def detach(self, role: str, *, by_itself: bool = False) -> None:
         """Let a child go; the others keep their roles, which leaves a gap."""
+        del by_itself
         del self.children[role]
 
     def check_addition(self) -> None:
