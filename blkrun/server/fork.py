@@ -115,23 +115,29 @@ class Fork(Node[O]):
     # Requests
 
     def lower_over(self, below: Mapping[str, Way]) -> Way:
-        """See ``fork``."""
-        return self.fork([Branch(self.children[role].name, way) for role, way in below.items()])
+        """See ``fork``; what a format over this does is told to all children that listen."""
+        way = self.fork([Branch(self.children[role].name, way) for role, way in below.items()])
+        listeners = [each.event for each in below.values() if each.event is not None]
+
+        def event(name: str) -> None:
+            for listener in listeners:
+                listener(name)
+
+        return way._replace(event=event) if listeners else way
 
     @abstractmethod
     def fork(self, branches: Branches) -> Way:
         """What a request does over these children."""
 
-    def _one_size(
-        self, branches: Branches
-    ) -> tuple[Callable[[], int], Callable[[int, bool], None]]:
-        """``length`` and ``truncate``: what has to be equal does not grow, as in QEMU."""
-        length = branches[0].way.length
+    def _length_of(self, branches: Branches) -> Callable[[], int]:
+        """As long as all are: where one could not be made longer, none is written beyond."""
+        ways = [branch.way for branch in branches]
+        return lambda: min(way.length() for way in ways)
 
-        def truncate(size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
-            self.stay(length(), size_bytes, exact=exact)
-
-        return length, truncate
+    def _truncate_all(self, branches: Branches, size_bytes: int, *, exact: bool) -> Failures:
+        """QEMU has nothing that grows on such a node."""
+        arguments = size_bytes, exact
+        return self._do_all([(each.writing, each.way.truncate, arguments) for each in branches])
 
     def _read_all(
         self, branches: Branches, bufs: Sequence[memoryview | bytearray], offset: int

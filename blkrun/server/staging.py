@@ -181,8 +181,8 @@ class Staging:
         return role != "backing" and (parent.job_id is not None or self.is_written(parent))
 
     def _hands_on(self, parent: Node[Any], role: str) -> bool:
-        passes = parent.passes_on or parent.is_filter
-        return passes and role == parent.main and self.is_grown(parent)
+        passes = (parent.passes_on or parent.is_filter) and role == parent.main
+        return (passes or parent.fans_out) and self.is_grown(parent)
 
     # Changing
 

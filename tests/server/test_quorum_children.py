@@ -2,8 +2,10 @@
 
 import errno
 import random
+import subprocess
 import threading
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,6 +217,46 @@ def test_what_every_node_has() -> None:
     server.execute("blockdev-reopen", {"options": [{**options, "discard": "ignore"}]})
     server.client.trim(512, 70000, 0)
     assert server.read(512, 70000) == b"x" * 512
+
+
+def test_an_image_that_grows_on_copies(tmp_path: Path) -> None:
+    """qcow2 over a quorum over files: each copy is as long, has the same bytes, and is an image."""
+    server, names = Copies(""), ["a", "b", "c"]
+    votes = {"driver": "quorum", "children": names, "vote-threshold": 2}
+    image = {"driver": "qcow2", "file": "votes", "create": True, "size": 64 * 2**20}
+    files = {name: {"driver": "file", "path": str(tmp_path / name)} for name in names}
+    server.transaction(
+        *(
+            ("blockdev-add", {"node-name": name, **file, "create": True})
+            for name, file in files.items()
+        ),
+        ("blockdev-add", {"node-name": "votes", **votes}),
+        ("blockdev-add", {"node-name": "image", **image}),
+    )
+    server.over("raw", file="image")
+    for place in range(40):
+        server.write(random.Random(place).randbytes(70000), place * 2**20)
+    server.client.zero(2**20, 5 * 2**20, 0)
+    server.client.flush(0)
+    images = {(tmp_path / name).read_bytes() for name in names}
+    assert len(images) == 1
+    assert len(images.pop()) > 40 * 70000
+    assert server.read(70000, 3 * 2**20) == random.Random(3).randbytes(70000)
+    assert server.node("votes")["driver-specific"]["bad"] == 0
+    server.graph.close()
+    check = ["qemu-img", "check", "-f", "qcow2", str(tmp_path / "b")]
+    subprocess.run(check, check=True, capture_output=True)
+
+
+def test_copies_of_one_size_for_ever() -> None:
+    """Nothing can be made longer on them, and what is is told as their own error."""
+    server = with_children(2, 1)
+    top = server.graph.nodes["top"]
+    with pytest.raises(OSError, match="stays as long as it is") as raised:
+        top.truncate(2 * SIZE, exact=False)
+    assert raised.value.errno == errno.ENOSPC
+    assert top.length() == SIZE
+    top.truncate(SIZE, exact=True)
 
 
 # Children and options over QMP (§7)

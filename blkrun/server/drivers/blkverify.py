@@ -81,7 +81,12 @@ class Blkverify(Fork[BlkverifyOptions]):
         def cache(count: int, offset: int) -> None:
             below.cache(count, offset)
 
-        return Way(pread, pwrite, zero, trim, flush, extents, cache, *self._one_size(branches))
+        def truncate(size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
+            failures = self._truncate_all(branches, size_bytes, exact=exact)
+            self._settle("truncate", size_bytes, 0, failures)
+
+        length = self._length_of(branches)
+        return Way(pread, pwrite, zero, trim, flush, extents, cache, length, truncate)
 
     def _read(self, branches: Branches, buf: memoryview, offset: int) -> None:
         other = self._scratch.take(len(buf))

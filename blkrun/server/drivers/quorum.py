@@ -123,7 +123,12 @@ class Quorum(Fork[QuorumOptions]):
         def cache(count: int, offset: int) -> None:
             self._cache(branches, count, offset)
 
-        return Way(pread, pwrite, zero, trim, flush, extents, cache, *self._one_size(branches))
+        def truncate(size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
+            failures = self._truncate_all(branches, size_bytes, exact=exact)
+            self._settle("write", branches, failures, size_bytes, 0)
+
+        length = self._length_of(branches)
+        return Way(pread, pwrite, zero, trim, flush, extents, cache, length, truncate)
 
     def _read_first(self, branches: Branches, buf: memoryview, offset: int) -> None:
         """The first that can; if none can, the last one's error."""
