@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from typing import Any
 
@@ -31,6 +32,9 @@ _LEVELS = {
     "X_BLKRUN_DRIFT_ENDED": Level.GOOD,
     "BLOCK_EXPORT_DELETED": Level.WARNING,
     "BLOCK_WRITE_THRESHOLD": Level.WARNING,
+    "QUORUM_REPORT_BAD": Level.WARNING,
+    "QUORUM_FAILURE": Level.ERROR,
+    "X_BLKRUN_BLKVERIFY_MISMATCH": Level.ERROR,
     "BLOCK_JOB_COMPLETED": Level.GOOD,
     "BLOCK_JOB_CANCELLED": Level.WARNING,
     "BLOCK_JOB_ERROR": Level.WARNING,
@@ -68,13 +72,18 @@ def event_time(event: dict[str, Any]) -> str:
 
 
 def event_text(event: dict[str, Any]) -> str:
-    """What happened, in one sentence; unknown events show their data."""
+    """What happened, in one sentence; unknown events show their data.
+
+    So do those whose data is not as we know it: a runner may be of another version, and whatever
+    is reported by hand reaches all who listen.
+    """
     name, data = event["event"], event.get("data", {})
     words = _WORDS.get(name)
-    if words is None:
-        details = " ".join(f"{key}={value}" for key, value in data.items())
-        return f"{name} {details}".rstrip()
-    return words(data)
+    if words is not None:
+        with suppress(AttributeError, KeyError, TypeError, ValueError):
+            return words(data)
+    details = " ".join(f"{key}={value}" for key, value in data.items())
+    return f"{name} {details}".rstrip()
 
 
 def report_text(report: dict[str, Any]) -> str:
@@ -129,6 +138,41 @@ def _beyond_threshold(data: dict[str, Any]) -> str:
     )
 
 
+_SECTOR_BYTES = 512
+"""QEMU's, in events."""
+
+
+def _report_bad(data: dict[str, Any]) -> str:
+    who = f"{data.get('node-name')}, of a quorum"
+    if "error" not in data:
+        return f"{who}: outvoted, it has other data than most in {_sectors(data)}"
+    what = "a flush" if data.get("type") == "flush" else f"a {data.get('type')} of {_sectors(data)}"
+    return f"{who}: {what} fails: {data['error']}"
+
+
+def _quorum_failure(data: dict[str, Any]) -> str:
+    return (
+        f"{data.get('reference')}: a request of {_sectors(data)} fails: "
+        "too few children could do it, or agree"
+    )
+
+
+def _sectors(data: dict[str, Any]) -> str:
+    size_bytes = data.get("sectors-count", 0) * _SECTOR_BYTES
+    return f"{format_bytes(size_bytes)} at {data.get('sector-num', 0) * _SECTOR_BYTES}"
+
+
+def _mismatch(data: dict[str, Any]) -> str:
+    who, operation = data.get("node-name"), data.get("operation")
+    where = f"{format_bytes(data.get('length', 0))} at {data.get('offset')}"
+    errors = data.get("errors")
+    if not errors:
+        return f"{who}: its two disks differ in {where}"
+    what = f"a {operation}" if operation == "flush" else f"a {operation} of {where}"
+    said = ", ".join(f"{name}: {errors.get(name, 'no error')}" for name in ("test", "raw"))
+    return f"{who}: {what} does not end alike at both disks ({said})"
+
+
 def _job_status(data: dict[str, Any]) -> str:
     status = data.get("status")
     return f"job {data.get('id')} {_STATUS_WORDS.get(str(status), f'is {status}')}"
@@ -179,6 +223,8 @@ def _restarted(data: dict[str, Any]) -> str:
 def _followed(data: dict[str, Any]) -> str:
     pivots = ", ".join(
         f"whoever used {job['device']} uses {job['target']} since {job['id']} pivoted"
+        if job["target"]
+        else f"{job['device']} does without what {job['id']} has streamed into it"
         for job in data.get("jobs", ())
     )
     file = data.get("file", "")
@@ -252,6 +298,9 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     "SHUTDOWN": lambda data: f"the server ends ({data.get('reason')})",
     "BLOCK_EXPORT_DELETED": lambda data: f"export {data.get('id')} deleted",
     "BLOCK_WRITE_THRESHOLD": _beyond_threshold,
+    "QUORUM_REPORT_BAD": _report_bad,
+    "QUORUM_FAILURE": _quorum_failure,
+    "X_BLKRUN_BLKVERIFY_MISMATCH": _mismatch,
     "JOB_STATUS_CHANGE": _job_status,
     "BLOCK_JOB_READY": lambda data: f"job {data.get('device')} is ready: its target has caught up",
     "BLOCK_JOB_COMPLETED": _job_completed,

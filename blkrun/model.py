@@ -62,6 +62,8 @@ class GraphModel(Struct, frozen=True, kw_only=True):
     """Desired graphs only: names of jobs that are switched off (``enabled = false``)."""
     states: dict[str, JobState] = {}
     """Live graphs only: how each of ``jobs`` is."""
+    gaps: dict[str, tuple[str, ...]] = {}
+    """Live graphs only: the roles of a list's children, of nodes where some have been taken out."""
 
 
 EMPTY = GraphModel(nodes={}, groups={}, exports={})

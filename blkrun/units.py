@@ -142,8 +142,9 @@ def format_short(value: float) -> str:
 def format_ns(duration_ns: float) -> str:
     """A duration in the unit that reads best: 1_500_000 → ``1.5ms``."""
     for unit, factor in (("s", 10**9), ("ms", 10**6), ("µs", 10**3)):
-        if duration_ns >= factor:
-            return f"{duration_ns / factor:.3g}{unit}"
+        if duration_ns >= 0.9995 * factor:
+            value = duration_ns / factor
+            return f"{value:.0f}{unit}" if value >= 99.95 else f"{value:.3g}{unit}"
     return f"{duration_ns:.0f}ns"
 
 

@@ -14,10 +14,12 @@ SHARED = {
     "decode",
     "diagnostic",
     "errors",
+    "image_options",
     "job_options",
     "limits",
     "messages",
     "model",
+    "node_rules",
     "options",
     "pivot_record",
     "toml",
@@ -30,7 +32,7 @@ ROOMS = {
     "reconcile": SHARED | {"client", "config", "history"},
     "cli": SHARED | {"client", "config", "history", "reconcile", "dashboard"},
     # With toml: its own files, themes and settings, are told wrong with the same line and caret.
-    "dashboard": SHARED - {"model", "limits"} | {"client"},
+    "dashboard": SHARED - {"model", "limits", "node_rules"} | {"client"},
     "client": {"errors"},
     "history": {"errors"},
 }

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import example, given
 
 from blkrun.messages import (
+    _WORDS,
     Level,
     at_stake,
     event_level,
@@ -28,6 +31,16 @@ def job_event(name: str, **data: Any) -> dict[str, Any]:
     """One of those that carry the job's progress."""
     progress = {"device": "nightly", "type": "backup", "len": 10 * GIB, "offset": 10 * GIB}
     return event(name, **progress | {"speed": 0} | data)
+
+
+DIFFERENT = "held: a {} does not end alike at both disks (test: {}, raw: {})"
+SECTORS = {"sector-num": 2, "sectors-count": 8}
+
+
+def mismatch(**data: Any) -> dict[str, Any]:
+    """Of the node "held"."""
+    place = {"node-name": "held", "offset": 4099, "length": 512}
+    return event("X_BLKRUN_BLKVERIFY_MISMATCH", **place, **data)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +81,45 @@ def job_event(name: str, **data: Any) -> dict[str, Any]:
             event("BLOCK_JOB_ERROR", device="nightly", operation="write", action="stop"),
             Level.WARNING,
             "job nightly: a write to its target fails, and it stands still until job-resume",
+        ),
+        (
+            event("QUORUM_REPORT_BAD", **SECTORS, **{"node-name": "c", "type": "read"}),
+            Level.WARNING,
+            "c, of a quorum: outvoted, it has other data than most in 4KiB at 1024",
+        ),
+        (
+            event(
+                "QUORUM_REPORT_BAD",
+                **SECTORS,
+                **{"node-name": "c", "type": "write", "error": "No space left on device"},
+            ),
+            Level.WARNING,
+            "c, of a quorum: a write of 4KiB at 1024 fails: No space left on device",
+        ),
+        (
+            event("QUORUM_REPORT_BAD", **{"node-name": "c", "type": "flush", "error": "it is out"}),
+            Level.WARNING,
+            "c, of a quorum: a flush fails: it is out",
+        ),
+        (
+            event("QUORUM_FAILURE", reference="votes", **SECTORS),
+            Level.ERROR,
+            "votes: a request of 4KiB at 1024 fails: too few children could do it, or agree",
+        ),
+        (
+            mismatch(operation="read"),
+            Level.ERROR,
+            "held: its two disks differ in 512B at 4099",
+        ),
+        (
+            mismatch(operation="write", errors={"raw": "it is full"}),
+            Level.ERROR,
+            DIFFERENT.format("write of 512B at 4099", "no error", "it is full"),
+        ),
+        (
+            mismatch(operation="flush", errors={"test": "no", "raw": "never"}),
+            Level.ERROR,
+            DIFFERENT.format("flush", "no", "never"),
         ),
         (
             event("BLOCK_JOB_PENDING", type="backup", id="nightly"),
@@ -124,6 +176,21 @@ def test_a_file_that_has_followed_a_pivot() -> None:
         "whoever used old uses new since move pivoted; vm.toml says so now: "
         '[exports.vda] node = "new"; [jobs.move] enabled = false'
     )
+
+
+DATA_KEYS = "notes summary milliseconds file message problems operations why kind offset len id"
+DATA = st.dictionaries(
+    st.sampled_from([*DATA_KEYS.split(), "amount-exceeded", "write-threshold", "error", "action"]),
+    st.none() | st.integers(-9, 9) | st.text(max_size=3) | st.lists(st.integers(), max_size=2),
+)
+
+
+@given(st.sampled_from(sorted(_WORDS)), DATA)
+@example("X_BLKRUN_CONFIG_APPLIED", {"notes": 5})
+@example("BLOCK_JOB_COMPLETED", {"offset": "x"})
+def test_whatever_was_reported_is_told_somehow(name: str, data: dict[str, Any]) -> None:
+    """Anybody at the control socket may report anything, and every dashboard hears it."""
+    assert event_text({"event": name, "data": data})
 
 
 def test_a_file_that_could_not_follow() -> None:

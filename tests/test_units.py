@@ -145,11 +145,28 @@ def test_format_short(value: float, shown: str) -> None:
 
 @pytest.mark.parametrize(
     ("duration_ns", "shown"),
-    [(0, "0ns"), (950, "950ns"), (1500, "1.5µs"), (1_500_000, "1.5ms"), (2 * 10**9, "2s")],
+    [
+        (0, "0ns"),
+        (950, "950ns"),
+        (1500, "1.5µs"),
+        (1_500_000, "1.5ms"),
+        (2 * 10**9, "2s"),
+        (999_600, "1ms"),
+        (999_960_000, "1s"),
+        (4321 * 10**9, "4321s"),
+    ],
 )
 def test_format_ns(duration_ns: float, shown: str) -> None:
     """The unit that reads best."""
     assert units.format_ns(duration_ns) == shown
+
+
+@given(duration_ns=st.integers(0, 10**19))
+def test_no_duration_has_an_exponent(duration_ns: int) -> None:
+    """Nobody reads ``1e+03µs``, and none is off by more than its three digits."""
+    shown = units.format_ns(duration_ns)
+    assert re.fullmatch(r"[0-9.]+(ns|µs|ms|s)", shown)
+    assert units.parse_ns(shown) == pytest.approx(duration_ns, rel=0.006)
 
 
 @pytest.mark.parametrize(

@@ -139,7 +139,8 @@ def type_of(option: Option) -> str:
     if "minimum" not in value or (option.unit and not value["minimum"]):
         return word
     shown = format_ns if option.unit == "ns" else str
-    return f"{word} from {shown(value['minimum'])} to {shown(value['maximum'])}"
+    most = f" to {shown(value['maximum'])}" if "maximum" in value else " on"
+    return f"{word} from {shown(value['minimum'])}{most}"
 
 
 def _standing(option: Option) -> str:

@@ -18,6 +18,7 @@ from blkrun.job_options import JOBS
 from blkrun.options import (
     DRIVERS,
     EDGES,
+    OPTIONAL_EDGES,
     BitmapOptions,
     BlockdevOptions,
     DashboardOptions,
@@ -196,7 +197,10 @@ def _values(struct: type[Struct]) -> Iterator[tuple[msgspec.structs.FieldInfo, V
     _, components = msgspec.json.schema_components([struct], ref_template="{name}")
     properties = components[struct.__name__]["properties"]
     for field in fields_of(struct):
-        yield field, _as_written(field, properties[field.encode_name])
+        written = _as_written(field, properties[field.encode_name])
+        if field.encode_name in OPTIONAL_EDGES.get(struct, ()):
+            written = _or_nowhere(written)
+        yield field, written
 
 
 def _as_written(field: msgspec.structs.FieldInfo, made: Mapping[str, Any]) -> Value:
@@ -215,6 +219,12 @@ def _as_written(field: msgspec.structs.FieldInfo, made: Mapping[str, Any]) -> Va
         del value["default"]
     unit = extra_of(field.type, "unit")
     return value if unit is None else _with_unit(value, unit)
+
+
+def _or_nowhere(value: Value) -> Value:
+    """An edge that may lead nowhere is written as an empty string then."""
+    rest = {key: each for key, each in value.items() if key != "minLength"}
+    return {**rest, "description": f'{value.get("description", "")}; "": nothing'}
 
 
 def _with_unit(value: Value, unit: str) -> Value:

@@ -5,7 +5,7 @@ steps of :mod:`blkrun.config.steps`.  Raises FileError for what cannot be meant;
 file can be used is said by ``parse``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from blkrun.config.asked import (
@@ -23,6 +23,7 @@ from blkrun.config.references import (
     driver_of,
     edges_to,
     keeps,
+    led_elsewhere,
     section_of,
     table_at,
     users_of,
@@ -34,7 +35,9 @@ from blkrun.options import DRIVERS, EDGES, ThrottleLimits
 from blkrun.toml.diagnostics import dotted
 
 INSERTABLE = tuple(
-    name for name, each in DRIVERS.items() if each.main in EDGES[each] and not each.only_reads
+    name
+    for name, each in DRIVERS.items()
+    if each.main in EDGES[each] and not (each.only_reads or each.has_image)
 )
 """Drivers with a main child that what is above may have through them: filters, and raw."""
 
@@ -69,7 +72,7 @@ def insert(  # noqa: PLR0913 - all by name
         parents = _edges_of(below, parents, above)
     first = (("driver", value_of(driver)), (main, value_of(above)))
     table = Add(("nodes", name), (*first, *values), after=child)
-    return [table, *(Set(path, value_of(name)) for path in parents)]
+    return [table, *_lead(document, parents, name)]
 
 
 def remove(document: Document, name: str) -> list[Step]:
@@ -88,7 +91,7 @@ def remove(document: Document, name: str) -> list[Step]:
         raise FileError(
             f"{dotted(path)} names no {driver.main} that what is above it could have instead"
         )
-    return [*(Set(edge, value_of(child)) for edge in above), Remove(path)]
+    return [*_lead(document, above, child), Remove(path)]
 
 
 def switch(document: Document, name: str, *, on: bool) -> list[Step]:
@@ -134,6 +137,11 @@ def set_keys(
             )
         steps.append(Unset(path))
     return steps
+
+
+def _lead(document: Document, edges: Iterable[Path], child: Any) -> Iterator[Step]:
+    for path, value in led_elsewhere(document, dict.fromkeys(edges, child)).items():
+        yield Set(path, value_of(value))
 
 
 def _one_key(document: Document, key: str) -> Path:

@@ -20,6 +20,7 @@ from blkrun.config.check_exports import (
 )
 from blkrun.config.check_jobs import (
     bitmaps,
+    chains,
     copied_onto_itself,
     filter_names,
     granularities,
@@ -28,13 +29,16 @@ from blkrun.config.check_jobs import (
     targets_in_use,
 )
 from blkrun.config.check_options import (
+    bottoms,
     files_used_twice,
+    images,
     limits,
     nbd_source,
     node_values,
     nul_characters,
 )
-from blkrun.config.graph import by_name, cycles, role_of
+from blkrun.config.check_quorums import twice, votes
+from blkrun.config.graph import by_name, cycles, place_of
 from blkrun.config.names import RULE, is_name
 from blkrun.config.tables import Draft, ExportTable, Table
 from blkrun.decode import Kind, Path, Problem, nearest
@@ -79,9 +83,11 @@ def references(draft: Draft) -> Iterator[Problem]:
     others: tuple[Table[Any], ...] = (*draft.groups, *draft.exports, *draft.bitmaps, *draft.jobs)
     names = Names("node or backend", "backends", nodes, made=_made_nodes(draft), others=others)
     for node in draft.nodes:
-        for role, child in node.edges():
+        for place, child in node.edges():
             if child not in nodes:
-                yield names.unknown((*node.path, role), child, but=node.name)
+                yield names.unknown((*node.path, *place), child, but=node.name)
+        if node.bottom and node.bottom not in nodes:
+            yield names.unknown((*node.path, "bottom"), node.bottom, but=node.name)
     users: tuple[Table[Any], ...] = (*draft.exports, *draft.bitmaps)
     for table in users:
         name = table.text("node")
@@ -164,7 +170,7 @@ def acyclic(draft: Draft) -> Iterator[Problem]:
     nodes = by_name(draft)
     for ring in cycles(nodes):
         first, second = nodes[ring[0]], nodes[ring[1 % len(ring)]]
-        path = (*first.path, role_of(first, second.name))
+        path = (*first.path, *place_of(first, second.name))
         message = f"{dotted(path)} closes a cycle: {' -> '.join((*ring, ring[0]))}"
         related = None if first is second else second.path
         yield Problem(path=path, kind=Kind.REFERENCE, message=message, related=related)
@@ -177,8 +183,12 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     groups,
     acyclic,
     limits,
+    images,
     nbd_source,
+    votes,
+    twice,
     node_values,
+    bottoms,
     files_used_twice,
     export_names,
     made_names,
@@ -192,6 +202,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     bitmaps_of_devices,
     copied_onto_itself,
     taken_twice,
+    chains,
     targets_in_use,
     nul_characters,
 )

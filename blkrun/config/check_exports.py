@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from blkrun.config.check_options import read_only
-from blkrun.config.graph import by_name, main_chain
+from blkrun.config.check_options import first_read_only
+from blkrun.config.graph import by_name
 from blkrun.config.names import RULE, is_name
 from blkrun.config.tables import Draft, ExportTable, NodeTable, Table
 from blkrun.decode import Kind, Problem
@@ -75,7 +75,7 @@ def writable_exports(draft: Draft) -> Iterator[Problem]:
         name = export.text("node")
         if name is None or export.raw.get("read-only") is True:
             continue
-        blocker = _first_read_only(name, nodes, known)
+        blocker = first_read_only(name, nodes, known)
         if blocker is not None:
             yield Problem(
                 path=(*export.path, "node"),
@@ -84,19 +84,3 @@ def writable_exports(draft: Draft) -> Iterator[Problem]:
                 f"read-only: set read-only = true in {dotted(export.path)}",
                 related=(*blocker.path, "read-only"),
             )
-
-
-def _first_read_only(
-    name: str, nodes: dict[str, NodeTable], known: dict[str, NodeTable | None]
-) -> NodeTable | None:
-    passed, blocker = [], None
-    for node in main_chain(name, nodes):
-        if node.name in known:
-            blocker = known[node.name]
-            break
-        passed.append(node.name)
-        if read_only(node):
-            blocker = node
-            break
-    known.update(dict.fromkeys(passed, blocker))
-    return blocker

@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from typing import Any
 
+from blkrun.config.graph import by_name, skip_disabled, written_to
 from blkrun.config.tables import Draft, NodeTable, Table
 from blkrun.decode import Kind, Problem
+from blkrun.image_options import check_image_options
 from blkrun.limits import check_limits
 from blkrun.node_rules import check_node
-from blkrun.options import FileOptions, NbdOptions
+from blkrun.options import FileOptions, NbdOptions, Qcow2Options
 from blkrun.toml.diagnostics import dotted
 from blkrun.toml.source import absolute
 
@@ -34,6 +36,17 @@ def node_values(draft: Draft) -> Iterator[Problem]:
             yield Problem(path=path, kind=Kind.OTHER, message=message)
 
 
+def images(draft: Draft) -> Iterator[Problem]:
+    """What can be said of images without looking at them."""
+    for node in draft.nodes:
+        if not isinstance(node.options, Qcow2Options):
+            continue
+        if (broken := check_image_options(node.options)) is not None:
+            path = (*node.path, broken.option if broken.option in node.raw else "driver")
+            message = f"{dotted(node.path)}: {broken.message}"
+            yield Problem(path=path, kind=Kind.OTHER, message=message)
+
+
 def nbd_source(draft: Draft) -> Iterator[Problem]:
     """An nbd backend has a server to go to, and only one."""
     for node in draft.nodes:
@@ -50,6 +63,18 @@ def nbd_source(draft: Draft) -> Iterator[Problem]:
         elif node.raw.get("command") == []:
             message = f'{dotted(command)} is empty: write ["nbdkit", "memory", "64M"] or the like'
             yield Problem(path=command, kind=Kind.VALUE, message=message)
+
+
+def bottoms(draft: Draft) -> Iterator[Problem]:
+    """A copy-on-read's bottom has data of its own: it is no filter."""
+    nodes = by_name(draft)
+    for node in draft.nodes:
+        bottom = nodes.get(node.bottom or "")
+        if bottom is not None and bottom.driver is not None and bottom.driver.is_filter:
+            path = (*node.path, "bottom")
+            words = f'"{bottom.name}" is a filter: name the node with the data, below it'
+            message = f"{dotted(path)}: {words}"
+            yield Problem(path=path, kind=Kind.VALUE, message=message, related=bottom.path)
 
 
 def files_used_twice(draft: Draft) -> Iterator[Problem]:
@@ -74,6 +99,31 @@ def files_used_twice(draft: Draft) -> Iterator[Problem]:
 def read_only(node: NodeTable) -> bool:
     """Whether the table says so, or the driver never writes."""
     return node.raw.get("read-only") is True or (node.driver is not None and node.driver.only_reads)
+
+
+def first_read_only(
+    name: str, nodes: dict[str, NodeTable], known: dict[str, NodeTable | None]
+) -> NodeTable | None:
+    """Of a node and those below that its writes go to; ``known`` has what was found before."""
+    above: dict[str, str | None] = {}
+    rest: list[tuple[str, str | None]] = [(skip_disabled(name, nodes), None)]
+    while rest:
+        name, parent = rest.pop()
+        node = nodes.get(name)
+        if node is None or name in above:
+            continue
+        above[name] = parent
+        blocker = known[name] if name in known else node if read_only(node) else None
+        if blocker is not None:
+            at: str | None = name
+            while at is not None:
+                known[at] = blocker
+                at = above[at]
+            return blocker
+        if name not in known:
+            rest += ((child, name) for child in reversed(written_to(node, nodes)))
+    known.update(dict.fromkeys(above))
+    return None
 
 
 def nul_characters(draft: Draft) -> Iterator[Problem]:

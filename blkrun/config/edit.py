@@ -12,14 +12,14 @@ from blkrun.errors import FileError
 from blkrun.toml.diagnostics import dotted
 from blkrun.toml.source import document_of
 
-Key = tuple[str, str, str]
-"""Section, table, key: ``("exports", "vda", "node")``."""
+Written = str | bool | list[str]
+"""A value that a key is given."""
 
 
-def edit_sources(sources: Sources, changes: Mapping[Key, str | bool]) -> Sources:
+def edit_sources(sources: Sources, changes: Mapping[KeyPath, Written]) -> Sources:
     """The same with these values, each in the file that has its table.  Raises FileError."""
     owners = _owners(sources)
-    for section, name, _ in changes:
+    for section, name, *_ in changes:
         if (section, name) not in owners:
             raise _missing(sources, (section, name))
     return perform_in(sources, (Set(key, value_of(value)) for key, value in changes.items()))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from graphlib import CycleError, TopologicalSorter
 
 from blkrun.config.tables import Draft, NodeTable
+from blkrun.decode import Path
 
 
 def by_name(draft: Draft) -> dict[str, NodeTable]:
@@ -37,9 +38,9 @@ def cycles(nodes: dict[str, NodeTable]) -> Iterator[list[str]]:
         children[ring[0]].remove(ring[1 % len(ring)])
 
 
-def role_of(node: NodeTable, child: str) -> str:
-    """The role of the (first) edge to a child that the node is known to have."""
-    return next(role for role, name in node.edges() if name == child)
+def place_of(node: NodeTable, child: str) -> Path:
+    """Where the (first) edge to a child that the node is known to have is written."""
+    return next(place for place, name in node.edges() if name == child)
 
 
 def skip_disabled(name: str, nodes: dict[str, NodeTable]) -> str:
@@ -83,14 +84,11 @@ def over_all(name: str, parents: dict[str, set[str]]) -> set[str]:
     return found
 
 
-def main_chain(name: str, nodes: dict[str, NodeTable]) -> Iterator[NodeTable]:
-    """A node and its main children, leaving out what is switched off."""
-    for _ in nodes:
-        node = nodes.get(skip_disabled(name, nodes))
-        if node is None:
-            return
-        yield node
-        child = dict(node.edges()).get(node.main)
-        if child is None:
-            return
-        name = child
+def written_to(node: NodeTable, nodes: dict[str, NodeTable]) -> list[str]:
+    """Those right below that its writes go to: all that there are, or the main one.
+
+    Leaving out what is switched off.
+    """
+    fans_out = node.driver is not None and node.driver.fans_out
+    below = [child for place, child in node.edges() if fans_out or place == (node.main,)]
+    return [skip_disabled(child, nodes) for child in below]

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 from msgspec import Struct
 
 from blkrun.config.tables import NodeTable, Raw
 from blkrun.decode import Kind, Path, Problem, decode, nearest, with_current_names
-from blkrun.options import DRIVERS, BlockdevOptions
+from blkrun.options import DRIVERS, OPTIONAL_EDGES, BlockdevOptions
 from blkrun.toml.diagnostics import dotted
 
 _WRITTEN_ELSEWHERE = ("driver", "enabled", "node-name")
@@ -25,7 +26,11 @@ def decode_node(path: Path, raw: Raw, problems: list[Problem]) -> NodeTable:
     options = None
     if driver is not None:
         raw = current(driver, raw, problems, path)
-        own = {key: value for key, value in raw.items() if key not in _WRITTEN_ELSEWHERE}
+        own = {
+            key: _nothing_as_none(driver, key, value)
+            for key, value in raw.items()
+            if key not in _WRITTEN_ELSEWHERE
+        }
         decoded: list[Problem] = []
         options = decode(driver, {**own, "node-name": path[-1]}, decoded, path)
         found += _enabled_problems(path, raw, driver)
@@ -39,6 +44,11 @@ def decode_node(path: Path, raw: Raw, problems: list[Problem]) -> NodeTable:
         driver=driver,
         enabled=raw.get("enabled") is not False,
     )
+
+
+def _nothing_as_none(driver: type[BlockdevOptions], key: str, value: Any) -> Any:
+    """TOML has no null: an edge that may lead nowhere is written ``backing = ""``."""
+    return None if value == "" and key in OPTIONAL_EDGES[driver] else value
 
 
 def _driver_problems(path: Path, raw: Raw) -> Iterator[Problem]:

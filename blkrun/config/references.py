@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from blkrun.config.tables import written_edges
 from blkrun.decode import Path
-from blkrun.options import DRIVERS, EDGES, BlockdevOptions
+from blkrun.options import DRIVERS, BlockdevOptions
 
 Document = Mapping[str, Any]
 
-Edge = tuple[str, str, str]
-"""Section, parent, role: ``("exports", "vda", "node")``."""
+Edge = Path
+"""Section, parent, key: ``("exports", "vda", "node")``; in a list also the place in it."""
 
 NODE_SECTIONS = ("backends", "nodes")
 """Their tables share one name space."""
@@ -19,13 +20,11 @@ def edges(document: Document) -> Iterator[tuple[Edge, str]]:
     """Every edge as written, exports' among them, also of filters that are switched off."""
     for section in NODE_SECTIONS:
         for name, table in section_of(document, section).items():
-            driver = driver_of(document, (section, name))
-            for role in EDGES[driver] if driver is not None else ():
-                if isinstance(child := table.get(role), str):
-                    yield (section, name, role), child
+            for place, child in written_edges(driver_of(document, (section, name)), table):
+                yield (section, name, *place), child
     for name, table in section_of(document, "exports").items():
-        if isinstance(child := table.get("node"), str):
-            yield ("exports", name, "node"), child
+        if isinstance(node := table.get("node"), str):
+            yield ("exports", name, "node"), node
 
 
 def edges_to(document: Document, node: str) -> Iterator[Path]:
@@ -33,13 +32,31 @@ def edges_to(document: Document, node: str) -> Iterator[Path]:
     return (path for path, child in edges(document) if child == node)
 
 
+def led_elsewhere(document: Document, changes: Mapping[Edge, str]) -> dict[Path, str | list[str]]:
+    """Key → what to write there, for edges to lead to these children: of a list all of it."""
+    values: dict[Path, str | list[str]] = {}
+    for path, child in changes.items():
+        *_, key, index = path
+        if not isinstance(index, int):
+            values[path] = child
+            continue
+        names = list(table_at(document, path[:2])[str(key)])
+        written = values.setdefault(path[:-1], names)
+        if isinstance(written, list):
+            written[index] = child
+    return values
+
+
 def users_of(document: Document, table: Path) -> Iterator[Path]:
     """Keys that name what a table describes."""
     section, name = table
     if section in NODE_SECTIONS:
         yield from edges_to(document, str(name))
+        yield from _naming(document, "nodes", ("bottom",), name)
         yield from _naming(document, "bitmaps", ("node",), name)
-        yield from _naming(document, "jobs", ("device", "target"), name)
+        yield from _naming(
+            document, "jobs", ("device", "target", "base-node", "bottom", "top-node"), name
+        )
     elif section == "throttle-groups":
         yield from _naming(document, "nodes", ("throttle-group",), name)
     elif section == "bitmaps":

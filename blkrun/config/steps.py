@@ -47,7 +47,7 @@ def as_written(text: str) -> Value:
     written = text.strip()
     try:
         document = tomllib.loads(f"value = {written}")
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # no TOML, or a number of thousands of digits
         return value_of(text)
     if document.keys() != {"value"} or written.rstrip().endswith("\n") or "#" in written:
         return value_of(text)

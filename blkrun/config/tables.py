@@ -18,6 +18,7 @@ from blkrun.options import (
     EDGES,
     BitmapOptions,
     BlockdevOptions,
+    CopyOnReadOptions,
     DashboardOptions,
     ExportOptions,
     RunnerOptions,
@@ -61,11 +62,26 @@ class NodeTable(Table[BlockdevOptions]):
         """The role of the main child."""
         return "file" if self.driver is None else self.driver.main
 
-    def edges(self) -> Iterator[tuple[str, str]]:
-        """Role and child's name, for each edge that is written."""
-        for role in EDGES[self.driver] if self.driver is not None else ():
-            if (child := self.text(role)) is not None:
-                yield role, child
+    def edges(self) -> Iterator[tuple[Path, str]]:
+        """Where in the table each edge is written that leads to something, and the child's name."""
+        return written_edges(self.driver, self.raw)
+
+    @property
+    def bottom(self) -> str | None:
+        """The node that a copy-on-read names besides its edges."""
+        return self.text("bottom") if self.driver is CopyOnReadOptions else None
+
+
+def written_edges(driver: type[BlockdevOptions] | None, table: Raw) -> Iterator[tuple[Path, str]]:
+    """``("file",)`` or, in a list, ``("children", 1)`` → the child's name, as it is written."""
+    for key in EDGES[driver] if driver is not None else ():
+        value = table.get(key)
+        if isinstance(value, str) and value:  # "": to nothing
+            yield (key,), value
+        elif isinstance(value, (list, tuple)):
+            yield from (
+                ((key, index), child) for index, child in enumerate(value) if isinstance(child, str)
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,8 +119,8 @@ class JobTable(Table[JobOptions]):
         return self.text("filter-node-name") or f"{self.name}-filter"
 
     def nodes(self) -> Iterator[tuple[str, str]]:
-        """Key and node's name, for ``device`` and ``target`` where they are written."""
-        for key in ("device", "target"):
+        """Key and node's name, for ``device`` and others of its type where they are written."""
+        for key in ("device", "target") if self.type is None else self.type.names:
             if (node := self.text(key)) is not None:
                 yield key, node
 

@@ -148,11 +148,15 @@ def _long_keys(value: str | list[str]) -> tuple[str, ...]:
 
 
 def _long(key: str) -> str:
-    """``?`` → ``question_mark``; ``ctrl+i`` → ``tab``, which is what a terminal makes of it."""
-    if key == ",":
-        return "comma"
-    (binding,) = Binding.make_bindings([Binding(key, "")])
-    return _ALIASES.get(binding.key, binding.key)
+    """``ctrl+?`` → ``ctrl+question_mark``; ``ctrl+i`` → ``tab``, as a terminal makes of it."""
+    *modifiers, last = key.split("+") if len(key) > 1 else [key]
+    if last == ",":  # between keys, for Textual
+        name = "comma"
+    else:
+        (binding,) = Binding.make_bindings([Binding(last, "")])
+        name = binding.key
+    long = "+".join((*modifiers, name))
+    return _ALIASES.get(long, long)
 
 
 def _clash_problems(

@@ -18,14 +18,22 @@ from blkrun.toml.syntax import parse_toml
 
 def config_folder() -> Path:
     """``$XDG_CONFIG_HOME/blkrun``; a relative one counts as unset, as the specification has it."""
-    home = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    return (home if home.is_absolute() else Path("~/.config").expanduser()) / "blkrun"
+    said = Path(os.environ.get("XDG_CONFIG_HOME", ""))
+    return (said if said.is_absolute() else _home() / ".config") / "blkrun"
 
 
 def shown(path: Path) -> Path:
     """As short as it can be named: messages stand in a narrow box."""
-    home = Path("~").expanduser()
-    return "~" / path.relative_to(home) if path.is_relative_to(home) else path
+    home = _home()
+    return "~" / path.relative_to(home) if home.name and path.is_relative_to(home) else path
+
+
+def _home() -> Path:
+    """A user that the system does not know has the root, as in most containers."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/")
 
 
 def read_own(path: Path) -> Part:

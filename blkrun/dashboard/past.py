@@ -86,8 +86,8 @@ def read_past(
     since_ms = at_ms - _PAST_MS
     looks = recording.newest("look", since_ms, told_id)[::-1]
     if not looks and (old := recording.look_before(told_id + 1)) is not None:
-        looks = [old]
-    losses = recording.newest("lost", since_ms, told_id)[:_MOST_LOSSES]
+        looks, since_ms = [old], old.at_ms
+    losses = recording.newest("lost", since_ms, told_id, _MOST_LOSSES)
     rows = sorted((*looks, *losses))
     look = last_look(rows, None)
     kept = chosen(looks, at_ms)
@@ -119,10 +119,10 @@ def _read(recording: Recording, step: Entry | Hole, is_wanted: Callable[[], bool
 def _newest_events(
     recording: Recording, told_id: int, is_wanted: Callable[[], bool]
 ) -> list[tuple[int, float, Report]]:
-    """As many as the log keeps."""
+    """As many as the log keeps; a row has one at least, and there may be rows of days."""
     found: list[tuple[int, float, Report]] = []
     count = 0
-    for entry in recording.newest("events", 0, told_id):
+    for entry in recording.newest("events", 0, told_id, KEPT_RECORDS):
         report = _read(recording, entry, is_wanted)
         if isinstance(report, Happened):
             found.append((entry.id, entry.at_ms / 1000, report))

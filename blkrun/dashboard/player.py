@@ -215,7 +215,7 @@ class Player:
     async def _take(self, steps: int, tell: Tell) -> None:
         """Steps to looks: on are told, back are leaps."""
         look = await self._in_thread(lambda: self._look_away(steps))
-        if look is None:
+        if look is None or self._goal is not None:
             return
         if steps < 0:
             self._goal = _Goal(look.at_ms / 1000, look.id)

@@ -15,7 +15,7 @@ import contextlib
 import json
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -33,8 +33,10 @@ Recorded = Seen | Happened | Lost
 """The reports that a recording has."""
 
 _MOST_BODY_BYTES = 64 * 2**20
-_MOST_MS = 2**43
+MOST_MS = 2**43
 """In the year 2248: later times come from damage."""
+_MOST_INTEGER = 2**63 - 1
+"""Of SQLite's."""
 _BUSY_S = 5.0
 
 
@@ -113,7 +115,11 @@ class Recording:
     @classmethod
     def open(cls, path: Path) -> Self:
         """Raises FileError for what is no recording, is damaged, or of another version."""
-        if not path.is_file():
+        try:
+            is_file = path.is_file()
+        except OSError as error:  # nobody may look there, or nothing can be called so
+            raise FileError(f"{path}: cannot be read: {error.strerror}") from error
+        if not is_file:
             raise FileError(f"{path}: no such recording")
         with told(path):
             try:
@@ -122,9 +128,11 @@ class Recording:
                 if error.sqlite_errorcode != sqlite3.SQLITE_READONLY_ROLLBACK:
                     raise
                 # It was being written when the recorder was killed: SQLite undoes that.
-                connect(path, "rw").execute("SELECT 1 FROM meta").close()
+                with contextlib.closing(connect(path, "rw")) as healed:
+                    meta_value(healed, "version")
                 database = _connect_whole(path)
-        return cls(path, database)
+        with done_on_error(database.close):
+            return cls(path, database)
 
     def __enter__(self) -> Self:
         return self
@@ -165,7 +173,7 @@ class Recording:
             for (time,) in self._rows(
                 f"SELECT {end}(at_ms) FROM report WHERE kind = ? AND at_ms BETWEEN 0 AND ?",  # noqa: S608 - one of two words
                 kind,
-                _MOST_MS,
+                MOST_MS,
             )
             if isinstance(time, int)
         ]
@@ -206,13 +214,15 @@ class Recording:
         query = "SELECT id, at_ms, kind FROM report WHERE kind = ?"
         return sorted(entry for kind in KINDS for entry in self._entries(self._rows(query, kind)))
 
-    def newest(self, kind: Kind, since_ms: int, to_id: int) -> list[Entry]:
-        """Those of a kind since a time up to an id, the newest first."""
+    def newest(
+        self, kind: Kind, since_ms: int, to_id: int, most: int = _MOST_INTEGER
+    ) -> list[Entry]:
+        """Those of a kind since a time up to an id, the newest first, and no more than so many."""
         query = (
             "SELECT id, at_ms, kind FROM report WHERE kind = ? AND at_ms >= ? AND id <= ? "
-            "ORDER BY at_ms DESC, id DESC"
+            "ORDER BY at_ms DESC, id DESC LIMIT ?"
         )
-        return self._entries(self._rows(query, kind, since_ms, to_id))
+        return self._entries(self._rows(query, kind, since_ms, to_id, most))
 
     def read(self, entry: Entry) -> Recorded | None:
         """None when it cannot be read; that is counted."""
@@ -249,15 +259,16 @@ class Recording:
     def _entries(self, rows: list[Any]) -> list[Entry]:
         good = []
         for row_id, at_ms, kind in rows:
-            if isinstance(at_ms, int) and 0 <= at_ms <= _MOST_MS and kind in KINDS:
+            if isinstance(at_ms, int) and 0 <= at_ms <= MOST_MS and kind in KINDS:
                 good.append(Entry(row_id, at_ms, kind))
             else:
                 self._unreadable.add(row_id)
         return good
 
-    def _rows(self, query: str, *values: object) -> list[Any]:
+    def _rows(self, query: str, *values: int | str) -> list[Any]:
+        bounds = [min(each, _MOST_INTEGER) if isinstance(each, int) else each for each in values]
         with told(self.path):
-            return self._database.execute(query, values).fetchall()
+            return self._database.execute(query, bounds).fetchall()
 
 
 def connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
@@ -268,24 +279,39 @@ def connect(path: Path, mode: Literal["ro", "rw"]) -> sqlite3.Connection:
         timeout=_BUSY_S,
         check_same_thread=False,  # one at a time, as their owners see to
     )
-    database.text_factory = _replaced
-    database.execute("PRAGMA trusted_schema = OFF")
+    with done_on_error(database.close):
+        database.text_factory = _replaced
+        database.execute("PRAGMA trusted_schema = OFF")
     return database
 
 
 def _connect_whole(path: Path) -> sqlite3.Connection:
     """SQLite itself takes what is missing of the last page for zeroes."""
     database = connect(path, "ro")
-    with contextlib.closing(database.execute("BEGIN")):
-        meta_value(database, "version")  # from now on nobody writes
-        (pages,), (page_bytes,) = (
-            database.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size")
-        )
-        size_bytes = path.stat().st_size
-    database.rollback()
-    if size_bytes < pages * page_bytes:
-        raise FileError(f"{path}: is damaged (its end is missing); if it is a copy, copy it again")
+    with done_on_error(database.close):
+        with contextlib.closing(database.execute("BEGIN")):
+            meta_value(database, "version")  # from now on nobody writes
+            (pages,), (page_bytes,) = (
+                database.execute(f"PRAGMA {name}").fetchone()
+                for name in ("page_count", "page_size")
+            )
+            size_bytes = path.stat().st_size
+        database.rollback()
+        if size_bytes < pages * page_bytes:
+            raise FileError(
+                f"{path}: is damaged (its end is missing); if it is a copy, copy it again"
+            )
     return database
+
+
+@contextlib.contextmanager
+def done_on_error(undo: Callable[[], object]) -> Iterator[None]:
+    """What was opened is nobody's when what follows fails."""
+    try:
+        yield
+    except BaseException:
+        undo()
+        raise
 
 
 def _replaced(text: bytes) -> str:

@@ -1,22 +1,23 @@
 """Writes a recording, or goes on with one.  The format is said in ``recording``."""
 
-import contextlib
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from blkrun import __version__
 from blkrun.dashboard.feed import Lost
 from blkrun.dashboard.recording import (
+    MOST_MS,
     VERSION,
     Meta,
     Recorded,
     Recording,
     compress,
     connect,
+    done_on_error,
     encode,
     meta_value,
     told,
@@ -35,15 +36,23 @@ CREATE INDEX report_by_time ON report (kind, at_ms);
 """
 
 
+_LAST_MS = """
+SELECT max(at_ms) FROM report
+WHERE kind IN ('look', 'events', 'lost') AND at_ms BETWEEN 0 AND ?
+"""
+"""Of damage there may be any time: what is written after it would not be read."""
+
+
 class Writer:
     """Writes reports; ``commit`` makes what was written last.  May be used by one other thread."""
 
     def __init__(self, database: sqlite3.Connection, lock: int) -> None:
         self._database = database
         self._lock = lock
-        self._dictionary = meta_value(database, "dictionary")
-        last = database.execute("SELECT at_ms FROM report ORDER BY id DESC LIMIT 1").fetchone()
-        self._last_ms: int | None = None if last is None else int(last[0])
+        known = meta_value(database, "dictionary")
+        self._dictionary = known if isinstance(known, bytes) else b""
+        (last_ms,) = database.execute(_LAST_MS, (MOST_MS,)).fetchone()
+        self._last_ms: int | None = None if last_ms is None else int(last_ms)
         if self._last_ms is not None:
             self.write(Lost("nothing was recorded"), self._last_ms + 1)
 
@@ -60,15 +69,17 @@ class Writer:
 
     @classmethod
     def _begin(cls, path: Path, lock: int, meta: Meta) -> Self:
-        with _closed_on_error(lock), told(path):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        gone = partial(path.unlink, missing_ok=True)
+        with done_on_error(gone), done_on_error(partial(os.close, lock)), told(path):
+            _take(lock, path)
             database = connect(path, "rw")
-            database.executescript(_SCHEMA)
-            rows = {"version": VERSION, "blkrun": meta.blkrun, "title": meta.title}
-            rows["begin-ms"] = meta.begin_ms
-            database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
-            database.commit()
-            return cls(database, lock)
+            with done_on_error(database.close):
+                database.executescript(_SCHEMA)
+                rows = {"version": VERSION, "blkrun": meta.blkrun, "title": meta.title}
+                rows["begin-ms"] = meta.begin_ms
+                database.executemany("INSERT INTO meta VALUES (?, ?)", rows.items())
+                database.commit()
+                return cls(database, lock)
 
     @classmethod
     def _go_on(cls, path: Path, title: str) -> Self:
@@ -80,14 +91,11 @@ class Writer:
             lock = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         except OSError as error:
             raise FileError(f"{path}: cannot be written: {error.strerror}") from error
-        with _closed_on_error(lock), told(path):
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FileError(
-                    f"{path}: another blkrun records to it; name another file"
-                ) from None
-            return cls(connect(path, "rw"), lock)
+        with done_on_error(partial(os.close, lock)), told(path):
+            _take(lock, path)
+            database = connect(path, "rw")
+            with done_on_error(database.close):
+                return cls(database, lock)
 
     def write(self, report: Recorded, at_ms: int) -> None:
         """Time never goes back, whatever the clock does.  Raises sqlite3.Error."""
@@ -95,7 +103,8 @@ class Writer:
         kind, text = encode(report)
         if kind == "look" and not self._dictionary:
             self._dictionary = text[-_WINDOW_BYTES:]
-            self._database.execute("INSERT INTO meta VALUES ('dictionary', ?)", (self._dictionary,))
+            query = "INSERT OR REPLACE INTO meta VALUES ('dictionary', ?)"
+            self._database.execute(query, (self._dictionary,))
         self._database.execute(
             "INSERT INTO report (at_ms, kind, body) VALUES (?, ?, ?)",
             (self._last_ms, kind, compress(text, self._dictionary)),
@@ -111,10 +120,10 @@ class Writer:
         os.close(self._lock)
 
 
-@contextlib.contextmanager
-def _closed_on_error(descriptor: int) -> Iterator[None]:
+def _take(lock: int, path: Path) -> None:
     try:
-        yield
-    except BaseException:
-        os.close(descriptor)
-        raise
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise FileError(f"{path}: another blkrun records to it; name another file") from None
+    except OSError as error:  # some file systems in the network have none
+        raise FileError(f"{path}: cannot be locked: {error.strerror}") from error

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from math import inf
 
 from blkrun.dashboard.actions.arranging import Arranging
 from blkrun.dashboard.actions.base import Desk
@@ -24,6 +25,9 @@ from blkrun.dashboard.model.tree import graph_rows
 from blkrun.dashboard.widgets.plots import PlotsPanel, PlotsView
 
 Show = Callable[[Moment], None]
+
+_ARRIVING_S = 6.0
+"""What plots say of the present, a mean of the last while, is that of what was new."""
 
 _SETTLED_S = 15.0
 """An axis shrinks that much after what needed it."""
@@ -83,22 +87,27 @@ class Showing(Arranging):
 
     def _made_of(self, name: str, shown: Moment) -> object:
         """What changes if the panel has something else to show."""
-        if name == "config":
-            return shown.snapshot.reports, self.board.log.edited_at
-        if self._moves(name, shown):
-            return object()
-        subject = {"node": self.subject, "plots": self.plotted}.get(name)
-        return shown.news, subject
+        match name:
+            case "config":
+                return shown.snapshot.reports, self.board.log.edited_at
+            case "plots":
+                return shown.news, self.plotted, self._plots_at(shown)
+            case "graph":
+                return shown.news, _graph_at(shown)
+            case "node":
+                return shown.news, self.subject
+            case "clients" if shown.snapshot.clients:
+                return shown.news, shown.at_s // 1  # how long each has been there
+        return shown.news
 
-    def _moves(self, name: str, shown: Moment) -> bool:
-        """Whether it shows time, or a past that is not the same all along."""
-        still_s = shown.at_s - shown.news_s
-        if name == "plots":
-            plots = self.panels.plots
-            return plots.cursor_s is not None or still_s < plots.span + _SETTLED_S
-        if name == "graph":
-            return still_s < SPARK_S + _SECOND_BEGUN_S
-        return name == "clients" and bool(shown.snapshot.clients)
+    def _plots_at(self, shown: Moment) -> float:
+        """The time to which plots have to be drawn: of what does not change, by whole columns."""
+        plots, still_s = self.panels.plots, shown.at_s - shown.news_s
+        if plots.cursor_s is not None or still_s < _ARRIVING_S:
+            return shown.at_s
+        if still_s < plots.span + _SETTLED_S:
+            return shown.at_s // plots.column_s
+        return inf
 
     def _leave_what_has_gone(self, snapshot: Snapshot) -> bool:
         """Select the row that is in its place; the plots go on showing its past."""
@@ -230,3 +239,9 @@ class Showing(Arranging):
             held=held,
             clients=clients,
         )
+
+
+def _graph_at(shown: Moment) -> float:
+    """The time to which sparks have to be drawn: of what does not change, by whole seconds."""
+    still_s = shown.at_s - shown.news_s
+    return shown.at_s // 1 if still_s < SPARK_S + _SECOND_BEGUN_S else inf

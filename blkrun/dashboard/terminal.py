@@ -157,7 +157,10 @@ def has_hung_up() -> bool:
 def let_go() -> None:
     """After the dashboard: what is printed next must not wait for a terminal that takes nothing."""
     for descriptor in (1, 2):
-        is_device = stat.S_ISCHR(os.fstat(descriptor).st_mode)
+        try:
+            is_device = stat.S_ISCHR(os.fstat(descriptor).st_mode)
+        except OSError:  # it is closed
+            continue
         if is_device and _state(descriptor, select.POLLOUT, _ROOM_MS) != select.POLLOUT:
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, descriptor)

@@ -38,6 +38,9 @@ WITHOUT_COLOURS = "ansi-dark"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*")  # it becomes a class in the style sheet
 _HUES = ("black", "red", "green", "yellow", "blue", "magenta", "cyan", "white")
 _ANSI = ("ansi_default", *(f"ansi_{bright}{hue}" for bright in ("", "bright_") for hue in _HUES))
+_MIXED = ("background-darken-1", "primary-lighten-1")
+"""Variables that Textual makes others of: it can do so only with a plain colour."""
+
 _TRANSPARENT = re.compile(r"(.*\S)\s+\d+(?:\.\d+)?%")
 
 
@@ -130,7 +133,8 @@ def variable_defaults(theme: Theme) -> dict[str, str]:
     back = Color.parse(theme.background or ("#121212" if theme.dark else "#e0e0e0"))
     shares = {"dim": 0.45, "border-quiet": 0.75, "cursor-row": 0.85}
     defaults = {name: fore.blend(back, share).hex for name, share in shares.items()}
-    row = Color.parse(theme.variables.get("cursor-row", defaults["cursor-row"]))
+    written = _opaque(theme.variables.get("cursor-row", ""))
+    row = Color.parse(written if _is_colour(written) else defaults["cursor-row"])
     return defaults | {"cursor-row-quiet": row.blend(back, 0.4).hex}
 
 
@@ -175,8 +179,16 @@ def _variable_problems(document: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(path=path, kind=Kind.TYPE, message=f"{value!r} is not a string")
         elif _is_style_name(name):
             yield from _style_problems(path, value)
-        elif not (_is_neutral(_opaque(value)) or _is_colour(_opaque(value))):
+        elif not _may_be(name, value):
             yield _no_colour(path, value)
+
+
+def _may_be(name: str, value: str) -> bool:
+    """Only text may be whatever can be read; what Textual mixes may let nothing through."""
+    opaque = _opaque(value)
+    if opaque == "auto":
+        return name.startswith(("text", "link-color")) or name.endswith("-foreground")
+    return _is_colour(value if name in _MIXED else opaque)
 
 
 def _style_problems(path: tuple[str, ...], value: str) -> Iterator[Problem]:

@@ -36,8 +36,9 @@ class WebDashboard(Server):
         self._visits: set[Visit] = set()
 
     async def _make_app(self) -> web.Application:
-        app = await super()._make_app()
-        app.middlewares.append(self._let_in)
+        app = web.Application(middlewares=[self._let_in])
+        app.router.add_get("/", self._enter, name="entrance")
+        app.add_subapp(self.guard.home, await super()._make_app())
         app.on_response_prepare.append(self._add_headers)
         return app
 
@@ -58,14 +59,18 @@ class WebDashboard(Server):
             cookie=request.cookies.get(guard.cookie_name, ""),
             token=request.query.get("token"),
         )
-        match guard.judge(asked):
-            case "welcome":
-                return await handler(request)
-            case "enter":
-                way = web.Response(status=303, headers={"Location": "/"})
-                way.set_cookie(guard.cookie_name, guard.secret, httponly=True, samesite="Strict")
-                return way
-        return web.Response(status=403, text=_REFUSAL)
+        if guard.judge(asked) == "refused":
+            return web.Response(status=403, text=_REFUSAL)
+        return await handler(request)
+
+    async def _enter(self, _: web.Request) -> web.StreamResponse:
+        """The secret goes on in a cookie."""
+        guard = self.guard
+        way = web.Response(status=303, headers={"Location": guard.home})
+        way.set_cookie(
+            guard.cookie_name, guard.secret, path=guard.home, httponly=True, samesite="Strict"
+        )
+        return way
 
     async def _add_headers(self, _: web.Request, response: web.StreamResponse) -> None:
         """Pages of others may not frame ours, and ours fetches nothing from others.
@@ -132,7 +137,7 @@ async def serve(
 ) -> None:
     """Let browsers in until ``closing`` is set; ``ready`` is told the URL."""
     host, port = listening.getsockname()[:2]
-    guard = Guard(host, port, secrets.token_urlsafe())
+    guard = Guard(host, port, secrets.token_urlsafe(), secrets.token_urlsafe())
     _log_in_lines()
     app = await WebDashboard(command, guard, title=title)._make_app()  # noqa: SLF001 - Server.serve takes the signals, and cannot be told to end
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=_SHUTDOWN_TIMEOUT_S)

@@ -3,6 +3,9 @@
 A disk hangs on it, and a browser lets every page of the web connect to this machine.  So there is a
 secret, which the printed URL has and then a cookie; requests that name another host are refused,
 as a page may have had its own name point here, and websockets of pages that are not ours.
+
+Browsers send a cookie to all ports of a machine, where anybody may serve anything, but only below
+the path that it is for: so everything is below one that nobody can guess.
 """
 
 from dataclasses import dataclass
@@ -26,11 +29,12 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Of one address and one secret."""
+    """Of one address and one secret; ``folder`` is the name that all but the entrance is below."""
 
     host: str
     port: int
     secret: str
+    folder: str
 
     @property
     def authority(self) -> str:
@@ -49,6 +53,11 @@ class Guard:
         return f"{self.origin}/?token={self.secret}"
 
     @property
+    def home(self) -> str:
+        """The path of the page; the cookie is sent to what is below it."""
+        return f"/{self.folder}/"
+
+    @property
     def cookie_name(self) -> str:
         """Ports share their cookies: two dashboards must not take away each other's."""
         return f"blkrun-{self.port}"
@@ -57,8 +66,8 @@ class Guard:
         """What becomes of a request."""
         if asked.host != self.authority or not self._is_origin_right(asked):
             return "refused"
-        if asked.route == "index" and asked.token is not None:
-            return "enter" if self._is_secret(asked.token) else "refused"
+        if asked.route == "entrance":
+            return "enter" if self._is_secret(asked.token or "") else "refused"
         return "welcome" if self._is_secret(asked.cookie) else "refused"
 
     def _is_origin_right(self, asked: Asked) -> bool:

@@ -14,6 +14,8 @@ from textual_serve.app_service import AppService
 
 _QUIT_TIMEOUT_S = 2.0
 _PRELUDE = b"__GANGLION__\n"
+_NO_MORE = (asyncio.IncompleteReadError, asyncio.LimitOverrunError, ConnectionError)
+"""The process has ended, or says anything but a prelude; or the browser has gone."""
 
 
 class Visit(AppService):
@@ -37,7 +39,7 @@ class Visit(AppService):
         """Pass on what the process says.  A browser whose process has ended is told so."""
         if (output := self._output) is None:
             return
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        with contextlib.suppress(*_NO_MORE):
             await self._pass_on(output)
         with contextlib.suppress(ConnectionError):
             await self.remote_close()

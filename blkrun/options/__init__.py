@@ -6,7 +6,9 @@ comparison of desired with live (``==``).  Field metadata says what types cannot
 * ``Meta(description=...)``: the meaning, one sentence;
 * ``extra={"unit": "bytes" | "count" | "seconds" | "ns" | "errno"}``: strings are accepted
   (see :mod:`blkrun.units`), the value held is the plain integer;
-* ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.
+* ``extra={"edge": True}``: the value names a child node; the field's wire name is the role.  Of the
+  type ``NodeName | UnsetType | None`` it may lead nowhere: null over QMP, ``""`` in TOML.  A tuple
+  of names is a list of children, with roles ``children.0``, ``children.1``, …
 
 Names on the wire and in TOML are kebab-case; here they are snake_case.  ``rename="kebab"``
 is the one place where that is converted.
@@ -19,18 +21,32 @@ from blkrun.options.bitmap import DEFAULT_GRANULARITY_BYTES, BitmapOptions
 from blkrun.options.drivers import DRIVERS
 from blkrun.options.drivers.blkdebug import BlkDebugOptions, InjectError, SetState
 from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
+from blkrun.options.drivers.blkverify import BlkverifyOptions
+from blkrun.options.drivers.commit_top import CommitTopOptions
 from blkrun.options.drivers.copy_before_write import BitmapPlace, CopyBeforeWriteOptions
+from blkrun.options.drivers.copy_on_read import CopyOnReadOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import DEFAULT_MEMORY_SIZE_BYTES, MemoryOptions
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
 from blkrun.options.drivers.preallocate import PreallocateOptions
+from blkrun.options.drivers.qcow2 import Qcow2Options
+from blkrun.options.drivers.quorum import QuorumOptions
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
 from blkrun.options.drivers.write_threshold import WriteThresholdOptions
-from blkrun.options.edges import EDGES, children_of, main_child, with_child
+from blkrun.options.edges import (
+    EDGES,
+    OPTIONAL_EDGES,
+    by_key,
+    children_of,
+    key_of,
+    lists_of,
+    main_child,
+    with_child,
+)
 from blkrun.options.export import ExportOptions
 from blkrun.options.fields import (
     choices_of,
@@ -51,13 +67,17 @@ __all__ = [
     "EDGES",
     "MAX_BURST_SECONDS",
     "MAX_LIMIT",
+    "OPTIONAL_EDGES",
     "BitmapOptions",
     "BitmapPlace",
     "BlkDebugOptions",
     "BlkLogWritesOptions",
+    "BlkverifyOptions",
     "BlockdevOptions",
     "Bytes",
+    "CommitTopOptions",
     "CopyBeforeWriteOptions",
+    "CopyOnReadOptions",
     "DashboardOptions",
     "ExportOptions",
     "FileOptions",
@@ -68,6 +88,8 @@ __all__ = [
     "NodeName",
     "NullOptions",
     "PreallocateOptions",
+    "Qcow2Options",
+    "QuorumOptions",
     "RawOptions",
     "RunnerOptions",
     "ServerOptions",
@@ -76,10 +98,13 @@ __all__ = [
     "ThrottleLimits",
     "ThrottleOptions",
     "WriteThresholdOptions",
+    "by_key",
     "children_of",
     "choices_of",
     "extra_of",
     "fields_of",
+    "key_of",
+    "lists_of",
     "main_child",
     "table_of",
     "tables_of",

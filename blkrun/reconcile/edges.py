@@ -6,11 +6,13 @@ commands say so where they can, for a single filter that comes or goes; several 
 for others, are one x-blkrun-set-edge.  The text says which they are.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from blkrun.model import GraphModel
-from blkrun.options import BlockdevOptions, children_of, main_child
+from blkrun.options import BlockdevOptions, children_of, key_of, main_child
 from blkrun.reconcile.operation import Operation
+from blkrun.reconcile.words import change_words
 
 _NAMED = 4
 """More filters than this at once are not all named."""
@@ -18,11 +20,11 @@ _NAMED = 4
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From a parent to where it leads now.  ``is_export``: a node may have the same name."""
+    """From a parent to where it leads now, or None.  ``is_export``: a node may have its name."""
 
     parent: str
     role: str
-    child: str
+    child: str | None
     is_export: bool = False
 
     @property
@@ -47,12 +49,16 @@ class Edges:
         """A node is as it is to be: opened, or all its edges changed."""
         self._nodes[options.node_name] = options
 
-    def lead(self, edge: Edge, target: str) -> Operation:
-        """Make an edge that leads elsewhere lead to ``target``."""
+    def lead(self, edge: Edge, target: str | None) -> Operation:
+        """Make an edge that leads elsewhere lead to ``target``; None: nowhere."""
+        if edge.child is None or target is None:
+            old, new = self._live.nodes[edge.parent], self._desired.nodes[edge.parent]
+            words = f"{edge.parent}: {change_words(old, new, [edge.role])}"
+            return _set_edge(edge, target, "~", words, edge.table)
         if self._is_filter_over(edge.child, target):
-            return self._toggle(edge, target, "remove", edge.child)
+            return self._toggle(edge, edge.child, target, "remove")
         if self._is_filter_over(target, edge.child):
-            return self._toggle(edge, target, "insert", target)
+            return self._toggle(edge, edge.child, target, "insert")
         going, below = self._top_filters(edge.child, self._desired)
         coming, below_new = self._top_filters(target, self._live)
         if below == below_new:
@@ -61,9 +67,9 @@ class Edges:
             sign, words = "~", f"{edge.who}: {edge.role} {edge.child} → {target}"
         return _set_edge(edge, target, sign, words, edge.table)
 
-    def _toggle(self, edge: Edge, target: str, verb: str, node: str) -> Operation:
+    def _toggle(self, edge: Edge, old: str, target: str, verb: str) -> Operation:
+        node, child = (old, target) if verb == "remove" else (target, old)
         removed, inserted = ([node], []) if verb == "remove" else ([], [node])
-        child = target if removed else edge.child
         sign, words = _words(removed, inserted, f"{edge.who} and {child}")
         table = f"nodes.{node}"
         if self._is_ambiguous(edge):
@@ -80,9 +86,14 @@ class Edges:
             return False
         if edge.parent in self._desired.exports or edge.parent in self._live.exports:
             return True
-        both = (graph.nodes[edge.parent] for graph in (self._live, self._desired))
-        others = {(role, child) for each in both for role, child in children_of(each).items()}
-        return any(child == edge.child and role != edge.role for role, child in others)
+        live, desired = (
+            children_of(graph.nodes[edge.parent]) for graph in (self._live, self._desired)
+        )
+        key = key_of(edge.role)
+        if key != edge.role and edge.child in _members(desired, key):
+            return True  # elsewhere in the list, perhaps since an operation before this one
+        others = [each for each in (*live.items(), *desired.items()) if key_of(each[0]) != key]
+        return any(child == edge.child for _, child in others)
 
     def _top_filters(self, name: str, other: GraphModel) -> tuple[list[str], str]:
         """Filters from a node down that the other graph has not, and what is below them."""
@@ -97,7 +108,7 @@ class Edges:
         return options.is_filter and main_child(options) == child
 
 
-def _set_edge(edge: Edge, target: str, sign: str, words: str, table: str) -> Operation:
+def _set_edge(edge: Edge, target: str | None, sign: str, words: str, table: str) -> Operation:
     data = {"parent": edge.parent, "role": edge.role, "child": target}
     return Operation("x-blkrun-set-edge", data, sign, words, table)
 
@@ -116,3 +127,7 @@ def _names(names: list[str]) -> str:
         return ", ".join(names)
     few = names[: _NAMED - 1]
     return f"{', '.join(few)} and {len(names) - len(few)} more"
+
+
+def _members(children: Mapping[str, str], key: str) -> list[str]:
+    return [child for role, child in children.items() if key_of(role) == key]

@@ -1,4 +1,4 @@
-"""The file follows the pivot of a mirror: it names the target where it named the device.
+"""The file follows a mirror's pivot, and a stream: it names what edges lead to now.
 
 Comments, order and layout stay.  The mirror's own table gets ``enabled = false``: it has done its
 work, and says where the disk came from.  A plan made of the edited file is empty.
@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from blkrun.config import Sources, parse, read
-from blkrun.config.edit import Key, document_in, edit_sources
-from blkrun.config.references import edges
+from blkrun.config.edit import Written, document_in, edit_sources
+from blkrun.config.references import edges, led_elsewhere
 from blkrun.config.save import save_sources
+from blkrun.config.steps import value_of
+from blkrun.decode import Path as KeyPath
 from blkrun.errors import FileError
 from blkrun.job_options import JobOptions
 from blkrun.model import Config, GraphModel
-from blkrun.options import EDGES
-from blkrun.reconcile.pivots import pivoted
+from blkrun.options import children_of, key_of
+from blkrun.reconcile.pivots import move_of, pivoted, with_job_done
 
 _TRIES = 5
 
-Changes = Mapping[Key, str | bool]
+Changes = Mapping[KeyPath, Written]
 
 
 def follow(
@@ -43,11 +45,13 @@ def follow(
             changes = changes_for(document_in(sources), config, live)
             if _write(sources, changes):
                 words = [_words(key, value, config) for key, value in changes.items()]
-                return _report(path, jobs) | {"changes": words}
+                return _report(path, jobs, config.graph) | {"changes": words}
     except FileError as error:
         jobs = list(pivoted(last.graph, live_for(last.graph)))
-        return _report(path, jobs) | {"message": str(error)} if jobs else None
-    return _report(path, jobs) | {"message": f"{path.name} was changed again and again meanwhile"}
+        return _report(path, jobs, last.graph) | {"message": str(error)} if jobs else None
+    return _report(path, jobs, last.graph) | {
+        "message": f"{path.name} was changed again and again meanwhile"
+    }
 
 
 def _write(before: Sources, changes: Changes) -> bool:
@@ -76,40 +80,56 @@ def _end(path: Path, ends: Changes) -> bool:
 
 def changes_for(
     document: Mapping[str, Any], config: Config, live: GraphModel
-) -> dict[Key, str | bool]:
+) -> dict[KeyPath, Written]:
     """What the file says otherwise from now on: every edge that does not lead to the device now."""
     written = dict(edges(document))
-    changes: dict[Key, str | bool] = {}
+    moved: dict[KeyPath, str] = {}
+    ends: dict[KeyPath, bool] = {}
+    graph = config.graph
     for job in pivoted(config.graph, live):
-        for key, child in written.items():
-            if child == job.device and _live_child(key, config, live) != child:
-                written[key] = changes[key] = job.target
-        changes["jobs", job.job_id, "enabled"] = False
-    return changes
+        move = move_of(graph, job)
+        graph = with_job_done(graph, job)
+        for edge, child in written.items():
+            now = child
+            if move is not None and child == move[0]:
+                now = child if child in _live_children(edge, config, live) else move[1]
+            elif move is None and edge == ("nodes", job.device, "backing"):
+                now = children_of(graph.nodes[job.device]).get("backing", "")
+            if now != child:
+                written[edge] = moved[edge] = now
+        ends["jobs", job.job_id, "enabled"] = False
+    return {**led_elsewhere(document, moved), **ends}
 
 
-def _live_child(key: Key, config: Config, live: GraphModel) -> str | None:
-    """Where the edge leads now; None if its parent is not in the graph (switched off, or spent)."""
-    section, name, role = key
+def _live_children(edge: KeyPath, config: Config, live: GraphModel) -> set[str]:
+    """Where an edge leads now, or all of a list: it may have another order.
+
+    Nowhere if its parent is not in the graph (switched off, or spent).
+    """
+    section, name, key = (str(part) for part in edge[:3])
     if section == "exports":
         top = config.graph.exports[name].node
         if config.made_by.get(f"nodes.{top}") != f"exports.{name}":
             export = live.exports.get(name)
-            return export.node if export is not None else None
-        name, role = top, "file"  # the throttle that the export's limits have made
+            return set() if export is None else {export.node}
+        name, key = top, "file"  # the throttle that the export's limits have made
     options = live.nodes.get(name)
-    field = EDGES[type(options)].get(role) if options is not None else None
-    return getattr(options, field) if field is not None else None
+    children = {} if options is None else children_of(options)
+    return {child for role, child in children.items() if key_of(role) == key}
 
 
-def _report(path: Path, jobs: list[JobOptions]) -> dict[str, Any]:
-    moved = [{"id": job.job_id, "device": job.device, "target": job.target} for job in jobs]
+def _report(path: Path, jobs: list[JobOptions], graph: GraphModel) -> dict[str, Any]:
+    moved = []
+    for job in jobs:
+        device, target = move_of(graph, job) or (job.device, "")
+        moved.append({"id": job.job_id, "device": device, "target": target})
+        graph = with_job_done(graph, job)
     return {"file": path.name, "jobs": moved}
 
 
-def _words(key: Key, value: str | bool, config: Config) -> str:  # noqa: FBT001 - a value
+def _words(key: KeyPath, value: Written, config: Config) -> str:
     section, name, option = key
-    shown = str(value).lower() if isinstance(value, bool) else f'"{value}"'
+    shown = value_of(value).text
     file = config.shown(config.places[f"{section}.{name}"].file)
     other = "" if file == config.path.name else f" in {file}"
     return f"[{section}.{name}] {option} = {shown}{other}"

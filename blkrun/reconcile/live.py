@@ -16,6 +16,7 @@ from blkrun.options import (
     ExportOptions,
     ThrottleLimits,
     children_of,
+    lists_of,
     with_child,
 )
 
@@ -64,6 +65,7 @@ def read_live(reply: Mapping[str, Any]) -> Live:
         exports=exports,
         spent=spent,
         bitmaps=_bitmaps(reply),
+        gaps=_gaps(reply, nodes),
         jobs={job["id"]: _job(job) for job in jobs},
         states={job["id"]: _state(job) for job in jobs},
     )
@@ -81,6 +83,20 @@ def _under_job_filters(reply: Mapping[str, Any]) -> dict[str, str]:
         for node in reply["nodes"]
         if node.get("job") is not None
     }
+
+
+def _gaps(
+    reply: Mapping[str, Any], nodes: Mapping[str, BlockdevOptions]
+) -> dict[str, tuple[str, ...]]:
+    """What ``children_of`` does not say of the roles that a node has."""
+    found = {}
+    for node in reply["nodes"]:
+        options = nodes.get(node["node-name"])
+        if options is not None and lists_of(type(options)):
+            roles = tuple(node["children"])
+            if roles != tuple(children_of(options)):
+                found[options.node_name] = roles
+    return found
 
 
 def _through(name: str, under: Mapping[str, str]) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from blkrun.options import DRIVERS, EDGES
+from blkrun.config.tables import written_edges
+from blkrun.options import DRIVERS
 from blkrun.reconcile.operation import Operation
 
 _Mark = tuple[str, str, str]
@@ -41,6 +42,8 @@ def _marks(operation: Operation) -> Iterator[_Mark]:
             yield from (("nodes", each["node-name"], sign) for each in data["options"])
         case "block-insert-node" | "block-remove-node":  # which may stay, elsewhere
             yield "nodes", data["node"], "~"
+        case "x-blockdev-change":
+            yield "nodes", data["parent"], "~"
         case "x-blkrun-set-edge" if sign == "~":  # else others come or go
             yield "exports" if data["role"] == "root" else "nodes", data["parent"], sign
         case "block-dirty-bitmap-add" | "block-dirty-bitmap-remove":
@@ -56,6 +59,5 @@ def _marks(operation: Operation) -> Iterator[_Mark]:
 def _described(data: dict[str, Any]) -> dict[str, Any]:
     """What only jobs put in has no table, and no place that could be told."""
     driver = DRIVERS.get(data["driver"])
-    roles = () if driver is None else EDGES[driver]
-    children = [data[role] for role in roles if data.get(role) is not None]
-    return {"driver": data["driver"], "over": children}
+    edges = () if driver is None else written_edges(driver, data)
+    return {"driver": data["driver"], "over": [child for _, child in edges]}

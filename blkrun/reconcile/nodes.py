@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from msgspec import UNSET
+
 from blkrun.model import GraphModel
-from blkrun.options import EDGES, BlockdevOptions, children_of, fields_of, main_child, to_wire
+from blkrun.options import EDGES, BlockdevOptions, children_of, fields_of, lists_of, to_wire
+from blkrun.reconcile.disks import unfiltered
 from blkrun.reconcile.operation import Operation
 from blkrun.reconcile.words import change_words
 
@@ -18,7 +21,7 @@ def why_replaced(desired: GraphModel, live: GraphModel, name: str) -> set[str] |
         return None
     if type(old) is not type(new):
         return {"driver"}
-    changed = changed_options(old, new) | _other_disks(desired, live, name)
+    changed = changed_options(old, new) | _other_disks(desired, live, name) | _unsaid(old, new)
     return changed if changed - type(new).reopenable else None
 
 
@@ -29,12 +32,31 @@ def _other_disks(desired: GraphModel, live: GraphModel, name: str) -> set[str]:
     """
     old, new = live.nodes[name], desired.nodes[name]
     found = set()
-    for role in children_of(new) if type(new).fixed_edges else ():
-        disk = _unfiltered(live, _get(old, role))
-        is_same = disk == _unfiltered(desired, _get(new, role))
+    roles = children_of(new).keys() - {"backing"} if type(new).fixed_edges else ()
+    for role in roles:
+        disk = unfiltered(live, _get(old, role))
+        is_same = disk == unfiltered(desired, _get(new, role))
         if not is_same or (disk in live.nodes and why_replaced(desired, live, disk) is not None):
             found.add(role)
     return found
+
+
+def _unsaid(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
+    """Edges of which nothing is said any more: what a driver has there, only opening it tells."""
+    return {
+        role
+        for role, field in EDGES[type(new)].items()
+        if getattr(new, field) is UNSET and getattr(old, field) is not UNSET
+    }
+
+
+def moved_edges(old: BlockdevOptions, new: BlockdevOptions) -> list[str]:
+    """Roles of which something else is said now, of nodes with the same driver; lists apart."""
+    return [
+        role
+        for role, field in EDGES[type(new)].items()
+        if role not in lists_of(type(new)) and getattr(old, field) != getattr(new, field)
+    ]
 
 
 def changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
@@ -95,13 +117,6 @@ def _words(options: BlockdevOptions) -> str:
 
 def _kind(options: BlockdevOptions) -> str:
     return "backend" if options.is_backend else "node"
-
-
-def _unfiltered(graph: GraphModel, name: str) -> str:
-    """The node below all filters."""
-    while (options := graph.nodes.get(name)) is not None and options.is_filter:
-        name = main_child(options)
-    return name
 
 
 def _get(options: BlockdevOptions, wire_name: str) -> Any:

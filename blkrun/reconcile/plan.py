@@ -25,9 +25,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from blkrun.model import GraphModel
-from blkrun.options import BlockdevOptions, ExportOptions, children_of, fields_of
-from blkrun.reconcile import nodes
+from blkrun.options import (
+    BlockdevOptions,
+    ExportOptions,
+    children_of,
+    fields_of,
+    lists_of,
+)
+from blkrun.reconcile import children, nodes
 from blkrun.reconcile.bitmaps import bitmap_changes
+from blkrun.reconcile.disks import Disks, unfiltered
 from blkrun.reconcile.edges import Edge, Edges
 from blkrun.reconcile.groups import groups_gone, groups_needed
 from blkrun.reconcile.jobs import jobs_removed, jobs_started
@@ -60,30 +67,26 @@ def endangered(
     desired = with_pivots(desired, live)
     gone = {op.data["id"] for op in operations if op.type == "block-export-del"}
     replaced = {op.data["node-name"] for op in operations if op.type == "x-blkrun-replace-node"}
+    disks = Disks(desired, live, replaced)
     for name, export in live.exports.items():
         if name not in desired.exports:
             continue
-        old = _disk(live, export.node)
-        if old != _disk(desired, desired.exports[name].node) or old & replaced:
+        old, top = disks.before(export.node), _below_overlays(desired, live, name)
+        if old != disks.after(top) or old & replaced:
             gone.add(name)
     return gone
 
 
-def _disk(graph: GraphModel, node: str) -> set[str]:
-    """The nodes below that say what the data is: all but filters, which do not change it."""
-    found, rest = set(), [node]
-    while rest:
-        name = rest.pop()
-        options = graph.nodes.get(name)
-        children = {} if options is None else children_of(options)
-        if options is not None and options.is_filter:
-            rest.append(children[options.main])
-            continue
-        found.add(name)
-        rest.extend(children.values())
-        if options is not None and options.only_reads:
-            found.add(children[options.main])  # what a filter keeps, rather than what it passes on
-    return found
+def _below_overlays(desired: GraphModel, live: GraphModel, export: str) -> str:
+    """The node that an export shows, or the one that new overlays have been put over there.
+
+    To stack an overlay is to take a snapshot: clients go on with the disk that they have.
+    """
+    top = desired.exports[export].node
+    name = unfiltered(desired, top)
+    while name not in live.nodes and "backing" in (below := children_of(desired.nodes[name])):
+        name = unfiltered(desired, below["backing"])
+    return name if name == unfiltered(live, live.exports[export].node) else top
 
 
 def summarise(operations: tuple[Operation, ...]) -> str:
@@ -126,8 +129,10 @@ class _Planner:
         return {name for name in nodes if self._has_other_data(name)}
 
     def _has_other_data(self, name: str) -> bool:
-        old, new = _disk(self.live, name), _disk(self.desired, name)
-        return old != new or any(map(self._why_replaced, old))
+        both = self.live.nodes.keys() & self.desired.nodes.keys()
+        disks = Disks(self.desired, self.live, set(filter(self._why_replaced, both)))
+        old = disks.before(name)
+        return old != disks.after(name) or any(map(self._why_replaced, old))
 
     def _node(self, name: str) -> Iterator[Operation]:
         new, old = self.desired.nodes[name], self.live.nodes.get(name)
@@ -140,11 +145,15 @@ class _Planner:
         self.edges.define(new)
 
     def _change(self, old: BlockdevOptions, new: BlockdevOptions) -> Iterator[Operation]:
-        before = children_of(old)
-        for role, child in children_of(new).items():
-            if before[role] != child:
-                yield self.edges.lead(Edge(new.node_name, role, before[role]), child)
-        if changed := nodes.changed_options(old, new):
+        changed = nodes.changed_options(old, new)
+        if changed and children.others(old, new):
+            yield nodes.reopen(old, new, changed | lists_of(type(new)))
+            return
+        before, after = children_of(old), children_of(new)
+        for role in nodes.moved_edges(old, new):
+            yield self.edges.lead(Edge(new.node_name, role, before.get(role)), after.get(role))
+        yield from children.changes(old, new, self.desired, self.live, self.edges)
+        if changed:
             yield nodes.reopen(old, new, changed)
 
     def _why_replaced(self, name: str) -> set[str] | None:

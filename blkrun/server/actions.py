@@ -5,24 +5,33 @@ Checks, their order and their messages are QEMU's where QEMU has the command
 CommandError; nothing here touches the live graph.
 """
 
-import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import UNSET
 
 from blkrun.errors import CommandError, DeviceNotFound
 from blkrun.limits import check_limits
-from blkrun.options import EDGES, BlockdevOptions, ExportOptions, ThrottleLimits, children_of
+from blkrun.options import (
+    EDGES,
+    OPTIONAL_EDGES,
+    BlockdevOptions,
+    ExportOptions,
+    ThrottleLimits,
+    children_of,
+    lists_of,
+)
+from blkrun.server import naming
+from blkrun.server.child_actions import is_next_role, lead_list
 from blkrun.server.drivers import DRIVERS
 from blkrun.server.export import Export
 from blkrun.server.node import Node, Parent
-from blkrun.server.staging import Staging
+from blkrun.server.staging import Staging, cycle_words
 from blkrun.server.throttle.group import ThrottleGroup
 
 _ID = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
-_generated = itertools.count(100)
 
 
 # Nodes
@@ -52,7 +61,7 @@ def check_new_name(staging: Staging, name: str, *, owned: bool = True) -> None:
 
 def generated_name() -> str:
     """A name for an inline child; users cannot write ``#``."""
-    return f"#block{next(_generated)}"
+    return naming.generated_name()
 
 
 def blockdev_del(staging: Staging, name: str) -> None:
@@ -61,13 +70,9 @@ def blockdev_del(staging: Staging, name: str) -> None:
     if node is None:
         raise CommandError(f"Failed to find node with node-name='{name}'")
     check_no_job(staging, node)
-    for parent, role in staging.parents(node):
-        if isinstance(parent, Export):
-            raise CommandError(f"Node {name} is in use")
-        if role == "backing":
-            raise CommandError(
-                f"Node '{name}' is busy: node is used as backing hd of '{parent.name}'"
-            )
+    if any(isinstance(parent, Export) for parent, _ in staging.parents(node)):
+        raise CommandError(f"Node {name} is in use")
+    _check_not_backing(staging, node)
     if not node.monitor_owned:
         raise CommandError(f"Node {name} is not owned by the monitor")
     if staging.parents(node):
@@ -87,14 +92,41 @@ def blockdev_reopen(staging: Staging, options: BlockdevOptions) -> None:
     changed = changed_options(old, options)
     for option in sorted(changed - type(old).reopenable - set(EDGES[type(old)])):
         raise CommandError(f"Cannot change the option '{option}'")
-    for role, child in _children(staging, options).items():
-        if staging.child(node, role) is not child:
-            if role in type(old).fixed_edges:
-                raise CommandError(f"Cannot change the option '{role}'")
-            staging.set_edge(node, role, child)
+    for key, field in EDGES[type(old)].items():
+        if key in lists_of(type(old)):
+            _reopen_list(staging, node, key, getattr(options, field))
+        else:
+            _reopen_edge(staging, node, key, getattr(options, field))
     if changed - set(EDGES[type(old)]):
         staging.disturbed.add(node)
     staging.commits.append(node.prepare_reopen(options, staging))
+
+
+def _reopen_edge(staging: Staging, node: Node[Any], role: str, name: Any) -> None:
+    """One child of a node that is reopened: a name, None, or UNSET where nothing is said."""
+    old = staging.child(node, role)
+    if name is UNSET:
+        own = old is not None and not old.monitor_owned  # the driver's choice: it stays that
+        if not own and (old is not None or node.has_default(role)):
+            raise CommandError(f"{role} is missing for '{node.name}'")
+        return
+    if name is not None and staging.node(name) is None:
+        raise CommandError(f"Cannot find device='' nor node-name='{name}'")
+    new = None if name is None else _find(staging, name)
+    if new is old:
+        return
+    if role in type(node.options).fixed_edges:
+        raise CommandError(f"Cannot change the option '{role}'")
+    if new is not None and node in staging.tree(new):
+        raise CommandError(cycle_words(new, role, node))
+    staging.set_edge(node, role, new)
+
+
+def _reopen_list(staging: Staging, node: Node[Any], key: str, names: Sequence[str]) -> None:
+    children = [_find(staging, name) for name in names]
+    for role, child in lead_list(staging, node, key, children).items():
+        if staging.child(node, role) is not child:
+            staging.set_edge(node, role, child)
 
 
 def replace_node(staging: Staging, options: BlockdevOptions) -> None:
@@ -112,7 +144,8 @@ def replace_node(staging: Staging, options: BlockdevOptions) -> None:
     for parent, role in parents:
         if parent is not new:
             staging.set_edge(parent, role, new)
-    staging.disturbed.add(old)
+    if not all(isinstance(parent, Node) and parent.fans_out for parent, _ in parents):
+        staging.disturbed.add(old)  # of several copies one may be another, and the old one hang
 
 
 def insert_node(staging: Staging, parent: str, child: str, name: str) -> None:
@@ -134,17 +167,45 @@ def remove_node(staging: Staging, parent: str, child: str, name: str) -> None:
     staging.set_edge(source, role, below)
 
 
-def set_edge(staging: Staging, parent: str, role: str, child: str) -> None:
-    """One edge, to any node (ours; QEMU has it for node parents as blockdev-reopen)."""
+def set_edge(staging: Staging, parent: str, role: str, child: str | None) -> None:
+    """One edge, to any node or to none (ours; QEMU has it for nodes as blockdev-reopen)."""
     source: Parent | None = staging.exports.get(parent) if role == "root" else None
     source = source or staging.node(parent)
     if source is None:
         raise CommandError(f"Cannot find parent '{parent}'")
-    if staging.child(source, role) is None:
+    optional = isinstance(source, Node) and is_optional(source, role)
+    known = staging.child(source, role) is not None or optional
+    if not known and not is_next_role(staging, source, role):
         raise CommandError(f"'{parent}' does not have a child '{role}'")
+    if child is None and not optional:
+        raise CommandError(f"'{parent}' cannot be without a child '{role}'")
     if isinstance(source, Node):
         _check_no_jobs(source)
-    staging.set_edge(source, role, _find(staging, child))
+    staging.set_edge(source, role, None if child is None else _find(staging, child))
+
+
+def blockdev_snapshot(staging: Staging, name: str, overlay_name: str) -> None:
+    """An overlay gets a node for its backing, and everybody who uses the node gets the overlay."""
+    node = find_node(staging, name)
+    check_no_job(staging, node)
+    _check_no_jobs(node)
+    _check_not_backing(staging, node)
+    overlay = find_node(staging, overlay_name)
+    if staging.parents(overlay):
+        raise CommandError("The overlay is already in use")
+    if overlay.is_filter:
+        raise CommandError("Filters cannot be used as overlays")
+    if staging.child(overlay, "backing") is not None:
+        raise CommandError("The overlay already has a backing image")
+    if not is_optional(overlay, "backing"):
+        raise CommandError("The overlay does not support backing images")
+    own = staging.tree(overlay)
+    if overlay in staging.tree(node):
+        raise CommandError(cycle_words(node, "backing", overlay))
+    for parent, role in set(staging.parents(node)):
+        if parent not in own:
+            staging.set_edge(parent, role, overlay)
+    staging.set_edge(overlay, "backing", node)
 
 
 def changed_options(old: BlockdevOptions, new: BlockdevOptions) -> set[str]:
@@ -225,6 +286,11 @@ def export_del(staging: Staging, name: str, *, hard: bool) -> None:
 
 
 # Shared checks
+
+
+def is_optional(node: Node[Any], role: str) -> bool:
+    """Whether an edge of a node may lead nowhere."""
+    return role in OPTIONAL_EDGES.get(type(node.options), ())
 
 
 def check_no_job(staging: Staging, node: Node[Any]) -> None:
@@ -314,6 +380,14 @@ def _check_no_jobs(parent: Node[Any]) -> None:
         raise CommandError(
             f"Node '{parent.name}' belongs to job '{parent.job_id}', which needs it as it is"
         )
+
+
+def _check_not_backing(staging: Staging, node: Node[Any]) -> None:
+    for parent, role in staging.parents(node):
+        if role == "backing":
+            raise CommandError(
+                f"Node '{node.name}' is busy: node is used as backing hd of '{parent.name}'"
+            )
 
 
 def _check_limits(limits: ThrottleLimits) -> None:

@@ -1,6 +1,7 @@
 """Events: numbered, kept for latecomers, delivered to every subscriber from the moment it came.
 
-``emit`` may be called from any thread, also from a request's: it never waits for a reader.
+``emit`` may be called from any thread, also from a request's: it never waits for a reader.  What a
+broken disk would send at each request goes by ``emit_limited``, at QEMU's rate.
 """
 
 import threading
@@ -10,7 +11,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from blkrun.server.rate_limit import RateLimit
+
 KEPT_EVENTS = 1000
+
+INTERVAL_NS = 10**9
+"""QEMU's, for events that are limited."""
 
 Event = dict[str, Any]
 Subscriber = Callable[[Event], None]
@@ -25,6 +31,9 @@ class Events:
         self._subscribers: list[Subscriber] = []
         self._past: deque[tuple[int, Event]] = deque(maxlen=KEPT_EVENTS)
         self._number = 0
+        self._limited_lock = threading.Lock()  # the two below; taken before _lock
+        self._limit: RateLimit[tuple[str, dict[str, Any]]] = RateLimit(INTERVAL_NS)
+        self._timer: threading.Timer | None = None
 
     @property
     def number(self) -> int:
@@ -43,6 +52,37 @@ class Events:
             self._past.append((self._number, event))
             for subscriber in self._subscribers:
                 subscriber(event)
+
+    def emit_limited(self, name: str, data: dict[str, Any], about: str = "") -> None:
+        """At most one a second of this name ``about`` the same (qemu-semantics §9.7).
+
+        Of those that come in between, the last is sent when the second is over.
+        """
+        with self._limited_lock:
+            self._send_due()
+            if self._limit.offer((name, about), (name, data), time.monotonic_ns()):
+                self.emit(name, data)
+            else:
+                self._wait_for_due()
+
+    def _send_kept(self) -> None:
+        with self._limited_lock:
+            self._timer = None
+            self._send_due()
+            self._wait_for_due()
+
+    def _send_due(self) -> None:
+        for name, data in self._limit.due(time.monotonic_ns()):
+            self.emit(name, data)
+
+    def _wait_for_due(self) -> None:
+        """A thread only while there is something to be sent later."""
+        next_ns = self._limit.next_ns()
+        if next_ns is not None and self._timer is None:
+            wait_s = max(0, next_ns - time.monotonic_ns()) / 1e9
+            self._timer = threading.Timer(wait_s, self._send_kept)
+            self._timer.name, self._timer.daemon = "blkrun-events", True
+            self._timer.start()
 
     def subscribe(self, subscriber: Subscriber) -> None:
         """Call ``subscriber`` with every event from now on; it must not block."""

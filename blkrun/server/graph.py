@@ -33,6 +33,7 @@ from blkrun.server.later import Later
 from blkrun.server.node import Node, Parent
 from blkrun.server.reaching import reaching
 from blkrun.server.routing import apart
+from blkrun.server.sinking import sinking
 from blkrun.server.staging import Edge, Staging, close_node
 from blkrun.server.throttle.group import ThrottleGroup
 from blkrun.server.traffic import Traffic, chooses, under_way
@@ -58,6 +59,8 @@ class Disturbance(NamedTuple):
     changing: Collection[object]
     exports: list[Export]
     jobs: set[Job]
+    sinking: list[Export]
+    """Those of the exports whose clients have written what will be a backing image."""
 
 
 class Graph:
@@ -188,6 +191,7 @@ class Graph:
         self._await_strays(disturbance.changing)
         with self._drained(disturbance.exports, disturbance.jobs):
             drains = self._clients_held(disturbance)
+            self._flush(disturbance.sinking)
             with reaching(apart()):
                 for settle in staging.settles:
                     settle()
@@ -203,11 +207,23 @@ class Graph:
 
     def _disturbance(self, staging: Staging) -> Disturbance:
         """Who must be at rest while the staged graph becomes the live one."""
-        disturbed = staging.disturbed | self._starting(staging)
         swaps = {edge for edge, node in staging.edges.items() if self._is_swap(edge, node)}
+        sunk = sinking(staging, self.exports.values(), swaps)
+        disturbed = staging.disturbed.union(self._starting(staging), *sunk.values())
         changing = disturbed.union(parent for parent, _ in swaps if chooses(parent))
         jobs = staging.stopped.union(self._jobs_over(changing))
-        return Disturbance(changing, self._exports_over(changing, staging), jobs)
+        return Disturbance(changing, self._exports_over(changing, staging), jobs, list(sunk))
+
+    def _flush(self, exports: Iterable[Export]) -> None:
+        """What their clients have written so far, at rest."""
+        for export in exports:
+            try:
+                self._traffic.route_of(export).way.flush()
+            except OSError as error:
+                raise CommandError(
+                    f"Export '{export.name}' could not be flushed: {error.strerror}; "
+                    "nothing was changed"
+                ) from error
 
     def _clients_held(self, disturbance: Disturbance) -> Drains:
         return {export.name: len(self.clients_of(export)) for export in disturbance.exports}
@@ -230,23 +246,28 @@ class Graph:
             node.drain_begin()
 
     def _starting(self, staging: Staging) -> set[Node[Any]]:
-        """Nodes that come into the way of requests at rest only, and what is right below them."""
+        """Nodes that come into the way of requests at rest only, and what is right below them.
+
+        And those that go out of it at rest only.
+        """
         live = set(self.nodes.values())
+        leaving = {node for node in live if node.leaves_at_rest and not node.detached}
         coming = {
             node
             for node in staging.nodes.values()
             if node.starts_at_rest and (node.detached or node not in live)
         }
-        if coming:  # one that no export leads to is in nobody's way
-            coming &= set().union(*map(staging.below, staging.exports.values()))
-        return coming.union(*(staging.children(node).values() for node in coming))
+        if coming or leaving:  # one that no export leads to is in nobody's way
+            below = set().union(*map(staging.below, staging.exports.values()))
+            coming &= below
+            leaving -= below
+        return leaving.union(coming, *(staging.children(node).values() for node in coming))
 
     @staticmethod
-    def _is_swap(edge: Edge, node: Node[Any]) -> bool:
-        """Whether a staged edge is a change of one that requests may be using."""
+    def _is_swap(edge: Edge, node: Node[Any] | None) -> bool:
+        """Whether a staged edge leads elsewhere than now, or nowhere, or appears."""
         parent, role = edge
-        old = parent.children.get(role)
-        return old is not None and old is not node
+        return parent.children.get(role) is not node
 
     def _swap(self, staging: Staging, sizes: dict[Node[Any], int]) -> None:
         """From here on nothing can fail."""
@@ -257,8 +278,11 @@ class Graph:
                 bitmap.resize(size_bytes)
         for commit in staging.commits:
             commit()
-        for (parent, role), node in staging.edges.items():
-            parent.attach(role, node)
+        for (parent, role), child in staging.edges.items():
+            if child is not None:
+                parent.attach(role, child)
+            elif isinstance(parent, Node):
+                parent.detach(role, by_itself=(parent, role) in staging.by_itself)
         self.nodes, self.exports = staging.nodes, staging.exports
         self.groups, self.memberships = staging.groups, staging.memberships
         self.spent = staging.spent

@@ -9,10 +9,11 @@ Errors are ``OSError`` with the errno for the client, and reach it unchanged.
 """
 
 import errno
+import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
-from blkrun.options import BlockdevOptions
+from blkrun.options import BlockdevOptions, with_child
 from blkrun.server.dirty import DirtyBitmap
 from blkrun.server.reaching import route_to
 from blkrun.server.route import Key, Route
@@ -21,6 +22,7 @@ from blkrun.server.way import (
     EXTENT_DATA,
     FLAG_FAST_ZERO,
     FLAG_FUA,
+    Allocated,
     Extent,
     Way,
 )
@@ -61,12 +63,17 @@ class Node(Generic[O]):
     is_filter: ClassVar[bool] = False
     passes_on: ClassVar[bool] = False
     """Each request goes on to ``file``, once and whole: see ``lower``."""
+    fans_out: ClassVar[bool] = False
+    """Each request goes to all children alike: see ``lower_over``."""
     starts_at_rest: ClassVar[bool] = False
     """It comes into the way of requests only while none is under way below it."""
     grows: ClassVar[frozenset[str]] = frozenset()
     """Roles of children that it makes longer or shorter, by ``truncate``, as it writes."""
     listens: ClassVar[bool] = False
     """It has a ``do_debug_event``."""
+
+    leaves_at_rest: ClassVar[bool] = False
+    """And it goes out of it only then."""
 
     def __init__(self, options: O) -> None:
         self.options = options
@@ -95,6 +102,16 @@ class Node(Generic[O]):
         """Point the edge ``role`` at ``child``."""
         self.children[role] = child
         setattr(self, role.replace("-", "_"), child)
+
+    def detach(self, role: str, *, by_itself: bool = False) -> None:
+        """Let the edge ``role``, which it can do without, lead nowhere.
+
+        Its options say so too, but where the driver would do that ``by_itself``.
+        """
+        self.children.pop(role, None)
+        setattr(self, role.replace("-", "_"), None)
+        if not by_itself:
+            self.options = cast("O", with_child(self.options, role, None))
 
     def open(self, staging: "Staging") -> None:
         """Acquire what is needed.  Raises OSError or CommandError, leaving nothing behind."""
@@ -137,6 +154,23 @@ class Node(Generic[O]):
 
     def taken_out(self) -> None:
         """It was in the way of requests, and is no more; it may be put in again."""
+
+    def has_default(self, role: str) -> bool:
+        """Whether it has a child of its own choice for an optional edge that nothing is said of."""
+        del role
+        return False
+
+    def cluster_bytes(self) -> int:
+        """What is allocated for a single byte, where a backing image shows through."""
+        return self.children[self.main].cluster_bytes() if self.is_filter else 1
+
+    def change_backing_file(self, name: str | None, image_format: str | None) -> None:
+        """Write down, durably, which file the backing image is; None: there is none.
+
+        At rest.  Raises OSError; ENOTSUP where nothing is written down.
+        """
+        del name, image_format
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""
@@ -215,6 +249,14 @@ class Node(Generic[O]):
             self.do_debug_event if self.listens else None,
         )
 
+    def lower_over(self, below: Mapping[str, Way]) -> Way:
+        """What a request does here, ``below`` being what it does from each child on, by role.
+
+        Of nodes that fan out, instead of ``lower``.  A request keeps to the children that there
+        were when it came, so that a change of them is one store, as any change of a route is.
+        """
+        raise NotImplementedError
+
     def _enter(self) -> Route:
         """Requests made inside the graph, by formats, jobs, tests, enter as those of clients do."""
         while (route := self.route) is not None:
@@ -269,6 +311,14 @@ class Node(Generic[O]):
         """What is known of a range: in order, without gaps, from ``offset`` on."""
         route = self._enter()
         return route.uncounted(route.way.extents, count, offset, flags)
+
+    def allocated(self, count: int, offset: int) -> list[Allocated]:
+        """What of a range it has itself: in order, without gaps, from ``offset`` on.
+
+        As with extents, the answer may end before the range does.
+        """
+        route = self._enter()
+        return route.uncounted(self.do_allocated, count, offset)
 
     def cache(self, count: int, offset: int) -> None:
         """Prefetch a range.  Advice."""
@@ -325,6 +375,15 @@ class Node(Generic[O]):
         """Everything is data, as far as this driver knows."""
         return [(offset, count, EXTENT_DATA)]
 
+    def do_allocated(self, count: int, offset: int) -> list[Allocated]:
+        """All of it; a filter has what its child has.  Formats with a backing image know better.
+
+        For who is inside a request that comes by here; everybody else asks ``allocated``.
+        """
+        if self.is_filter:
+            return self.children[self.main].do_allocated(count, offset)
+        return [(offset, count, True)]
+
     def do_cache(self, count: int, offset: int) -> None:
         """Prefetch."""
 
@@ -334,7 +393,10 @@ class Node(Generic[O]):
 
     def do_truncate(self, size_bytes: int, exact: bool) -> None:  # noqa: FBT001 - Way's
         """It has its size for ever."""
-        length = self.do_length()
+        self.stay(self.do_length(), size_bytes, exact=exact)
+
+    def stay(self, length: int, size_bytes: int, *, exact: bool) -> None:
+        """Refuse to be of another length.  Raises OSError: ENOSPC."""
         if size_bytes > length or (exact and size_bytes != length):
             raise OSError(
                 errno.ENOSPC, f"node '{self.name}' stays as long as it is: {length} bytes"

@@ -126,7 +126,7 @@ class Route(Tally):
     def _next(self) -> "list[Route]":
         """Right below; also what a node that looks at its edges per request would find now."""
         following = list(self.below)
-        if self.nodes and not self.nodes[-1].passes_on:
+        if self.nodes and not (self.nodes[-1].passes_on or self.nodes[-1].fans_out):
             children = self.nodes[-1].children.values()
             following += [child.route for child in children if child.route is not None]
         return following

@@ -61,8 +61,7 @@ class _Resolver:
         key: Key = (below, *((node.form(), node.recorders()) for node in nodes))
         route = self._known.get(entry)
         if route is None or route.key != key:
-            way = NOWHERE if nodes and not nodes[-1].passes_on else below[0].entrance
-            way, holds = _lower(nodes, way)
+            way, holds = _lower(nodes, _way_below(nodes, below))
             route = Route(tuple(nodes), way, below, holds, key)
         self.routes[entry] = route
         return route
@@ -88,6 +87,15 @@ class _Resolver:
         return self._parents[node] > 1
 
 
+def _way_below(nodes: Sequence[Node[Any]], below: Sequence[Route]) -> Way:
+    """What the last of the nodes has below it; of one that fans out, what it makes of that."""
+    last = nodes[-1] if nodes else None
+    if last is not None and last.fans_out:
+        ways = (route.entrance for route in below)
+        return last.lower_over(dict(zip(last.children, ways, strict=True)))
+    return NOWHERE if last is not None and not last.passes_on else below[0].entrance
+
+
 def _is_attached(edge: tuple[Parent, str]) -> bool:
     parent, _ = edge
     return isinstance(parent, Export) or (isinstance(parent, Node) and not parent.detached)
@@ -102,7 +110,7 @@ def _lower(nodes: Sequence[Node[Any]], way: Way) -> tuple[Way, tuple[tuple[int, 
             holds.append((position + 1, hold))
             on_time = hold.on_time(way)
             way = node.lower(on_time, hold.late(on_time))
-        else:
+        elif not node.fans_out:  # the last, whose way this is then
             way = node.lower(way, way)
         if recorders := node.recorders():
             way = marking(way, recorders)

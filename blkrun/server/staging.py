@@ -51,7 +51,10 @@ class Staging:
         self.memberships: dict[Node[Any], ThrottleGroup] = dict(graph.memberships)
         self.spent: dict[str, BlockdevOptions] = dict(graph.spent)
         self.limits: dict[ThrottleGroup, ThrottleLimits] = {}
-        self.edges: dict[Edge, Node[Any]] = {}
+        self.edges: dict[Edge, Node[Any] | None] = {}
+        """None: it will lead nowhere."""
+        self.by_itself: set[Edge] = set()
+        """Of the edges that will lead nowhere, those that nothing is said of."""
         self.commits: list[Callable[[], None]] = []
         self.settles: list[Callable[[], None]] = []
         """Done when all that is disturbed is at rest, before anything changes; may fail."""
@@ -65,6 +68,8 @@ class Staging:
         self._departing = departing
         self._jobs: dict[str, Job] = {}
         self._parents: dict[Node[Any], set[Edge]] = {}
+        self._new_roles: dict[Parent, dict[str, None]] = {}
+        """Edges that are not there yet, in order."""
         self._job_edges: dict[Node[Any], dict[Edge, Node[Any]]] = {}
         """By child, those of its parents that are jobs' filters: a disk may have many others."""
         self._users: dict[ThrottleGroup, set[Node[Any]]] = {}
@@ -86,11 +91,17 @@ class Staging:
 
     def child(self, parent: Parent, role: str) -> Node[Any] | None:
         """Where an edge will lead."""
-        return self.edges.get((parent, role)) or parent.children.get(role)
+        edge = (parent, role)
+        return self.edges[edge] if edge in self.edges else parent.children.get(role)
 
     def children(self, parent: Parent) -> dict[str, Node[Any]]:
         """Role → node, as it will be."""
-        return {role: self.edges.get((parent, role), old) for role, old in parent.children.items()}
+        staged = {
+            role: self.edges.get((parent, role), old) for role, old in parent.children.items()
+        }
+        for role in self._new_roles.get(parent, ()):
+            staged[role] = self.edges[parent, role]
+        return {role: child for role, child in staged.items() if child is not None}
 
     def parents(self, node: Node[Any]) -> set[Edge]:
         """The edges that will lead to a node."""
@@ -146,6 +157,8 @@ class Staging:
         """Whether a node, or one that its data goes through, refuses writes."""
         if node.options.read_only or node.options.only_reads:
             return True
+        if node.fans_out:
+            return any(map(self.read_only, self.children(node).values()))
         child = self.child(node, node.main)
         return child is not None and self.read_only(child)
 
@@ -223,13 +236,16 @@ class Staging:
             self.set_edge(parent, role, instead)
         self.drop_node(node)
 
-    def set_edge(self, parent: Parent, role: str, child: Node[Any]) -> None:
-        """Point an edge at a node."""
+    def set_edge(self, parent: Parent, role: str, child: Node[Any] | None) -> None:
+        """Point an edge at a node; None: nowhere, which only some drivers can do with."""
         old = self.child(parent, role)
         if old is not None:
             self._unlink((parent, role), old)
+        if role not in parent.children:
+            self._new_roles.setdefault(parent, {})[role] = None
         self.edges[parent, role] = child
-        self._link((parent, role), child)
+        if child is not None:
+            self._link((parent, role), child)
         self._sizes.clear()
 
     def _link(self, edge: Edge, child: Node[Any]) -> None:
@@ -270,8 +286,12 @@ class Staging:
     def below(self, export: Export) -> set[Node[Any]]:
         """The nodes that will be under an export."""
         root = self.child(export, "root")
+        return set() if root is None else self.tree(root)
+
+    def tree(self, root: Node[Any]) -> set[Node[Any]]:
+        """A node, and those that will be under it."""
         found: set[Node[Any]] = set()
-        rest = [root] if root is not None else []
+        rest = [root]
         while rest:
             node = rest.pop()
             if node not in found:
@@ -354,11 +374,11 @@ class Staging:
             self._measure_depth(start, depth)
 
     def _measure_depth(self, start: Node[Any], depth: dict[Node[Any], int]) -> None:
-        path: list[tuple[Node[Any], list[Node[Any]]]] = []
+        path: list[tuple[Node[Any], list[tuple[str, Node[Any]]]]] = []
         on_path: set[Node[Any]] = set()
 
         def push(node: Node[Any]) -> None:
-            path.append((node, list(self.children(node).values())))
+            path.append((node, list(self.children(node).items())))
             on_path.add(node)
 
         if start not in depth:
@@ -366,11 +386,9 @@ class Staging:
         while path:
             node, rest = path[-1]
             if rest:
-                child = rest.pop()
+                role, child = rest.pop()
                 if child in on_path:
-                    raise _refused(
-                        node, f"Making '{child.name}' a child of '{node.name}' would create a cycle"
-                    )
+                    raise _refused(node, cycle_words(child, role, node))
                 if child not in depth:
                     push(child)
                 continue
@@ -384,6 +402,11 @@ class Staging:
                     f"Node '{node.name}' would be the top of {depth[node]} nodes; "
                     f"the limit is {MAX_DEPTH}",
                 )
+
+
+def cycle_words(child: Node[Any], role: str, parent: Node[Any]) -> str:
+    """Why an edge cannot be, in QEMU's words."""
+    return f"Making '{child.name}' a {role} child of '{parent.name}' would create a cycle"
 
 
 def _refused(node: Node[Any], message: str) -> CommandError:

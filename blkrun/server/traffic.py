@@ -90,7 +90,7 @@ def under_way(routes: Iterable[Route]) -> bool:
 
 def chooses(parent: Parent) -> bool:
     """Whether a parent looks at its edges per request."""
-    return isinstance(parent, Node) and not parent.passes_on
+    return isinstance(parent, Node) and not (parent.passes_on or parent.fans_out)
 
 
 @dataclass(frozen=True, slots=True)

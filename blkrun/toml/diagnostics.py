@@ -72,7 +72,7 @@ def render(
 def _lines_of(diagnostic: Diagnostic, lines: Mapping[Path, list[str]]) -> Iterator[str]:
     message, colour = _printable(diagnostic.message), _COLOURS[diagnostic.severity]
     if diagnostic.suggestion is not None:
-        message += f' — did you mean "{diagnostic.suggestion}"?'
+        message += f' — did you mean "{_printable(diagnostic.suggestion)}"?'
     yield f"{_where(diagnostic)} {colour}{diagnostic.severity}:{_PLAIN} {message}"
     yield from _excerpt(diagnostic, lines, colour)
     if (related := diagnostic.related) is not None:

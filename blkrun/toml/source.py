@@ -35,7 +35,7 @@ def document_of(source: bytes) -> dict[str, Any] | None:
     """What the text says, if it is TOML."""
     try:
         return tomllib.loads(text_of(source))
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # TOML's errors, and numbers of thousands of digits
         return None
 
 

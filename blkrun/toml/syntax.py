@@ -14,7 +14,7 @@ from blkrun.decode import Kind, Problem
 from blkrun.diagnostic import Diagnostic
 from blkrun.toml.diagnostics import dotted, place, relate
 from blkrun.toml.part import Part
-from blkrun.toml.positions import Span, locate
+from blkrun.toml.positions import Positions, Span, locate
 from blkrun.toml.source import encoding_fault, text_of
 
 MAX_ERRORS = 20
@@ -23,6 +23,9 @@ _BUDGET_CHARACTERS = 2_000_000
 """To parse for the sake of further errors: a second or two, which only a large file needs."""
 
 _PLACE = re.compile(r" \(at (?:line (\d+), column (\d+)|end of document)\)$")
+
+_LONGEST_NUMBER = 500
+"""Characters.  Python neither reads nor writes one of thousands of digits, and says only that."""
 
 _NO_QUOTE = """Expected "'\""""
 
@@ -44,9 +47,15 @@ def parse_toml(source: bytes, file: Path) -> Part | list[Diagnostic]:
         offset, message = fault
         return [place(file, _problem(message), _span(text, offset))]
     try:
-        return Part(file, tomllib.loads(text), locate(text))
-    except (tomllib.TOMLDecodeError, RecursionError):
+        document = tomllib.loads(text)
+    except (ValueError, RecursionError):
         return list(_syntax_errors(file, text))
+    try:
+        at = locate(text)
+    except RecursionError:  # it goes deeper for each bracket than tomllib does
+        return [_too_deep(file)]
+    too_long = _too_long(file, at)
+    return Part(file, document, at) if too_long is None else [too_long]
 
 
 def _syntax_errors(file: Path, text: str) -> Iterator[Diagnostic]:
@@ -64,8 +73,22 @@ def _error(file: Path, text: str) -> Diagnostic | None:
         tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         return _syntax_error(file, text, str(error))
+    except ValueError:
+        return _too_long(file, locate(text))
     except RecursionError:
-        return place(file, _problem("arrays or tables are nested too deeply"))
+        return _too_deep(file)
+    return None
+
+
+def _too_deep(file: Path) -> Diagnostic:
+    return place(file, _problem("arrays or tables are nested too deeply"))
+
+
+def _too_long(file: Path, at: Positions) -> Diagnostic | None:
+    """The first number that nobody could work with."""
+    for start, end in at.values.values():
+        if end - start > _LONGEST_NUMBER and at.text[start] in "+-0123456789":
+            return place(file, _problem("a number has too many digits"), _span(at.text, start))
     return None
 
 
@@ -96,7 +119,7 @@ def _is_closed(statement: str) -> bool:
 def _is_toml(text: str) -> bool:
     try:
         tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return False
     return True
 
@@ -123,7 +146,10 @@ def _syntax_error(file: Path, text: str, error: str) -> Diagnostic:
 
 def _written_twice(file: Path, text: str, offset: int) -> Diagnostic | None:
     """Which key it is whose second writing ends where tomllib stopped, and where the first is."""
-    at = locate(text[: _end_of_line(text, offset)])
+    try:
+        at = locate(text[: _end_of_line(text, offset)])
+    except RecursionError:
+        return None
     for path, (start, end) in at.values.items():
         first = at.names.get(path)
         header = text.startswith("[", start) and start < offset < end

@@ -211,7 +211,11 @@ def _watching(found: Watching | None) -> list[Outcome]:
         return [Outcome(target) for target in rows]
     return [
         Outcome(WATCHING_BUSY, [found.busy.percent], f"{found.busy.kb_per_s:.1f} kB/s painted"),
-        Outcome(WATCHING_IDLE, [found.idle.percent], f"{found.idle.kb_per_s:.1f} kB/s painted"),
+        Outcome(
+            WATCHING_IDLE,
+            [found.idle.percent],
+            f"{found.idle.kb_per_s:.1f} kB/s painted; just opened {found.opened.percent:.2f} %",
+        ),
         Outcome(WATCHING_MEMORY, [found.resident_mb]),
         Outcome(WATCHING_LOST, [one.lost_percent for one in found.pairs]),
     ]

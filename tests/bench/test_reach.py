@@ -154,10 +154,18 @@ def test_plans() -> None:
 def test_a_dashboards_cost() -> None:
     """Of a core, of memory, and of the client's throughput; what is painted is only told."""
     pairs = [EditPair(SpanFigures(100, 1), SpanFigures(edited, 1)) for edited in (99, 97, 98)]
-    watching = Watching(busy=Share(7.0, 16.5), idle=Share(2.0, 0.4), resident_mb=47, pairs=pairs)
+    watching = Watching(
+        busy=Share(7.0, 16.5),
+        opened=Share(2.5, 0.9),
+        idle=Share(2.0, 0.4),
+        resident_mb=47,
+        pairs=pairs,
+    )
     found = by_target(outcomes({}, [], None, watching=watching))
     assert found[WATCHING_BUSY].verdict == "least reached, short of the aim (16.5 kB/s painted)"
-    assert found[WATCHING_IDLE].verdict == "SHORT of the least (0.4 kB/s painted)"
+    assert (
+        found[WATCHING_IDLE].verdict == "SHORT of the least (0.4 kB/s painted; just opened 2.50 %)"
+    )
     assert found[WATCHING_MEMORY].verdict == "aim reached"
     assert found[WATCHING_LOST].measured == pytest.approx(2.0)
     assert by_target(outcomes({}, [], None))[WATCHING_LOST].verdict == "not measured"

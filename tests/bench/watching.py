@@ -37,6 +37,9 @@ IOPS_EACH = 1000
 
 LOOK_S = 30.0
 QUICK_LOOK_S = 4.0
+
+STILL_S = 80.0
+"""After that long in which nothing happens its plots are full, and their axes at rest."""
 SPAN_S = 1.0
 """Two looks."""
 
@@ -60,7 +63,10 @@ class Watching:
     """What was found."""
 
     busy: Share
+    opened: Share
+    """Right after its start, while nothing happens: its plots fill."""
     idle: Share
+    """The same later; a quick run does not wait for that."""
     resident_mb: float
     pairs: Sequence[EditPair]
 
@@ -99,12 +105,16 @@ def measure_watching(server: Running, pace: Pace, *, quick: bool = False) -> Wat
     """On a server that is up.  Raises BenchError when fio or a dashboard fails."""
     seconds = QUICK_LOOK_S if quick else LOOK_S
     with _dashboard(server) as shown:
-        idle = _share(shown, seconds)
+        begin_s = time.monotonic()
+        opened = idle = _share(shown, seconds)
+        if not quick:
+            time.sleep(max(0.0, begin_s + STILL_S - time.monotonic()))
+            idle = _share(shown, seconds)
         with _every_export_busy(server, START_S + seconds + START_S):
             time.sleep(START_S)
             busy = _share(shown, seconds)
         resident_mb = _peak_mb(shown.process.pid)
-    return Watching(busy, idle, resident_mb, _measure_cost(server, pace.judged_rounds))
+    return Watching(busy, opened, idle, resident_mb, _measure_cost(server, pace.judged_rounds))
 
 
 @contextmanager

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 
 from blkrun.config import Sources
-from blkrun.config.edit import Key, edit_sources, file_of
+from blkrun.config.edit import Written, edit_sources, file_of
+from blkrun.decode import Path as KeyPath
 from blkrun.errors import FileError
 
 TEXT = """\
@@ -26,13 +27,13 @@ when-ready = "pivot"        # at once
 node      = "old"           # the disk
 read-only = false
 """
-CHANGES: dict[Key, str | bool] = {
+CHANGES: dict[KeyPath, Written] = {
     ("exports", "vda", "node"): "new",
     ("jobs", "move", "enabled"): False,
 }
 
 
-def edit(text: str, changes: Mapping[Key, str | bool]) -> str:
+def edit(text: str, changes: Mapping[KeyPath, Written]) -> str:
     """One file's text with these values."""
     sources = Sources(main=MAIN, texts={MAIN: text.encode()})
     return edit_sources(sources, changes).texts[MAIN].decode()

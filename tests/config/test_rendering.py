@@ -61,6 +61,13 @@ def test_nothing_reaches_the_terminal_that_it_would_obey() -> None:
     assert "\ufffd[31mred" in shown
 
 
+def test_nor_does_a_suggestion() -> None:
+    """A name that is wrong itself may still be the nearest one."""
+    text = '[backends."disk\\u001b]0;x"]\ndriver = "null"\n[exports.e]\nnode = "disk]0;x"\n'
+    assert "did you mean" in rendered(text)
+    assert "\x1b" not in rendered(text)
+
+
 def test_colour() -> None:
     """The same text, when the colours are taken out again."""
     text = "[sever]\n"

@@ -22,8 +22,11 @@ from blkrun.node_rules import check_node
 from blkrun.options import (
     DRIVERS,
     EDGES,
+    BlkverifyOptions,
     BlockdevOptions,
     NbdOptions,
+    Qcow2Options,
+    QuorumOptions,
     ThrottleOptions,
     choices_of,
     extra_of,
@@ -115,7 +118,8 @@ def _only_uri(table: dict[str, Any]) -> dict[str, Any]:
 
 def _node(driver: str, struct: type[BlockdevOptions]) -> st.SearchStrategy[Any]:
     switch = {"enabled": st.booleans()} if struct.is_filter else {}
-    return values(struct, driver=st.just(driver), **switch).map(partial(_within_rules, struct))
+    tables = values(struct, driver=st.just(driver), **switch).map(partial(_within_rules, struct))
+    return tables.map(_of_an_old_image) if struct is Qcow2Options else tables
 
 
 def _within_rules(struct: type[BlockdevOptions], table: dict[str, Any]) -> dict[str, Any]:
@@ -129,6 +133,11 @@ def _within_rules(struct: type[BlockdevOptions], table: dict[str, Any]) -> dict[
         if broken is None:
             return table
         del table[broken.option]
+
+
+def _of_an_old_image(table: dict[str, Any]) -> dict[str, Any]:
+    """Whatever else it says of new ones goes together with that."""
+    return {key: each for key, each in table.items() if key not in ("create", "cache-size")}
 
 
 BACKENDS = st.one_of([_backend(*each) for each in DRIVERS.items() if each[1].is_backend])
@@ -157,6 +166,13 @@ JOBS = st.one_of(
 )
 
 
+def backend_of(table: dict[str, Any], nodes: dict[str, Any]) -> str:
+    """What is below a node by its first children, at the end."""
+    while (child := str(table.get("file") or table.get("test") or table["children"][0])) in nodes:
+        table = nodes[child]
+    return child
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """Files with nothing wrong in them: every driver, references that hold, any notation."""
@@ -170,7 +186,16 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         below = st.sampled_from([*backends, *nodes])
         table = draw(NODES)
         struct = DRIVERS[table["driver"]]
-        nodes[name] = table | {role: draw(below) for role in EDGES[struct]}
+        if struct is QuorumOptions:
+            children = draw(st.lists(st.sampled_from([*backends]), min_size=1, unique=True))
+            votes = {"vote-threshold": draw(st.integers(1, len(children))), "blkverify": False}
+            nodes[name] = table | {"children": children, **votes}
+        elif struct is BlkverifyOptions:  # two filters that are off may lead to one disk
+            nodes[name] = table | dict(zip(EDGES[struct], backends, strict=True))
+        else:
+            nodes[name] = table | {role: draw(below) for role in EDGES[struct]}
+        if "bottom" in table:
+            nodes[name]["bottom"] = backend_of(nodes[name], nodes)
         if struct is ThrottleOptions:
             nodes[name]["throttle-group"] = group
     node = st.sampled_from(names)

@@ -169,6 +169,12 @@ def test_a_new_settings_table_comes_first() -> None:
     assert edited == text.replace("# The disk", "[server]\nthreads = 8\n\n# The disk")
 
 
+@pytest.mark.parametrize("word", ["9" * 5000, "[" * 5000 + "]" * 5000])
+def test_a_word_that_python_cannot_read_is_a_string(word: str) -> None:
+    """What is wrong with it is said by who knows the key."""
+    assert as_written(word).value == word
+
+
 def test_a_comment_keeps_its_column() -> None:
     """As far as there is room."""
     text = "[a.b]\nx = 1000    # why\n"

@@ -57,6 +57,21 @@ def test_nested_too_deeply() -> None:
     assert (one.line, one.message) == (0, "arrays or tables are nested too deeply")
 
 
+def test_nested_as_deeply_as_only_tomllib_can() -> None:
+    """Whatever the depth, it is TOML or there is a message: never neither."""
+    for depth in range(200, 520, 20):
+        text = "a = " + "[" * depth + "]" * depth
+        assert config.check(text, Path("a.toml"))
+        assert config.check(f"{text}\na = 1\n", Path("a.toml"))
+
+
+@pytest.mark.parametrize("number", ["9" * 5000, "-" + "9" * 5000, "0x" + "f" * 5000])
+def test_numbers_without_end(number: str) -> None:
+    """Python refuses to read them, or to write them into a message: neither is a crash."""
+    (one,) = config.check(f"[server]\nthreads = {number}\n", Path("a.toml"))
+    assert (one.line, one.column, one.message) == (2, 11, "a number has too many digits")
+
+
 def lines_of(text: str) -> list[int]:
     """The line of each diagnostic that is about the text as TOML."""
     found = config.check(text, Path("a.toml"))

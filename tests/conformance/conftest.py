@@ -15,6 +15,13 @@ def subject(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]
         yield found
 
 
+@pytest.fixture(params=sorted(name for name, row in SUBJECTS.items() if not row.translates))
+def passing(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
+    """Each driver whose requests go on as they come."""
+    with subject_of(request.param, tmp_path) as found:
+        yield found
+
+
 @pytest.fixture(params=sorted(name for name, row in SUBJECTS.items() if row.stores))
 def disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Subject]:
     """Each driver that keeps what is written."""

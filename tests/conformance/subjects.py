@@ -1,5 +1,6 @@
 """The table: how to build a small graph with each driver.  A new driver is a new row."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -9,17 +10,23 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from blkrun.options import (
     BlkDebugOptions,
     BlkLogWritesOptions,
+    BlkverifyOptions,
     BlockdevOptions,
     CopyBeforeWriteOptions,
+    CopyOnReadOptions,
     FileOptions,
     MemoryOptions,
     MirrorTopOptions,
     NbdOptions,
     NullOptions,
     PreallocateOptions,
+    Qcow2Options,
+    QuorumOptions,
     RawOptions,
     ThrottleLimits,
     ThrottleOptions,
@@ -46,6 +53,9 @@ from .tools import (
 
 SIZE = 5 * 2**16 + 777
 """Several pages of the memory driver and a tail that no power of two divides."""
+
+QCOW2_SIZE = 5 * 2**16 + 3 * 512
+"""Of sectors, as the format has it."""
 
 NBD_SIZE = 64 * 2**20
 DEVICE_SIZE = 6 * 2**16
@@ -91,8 +101,14 @@ class Row:
     size: int = SIZE
     stores: bool = True
     trim_zeroes: bool = True
+    forgives: Callable[[str, int], bool] = lambda kind, code: False
+    """Whether such an error of a request of such a kind, at all that is below, is none above."""
     reads_besides: bool = False
     """It reads what is around what is written."""
+    trim_block: int = 512
+    """Where trims do not zero all: whole blocks of that size are."""
+    translates: bool = False
+    """A format: what it asks of the node below is something else."""
     settle: Callable[[Any], None] = lambda _: None
     """Have the node do what it does once only, and does besides passing requests on."""
 
@@ -168,6 +184,14 @@ def _copy_before_write(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     )
 
 
+def _copy_on_read(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        CopyOnReadOptions(node_name="subject", file="disk"),
+    )
+
+
 def _two_disks(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (MemoryOptions(node_name="disk", size=SIZE), MemoryOptions(node_name="copy", size=SIZE))
@@ -178,12 +202,67 @@ def _mirror_top(shop: Workshop, *, blocking: bool) -> Node[Any]:
     return shop.add_mirror_top(options, blocking=blocking)
 
 
+def _blkverify(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "raw.img")
+    return (
+        MemoryOptions(node_name="test", size=SIZE),
+        FileOptions(node_name="raw", path=path, size=SIZE, create=True),
+        BlkverifyOptions(node_name="subject", test="test", raw="raw"),
+    )
+
+
+def _quorum(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "b.img")
+    return (
+        MemoryOptions(node_name="a", size=SIZE),
+        FileOptions(node_name="b", path=path, size=SIZE, create=True),
+        MemoryOptions(node_name="c", size=SIZE),
+        QuorumOptions(node_name="subject", children=("a", "b", "c"), vote_threshold=2),
+    )
+
+
+def _fifo(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="a", size=SIZE),
+        MemoryOptions(node_name="b", size=SIZE),
+        QuorumOptions(
+            node_name="subject", children=("a", "b"), vote_threshold=1, read_pattern="fifo"
+        ),
+    )
+
+
 def _preallocate(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (
         MemoryOptions(node_name="disk", size=SIZE),
         PreallocateOptions(node_name="subject", file="disk"),
     )
+
+
+def _qcow2(shop: Workshop, options: dict[str, Any] | None = None) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "disk.qcow2")
+    image = {"driver": "qcow2", "node-name": "subject", "file": "disk", "create": True}
+    return (
+        FileOptions(node_name="disk", path=path, create=True),
+        msgspec.convert(image | {"size": QCOW2_SIZE} | (options or {}), Qcow2Options),
+    )
+
+
+def _image(build: Callable[[Workshop], tuple[BlockdevOptions, ...]]) -> Row:
+    """Of a qcow2 node: only whole clusters that are trimmed read as zeroes."""
+    return Row(build, size=QCOW2_SIZE, trim_zeroes=False, trim_block=2**16, translates=True)
+
+
+def _overlay(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    base = MemoryOptions(node_name="base", size=QCOW2_SIZE)
+    return (base, *_qcow2(shop, {"backing": "base", "cluster-size": 4096}))
+
+
+def _data_file(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    path = str(shop.directory / "data")
+    data = FileOptions(node_name="data", path=path, create=True, size=QCOW2_SIZE)
+    return (data, *_qcow2(shop, {"data-file": "data"}))
 
 
 def _raw(shop: Workshop) -> tuple[BlockdevOptions, ...]:
@@ -220,17 +299,31 @@ def _chain(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     )
 
 
+def _no_trims(kind: str, code: int) -> bool:
+    """A trim is zeroes, where they are fast; else it is nothing."""
+    return kind == "trim" and code == errno.EOPNOTSUPP
+
+
+def _no_trims_nor_extents(kind: str, code: int) -> bool:
+    """Of what nobody can tell, it is data that is known."""
+    return kind == "extents" or _no_trims(kind, code)
+
+
 ROWS = {
     "blkdebug": Row(_blkdebug),
+    "blkverify": Row(_blkverify, forgives=_no_trims),
     "blklogwrites": Row(_blklogwrites, reads_besides=True),
     "copy-before-write": Row(
         _copy_before_write, settle=lambda node: node.copy(0, node.moment.access.clusters)
     ),
+    "copy-on-read": Row(_copy_on_read),
     "file": Row(_file),
     "memory": Row(_memory),
     "nbd": Row(_nbd, size=NBD_SIZE),
     "null": Row(_null, stores=False),
+    "quorum": Row(_quorum, forgives=_no_trims_nor_extents),
     "preallocate": Row(_preallocate),
+    "qcow2": _image(_qcow2),
     "raw": Row(_raw),
     "throttle": Row(_throttle),
     "write-threshold": Row(_write_threshold),
@@ -242,12 +335,18 @@ CHAINS = {
     "coarse": Row(_coarse, size=NBD_SIZE, trim_zeroes=False),
     "mirror_top": Row(_two_disks, partial(_mirror_top, blocking=False)),
     "mirror_top-blocking": Row(_two_disks, partial(_mirror_top, blocking=True)),
+    "qcow2-512": _image(lambda shop: _qcow2(shop, {"cluster-size": 512})),
+    "qcow2-data-file": _image(_data_file),
+    "qcow2-extended": _image(lambda shop: _qcow2(shop, {"extended-l2": True})),
+    "qcow2-overlay": _image(_overlay),
+    "qcow2-v2": _image(lambda shop: _qcow2(shop, {"version": "v2"})),
     "device": Row(_device, size=DEVICE_SIZE, trim_zeroes=False),
+    "fifo": Row(_fifo, forgives=_no_trims_nor_extents),
     "tmpfs": Row(_tmpfs),
 }
-"""More, held to the same rules: the filter of a mirror, in both its modes; raw over
-throttle over file; a server and a device with sectors; a filesystem that makes holes, but zeroes
-nothing without.
+"""More, held to the same rules: the filter of a mirror, in both its modes; a quorum that reads one
+child after the other; raw over throttle over file; a server and a device with sectors; a
+filesystem that makes holes, but zeroes nothing without.
 """
 
 SUBJECTS = ROWS | CHAINS
@@ -268,6 +367,11 @@ class Subject:
     def bottom(self) -> Node[Any]:
         """Where the data ends in."""
         return self.nodes[-1]
+
+    @property
+    def bottoms(self) -> set[Node[Any]]:
+        """Where data ends in, of all copies there are."""
+        return set(_bottoms(self.node))
 
     @property
     def size(self) -> int:
@@ -295,4 +399,13 @@ def _way_down(node: Node[Any]) -> Iterator[Node[Any]]:
     yield node
     while (below := node.children.get(node.main)) is not None:
         node = below
+        yield node
+
+
+def _bottoms(node: Node[Any]) -> Iterator[Node[Any]]:
+    """Below a node, by ``file``, and by all children of one that sends everything to all."""
+    below = node.children.values() if node.fans_out else [*_way_down(node)][1:2]
+    for child in below:
+        yield from _bottoms(child)
+    if not below:
         yield node

@@ -12,7 +12,7 @@ from blkrun.server.staging import Staging
 from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM, FLAG_REQ_ONE, Extent, Way
 
 from .subjects import Subject
-from .tools import counts, pattern, read, write
+from .tools import change_way, counts, pattern, read, write
 
 Log = list[tuple[str, str, str, tuple[Any, ...]]]
 """(node, kind of request, in or out, arguments)"""
@@ -43,7 +43,10 @@ class Recorder(Filter[RecorderOptions]):
 def recorded(name: str, way: Way, log: Log) -> Way:
     """The same way, that writes down its requests."""
 
-    def wrap(kind: str, work: Any) -> Callable[..., Any]:
+    def wrap(kind: str, work: Any) -> Callable[..., Any] | None:
+        if work is None:  # nobody listens to events
+            return None
+
         def logged(*arguments: object) -> object:
             log.append((name, kind, "in", arguments))
             try:
@@ -58,9 +61,7 @@ def recorded(name: str, way: Way, log: Log) -> Way:
 
 def record(node: Node[Any], log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a node of any driver write down its requests, from the next route on."""
-    lower = node.lower
-    monkeypatch.setattr(node, "lower", lambda *ways: recorded(node.name, lower(*ways), log))
-    monkeypatch.setattr(node, "form", lambda: ("recorded", node))
+    change_way(node, lambda way: recorded(node.name, way, log), monkeypatch)
 
 
 def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | None]]:
@@ -76,21 +77,21 @@ def requests(node: Node[Any]) -> dict[str, Callable[[], list[Extent] | bytes | N
     }
 
 
-def test_layers_are_called_in_order(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_layers_are_called_in_order(passing: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
     """A request passes top, middle and the driver once each, on its way down and up again."""
-    subject.row.settle(subject.node)
+    passing.row.settle(passing.node)
     log: Log = []
     middle = Recorder(RecorderOptions(node_name="middle", file="subject"), log)
     top = Recorder(RecorderOptions(node_name="top", file="middle"), log)
 
     def stack(staging: Staging) -> None:
-        staging.add_node(middle, {"file": subject.node})
+        staging.add_node(middle, {"file": passing.node})
         staging.add_node(top, {"file": middle})
 
-    for node in subject.nodes:
+    for node in passing.nodes:
         record(node, log, monkeypatch)
-    subject.shop.graph.transaction([stack])
-    layers = [top, middle, *subject.nodes]
+    passing.shop.graph.transaction([stack])
+    layers = [top, middle, *passing.nodes]
     for kind, request in requests(top).items():
         log.clear()
         request()
@@ -99,7 +100,7 @@ def test_layers_are_called_in_order(subject: Subject, monkeypatch: pytest.Monkey
         up = [(node.name, "out") for node in reversed(layers)]
         assert [(name, way) for name, _, way, _ in seen] == down + up
         check_arguments(kind, layers, [arguments for _, _, _, arguments in seen[: len(layers)]])
-    assert top.size_bytes == middle.size_bytes == subject.size
+    assert top.size_bytes == middle.size_bytes == passing.size
 
 
 def check_arguments(kind: str, layers: list[Node[Any]], passed: list[tuple[Any, ...]]) -> None:
@@ -127,10 +128,10 @@ def check_counts(subject: Subject, node: Node[Any], expected: dict[str, int]) ->
     assert found == expected
 
 
-def test_counters(subject: Subject) -> None:
+def test_counters(passing: Subject) -> None:
     """Operations and bytes by kind are what was done, at the driver and at the node below it."""
-    node = subject.node
-    subject.row.settle(node)
+    node = passing.node
+    passing.row.settle(node)
     for count, offset in ((1, 0), (4096, 1), (70000, 65535)):
         read(node, count, offset)
     for count, offset in ((512, 0), (65537, 65530)):
@@ -151,31 +152,28 @@ def test_counters(subject: Subject) -> None:
         "unmap_bytes": 2000,
         "flush_operations": 2,
     }
-    for counted in subject.nodes:
-        check_counts(subject, counted, expected)
+    for counted in passing.nodes:
+        check_counts(passing, counted, expected)
         assert counted.stats.in_flight == 0
         assert counted.stats.in_flight_max == 1
 
 
 def test_failures_are_counted_and_keep_their_errno(
-    subject: Subject, monkeypatch: pytest.MonkeyPatch
+    passing: Subject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A request that fails below fails above with the same errno, and is a failure at both."""
 
     def fail(*arguments: object) -> None:
         raise OSError(errno.ENOSPC, "full")
 
-    def broken(below: Way, late: Way) -> Way:
-        return lower(below, late)._replace(
-            pread=fail, pwrite=fail, zero=fail, trim=fail, flush=fail
-        )
+    def broken(way: Way) -> Way:
+        return way._replace(pread=fail, pwrite=fail, zero=fail, trim=fail, flush=fail)
 
-    subject.row.settle(subject.node)
-    lower = subject.bottom.lower
-    monkeypatch.setattr(subject.bottom, "lower", broken)
-    monkeypatch.setattr(subject.bottom, "form", lambda: ("broken",))
-    subject.shop.graph.transaction([])  # routes are made anew
-    for kind, request in requests(subject.node).items():
+    passing.row.settle(passing.node)
+    for bottom in passing.bottoms:
+        change_way(bottom, broken, monkeypatch)
+    passing.shop.graph.transaction([])  # routes are made anew
+    for kind, request in requests(passing.node).items():
         if kind not in ("extents", "cache"):
             with pytest.raises(OSError, match="full") as raised:
                 request()
@@ -186,6 +184,6 @@ def test_failures_are_counted_and_keep_their_errno(
         "failed_unmap_operations": 1,
         "failed_flush_operations": 1,
     }
-    for node in subject.nodes:
-        check_counts(subject, node, expected)
+    for node in passing.nodes:
+        check_counts(passing, node, expected)
         assert node.stats.in_flight == 0

@@ -16,7 +16,7 @@ import pytest
 
 from blkrun.server.node import Node
 from blkrun.server.stats import qemu_counters, row_of
-from blkrun.server.way import Extent
+from blkrun.server.way import Extent, Way
 
 DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 """Where the distribution puts Python modules, libnbd's among them."""
@@ -102,6 +102,16 @@ def answers(path: Path) -> bool:
             return probe.recv(8) == b"NBDMAGIC"
         except OSError:
             return False
+
+
+def change_way(
+    node: Node[Any], change: Callable[[Way], Way], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What requests do at a node is what ``change`` makes of it, from the next route on."""
+    lower, lower_over = node.lower, node.lower_over
+    monkeypatch.setattr(node, "lower", lambda *ways: change(lower(*ways)))
+    monkeypatch.setattr(node, "lower_over", lambda below: change(lower_over(below)))
+    monkeypatch.setattr(node, "form", lambda: ("changed", node))
 
 
 def read(node: Node[Any], count: int, offset: int) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from tests.dashboard.action_stage import Stage, perform
-from tests.dashboard.dashboard_samples import connected, lab
+from tests.dashboard.dashboard_samples import connected, lab, node
 
 SIZE = (100, 30)
 
@@ -98,6 +98,29 @@ def test_what_is_marked_is_what_is_copied() -> None:
         assert stage.app.clipboard.startswith("[nodes.limit]")
 
     perform(play, lab(1), size=SIZE)
+
+
+def test_names_that_are_no_text_are_copied_and_saved_all_the_same(tmp_path: Path) -> None:
+    """A folder's may be in any encoding: what is none is replaced, and nothing fails."""
+    seen = lab(1)
+    seen["nodes"][0]["options"]["path"] = "/\udcff/disk.img"
+    seen["nodes"].append(node("odd\ud800", "null"))
+
+    async def play(stage: Stage) -> None:
+        saving_in(stage, tmp_path)
+        await stage.select("disk")
+        await stage.press("y")
+        assert 'path = "/?/disk.img"' in stage.app.clipboard
+        await stage.press("S")
+        await stage.until(lambda: len(stage.told) == 2)
+
+    perform(play, seen, size=SIZE)
+    texts = {file.suffix: file.read_text() for file in tmp_path.iterdir()}
+    assert texts.keys() == {".json", ".csv", ".svg"}
+    assert json.loads(texts[".json"])["snapshot"]["nodes"][0]["options"]["path"] == (
+        "/\udcff/disk.img"
+    )
+    assert "node,odd?,null" in texts[".csv"]
 
 
 def test_an_export_without_an_address_has_none_to_copy() -> None:

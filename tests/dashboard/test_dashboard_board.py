@@ -9,7 +9,7 @@ from blkrun.dashboard.model.board import Board
 from blkrun.dashboard.model.rates import NOTHING
 from blkrun.dashboard.model.status import State
 from blkrun.dashboard.model.subject import Subject
-from tests.dashboard.dashboard_samples import connected, lab, reply, snapshot
+from tests.dashboard.dashboard_samples import connected, event, lab, reply, snapshot
 
 DISK = Subject("node", "disk")
 
@@ -128,7 +128,9 @@ def test_rewound_is_as_if_nothing_else_had_ever_been_told() -> None:
 
 def test_rewound_to_before_the_first_look_knows_nothing() -> None:
     """A recording begins with that."""
-    board = folded(look(1), look(2), Rewound(()))
+    edited = event("X_BLKRUN_CONFIG_APPLIED", 2, file="lab.toml")
+    board = folded(look(1), look(2), Happened((edited,)), Rewound(()))
+    assert board.log.edited_at is None
     assert board.moment is None
     assert board.before is None
     assert board.state(110, 0.5) is State.CONNECTING

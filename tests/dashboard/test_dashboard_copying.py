@@ -13,6 +13,7 @@ from blkrun.dashboard.model.subject import Subject
 from blkrun.model import GraphModel
 from tests.dashboard.dashboard_samples import NASTY_NAMES, export, group, node, reply, snapshot
 from tests.reconcile.live_graph import LiveGraph
+from tests.reconcile.test_list_plans import graph, graphs, quorum
 from tests.reconcile.test_plan import models
 
 QUICK = settings(suppress_health_check=[HealthCheck.too_slow], deadline=None, max_examples=40)
@@ -36,7 +37,7 @@ def subjects(found: Snapshot) -> list[Subject]:
 
 
 @QUICK
-@given(models())
+@given(models() | graphs())
 def test_tables_are_what_a_file_takes(model: GraphModel) -> None:
     """Of any graph that a server may have: read again they say the same."""
     live = LiveGraph(model)
@@ -48,7 +49,7 @@ def test_tables_are_what_a_file_takes(model: GraphModel) -> None:
 
 
 @QUICK
-@given(models())
+@given(models() | graphs())
 def test_commands_are_what_a_server_takes(model: GraphModel) -> None:
     """Another server that is given all of them has the same graph."""
     live, other = LiveGraph(model), LiveGraph()
@@ -58,6 +59,20 @@ def test_commands_are_what_a_server_takes(model: GraphModel) -> None:
         other.execute(command["execute"], command["arguments"])
     now, copied = live.model(), other.model()
     assert (copied.nodes, copied.groups, copied.exports) == (now.nodes, now.groups, now.exports)
+
+
+def test_a_list_with_a_gap() -> None:
+    """Names in their order, under one key; roles are the server's business."""
+    live = LiveGraph(graph(quorum("abc")))
+    live.execute("x-blockdev-change", {"parent": "q", "child": "children.1"})
+    found, subject = seen(live), Subject("node", "q")
+    assert tomllib.loads(toml_of(found, subject))["nodes"]["q"]["children"] == ["a", "c"]
+    assert json.loads(qmp_of(found, subject))["arguments"].keys() == {
+        "driver",
+        "node-name",
+        "children",
+        "vote-threshold",
+    }
 
 
 def test_a_table_is_written_as_people_do() -> None:

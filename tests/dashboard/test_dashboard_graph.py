@@ -53,6 +53,24 @@ def rows_of(raw: dict[str, Any], rates: Interval = NOTHING) -> tuple[GraphRow, .
     return graph_rows(snapshot(raw), rates)
 
 
+def test_all_children_of_a_quorum_are_shown() -> None:
+    """In their order, one below the other; one that two lists have is shown in full once."""
+    copies = {"children.0": "a", "children.2": "c"}
+    both = {"test": "votes", "raw": "c"}
+    votes = node("votes", "quorum") | {"children": copies}
+    held = node("held", "blkverify") | {"children": both}
+    disks = [node("a", "memory"), node("c", "memory")]
+    raw = reply(1, nodes=[*disks, votes, held], exports=[export("vda", "held")])
+    rows = rows_of(raw)
+    assert [(row.guides + row.name, row.kind) for row in rows[1:]] == [
+        ("└ held", Kind.NODE),
+        ("  ├ votes", Kind.NODE),
+        ("  │ ├ a", Kind.NODE),
+        ("  │ └ c", Kind.NODE),
+        ("  └ c", Kind.AGAIN),
+    ]
+
+
 def names(rows: tuple[GraphRow, ...]) -> list[str]:
     """Of rows, in order."""
     return [row.name for row in rows]

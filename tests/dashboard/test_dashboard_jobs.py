@@ -173,6 +173,17 @@ def test_percent_is_rounded_down() -> None:
     ]
 
 
+@given(st.integers(1, 2**50))
+def test_a_byte_that_is_left_is_not_complete(total: int) -> None:
+    """Whatever the size of the disk."""
+    assert share_text((total - 1) / total) != "100%"
+
+
+def test_every_whole_percent_is_shown_as_it_is() -> None:
+    """No number of a hundred parts is rounded to the one below."""
+    assert [share_text(part / 100) for part in range(101)] == [f"{part}%" for part in range(101)]
+
+
 def test_count_is_weighted_by_bytes_and_names_alarms() -> None:
     """Ended jobs and those of unknown length do not count in the common share."""
     small = job("small", current_progress=0, total_progress=5 * GIB)

@@ -111,7 +111,7 @@ def test_header_fields_go_whole_and_the_state_last() -> None:
     """A half number would be another number."""
     status = Status(title="lab.toml", state=State.RUN, uptime_s=61, clients=2)
     wide = header_line(status, 200).text
-    assert " ".join(wide.split()) == "lab.toml ● RUN 1:01 R — — W — — QD 0 2 clients every 0.5 s"
+    assert " ".join(wide.split()) == "lab.toml ● RUN 1 min R — — W — — QD 0 2 clients every 0.5 s"
     narrow = header_line(status, 24).text
     assert narrow.split() == ["lab.toml", "●", "RUN"]
     assert header_line(status, 8).text.split() == ["●", "RUN"]

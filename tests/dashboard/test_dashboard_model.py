@@ -1,5 +1,6 @@
 """From snapshots to rows."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -11,7 +12,7 @@ from blkrun.dashboard.model.groups import group_rows
 from blkrun.dashboard.model.rates import NOTHING, interval, latency_of, total
 from blkrun.dashboard.model.record import Log
 from blkrun.dashboard.model.snapshot import Snapshot
-from blkrun.dashboard.model.status import Contact, State, duration_text, totals
+from blkrun.dashboard.model.status import Contact, State, duration_text, totals, uptime_text
 from blkrun.dashboard.model.tree import GraphRow, Kind, graph_rows, size_text
 from blkrun.server.stats import floor_ns, index_of, percentiles_ns
 from tests.dashboard.dashboard_samples import (
@@ -277,12 +278,37 @@ def test_durations(seconds: int, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(7, "0 s"), (59, "50 s"), (245, "4 min"), (4364, "1 h 12 min"), (3 * 86400 + 7860, "3 d 2 h")],
+)
+def test_how_long_a_server_has_been_up(seconds: int, text: str) -> None:
+    """In steps, so that the header is not painted for each second."""
+    assert uptime_text(seconds) == text
+
+
+@pytest.mark.parametrize(
     ("size", "text"),
-    [(0, "0B"), (512, "512B"), (2**30, "1GiB"), (10**10, "9.31GiB"), (1023 * 2**20, "1023MiB")],
+    [
+        (0, "0B"),
+        (512, "512B"),
+        (2**30, "1GiB"),
+        (10**10, "9.31GiB"),
+        (1023 * 2**20, "1023MiB"),
+        (1_023_590, "1000KiB"),
+    ],
 )
 def test_sizes(size: int, text: str) -> None:
     """Three digits, or four before the next unit."""
     assert size_text(size) == text
+
+
+@given(st.integers(0, 2**63))
+def test_no_size_has_an_exponent(size: int) -> None:
+    """Nor is it off by more than its three digits."""
+    found = re.fullmatch(r"([0-9.]{1,4})([KMGTPE]?)i?B", size_text(size))
+    assert found is not None
+    factor = 1024 ** " KMGTPE".index(found[2] or " ")
+    assert float(found[1]) * factor == pytest.approx(size, rel=0.006)
 
 
 def test_log_drops_the_oldest_and_keeps_numbers() -> None:

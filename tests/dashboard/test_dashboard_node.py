@@ -53,6 +53,22 @@ def facts(raw: dict[str, Any], subject: Subject, rates: Interval = NOTHING) -> d
     return {row.label: row.text for row in rows if row.label}
 
 
+def test_a_quorum_tells_of_its_children_by_role() -> None:
+    """Where each leads, also behind a gap, what has gone wrong, and the table with the list."""
+    votes = node("votes", "quorum") | {
+        "children": {"children.0": "a", "children.2": "c"},
+        "driver-specific": {"failures": 1, "bad": 7, "rewritten": 3},
+    }
+    raw = reply(1, nodes=[node("a", "memory"), node("c", "file"), votes])
+    subject = Subject("node", "votes")
+    shown = facts(raw, subject)
+    assert (shown["children.0"], shown["children.2"]) == ("a (memory)", "c (file)")
+    assert (shown["failures"], shown["bad"], shown["rewritten"]) == ("1", "7", "3")
+    assert facts(raw, Subject("node", "c"))["from"] == "votes as children.2"
+    written = "".join(code(raw, subject))
+    assert 'children=["a","c",]' in written.replace(" ", "")
+
+
 def code(raw: dict[str, Any], subject: Subject) -> list[str]:
     """The table that is shown."""
     return [row.text for row in inspect_view(snapshot(raw), NOTHING, subject).rows if row.code]

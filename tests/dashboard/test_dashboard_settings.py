@@ -8,9 +8,11 @@ from typing import ClassVar
 import hypothesis.strategies as st
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
+from textual._xterm_parser import XTermParser
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.keys import Keys
 
 from blkrun.dashboard.dialogs.help_screen import help_text
@@ -150,7 +152,11 @@ def test_key_is_one_that_textual_knows(key: str) -> None:
     assert taken or (not problems) == printable
 
 
-@given(st.text(max_size=12))
+@given(
+    st.text(max_size=12)
+    | st.builds("{}+{}".format, st.sampled_from(["ctrl", "alt", "ctrl+shift"]), st.characters())
+)
+@example("ctrl+,")
 def test_whatever_is_taken_for_a_key_is_one_binding(key: str) -> None:
     """Textual splits keys at commas, and dies of empty ones."""
     bindings = (Binding("f20", "x", id="x"),)
@@ -158,6 +164,16 @@ def test_whatever_is_taken_for_a_key_is_one_binding(key: str) -> None:
         return
     (made,) = Binding.make_bindings([Binding(keymap(written_keys({"x": key}), bindings)["x"], "x")])
     assert made.key == made.key.strip() != ""
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"), [("ctrl+,", "\x1b[44;5u"), ("ctrl+.", "\x1b[46;5u"), ("?", "?")]
+)
+def test_keys_are_called_as_a_terminal_sends_them(written: str, sent: str) -> None:
+    """Textual names characters by words, also behind a modifier."""
+    (event,) = XTermParser().feed(sent)
+    assert isinstance(event, Key)
+    assert written_keys({"x": written}) == {"x": (event.key,)}
 
 
 class Pausing(App[None]):

@@ -6,7 +6,7 @@ import pytest
 
 from blkrun.dashboard.model.history import History
 from blkrun.dashboard.model.rates import NOTHING, Interval, Rate, interval
-from blkrun.dashboard.model.sparks import SPARK_S, with_sparks
+from blkrun.dashboard.model.sparks import SPARK_S, with_spark
 from blkrun.dashboard.model.subject import Subject
 from blkrun.dashboard.model.tree import graph_rows
 from blkrun.dashboard.widgets.graph import graph_lines
@@ -28,8 +28,8 @@ def history(*reads: float | None, begin_s: float = 100.0) -> History:
 def spark(seen: History) -> str:
     """Of the disk."""
     rows = graph_rows(SEEN, Interval({"disk": Rate()}, {}, {}, {}))
-    (row,) = [row for row in with_sparks(rows, seen, "braille") if row.name == "disk"]
-    return row.spark
+    (row,) = [row for row in rows if row.name == "disk"]
+    return with_spark(row, seen, "braille").spark
 
 
 def test_each_second_is_a_bar_on_the_row_s_own_scale() -> None:
@@ -68,7 +68,7 @@ def test_a_state_comes_before_the_bars() -> None:
     seen, held = snapshot(lab(2, held=14)), History()
     rates = interval(snapshot(lab(1)), seen)
     held.add(seen, rates, 100, 101)
-    rows = with_sparks(graph_rows(seen, rates), held, "braille")
+    rows = [with_spark(row, held, "braille") for row in graph_rows(seen, rates)]
     vda, limit, disk = (line.text for line in graph_lines(rows, 80))
     assert vda.endswith("▇ ")
     assert "HELD 14" in limit

@@ -1,6 +1,8 @@
 """Output to a terminal that does not keep up, here a pipe."""
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -97,6 +99,17 @@ def test_what_has_no_encoding_is_written_somehow(pipe: Pipe) -> None:
     pipe.output.write("\ud800")
     pipe.output.write("after")
     assert pipe.read(6).endswith("after")
+
+
+def test_the_end_does_not_mind_what_is_closed() -> None:
+    """A dashboard that was started with ``2>&-`` has ended as well as any other."""
+    code = "from blkrun.dashboard.terminal import let_go; let_go(); print('well')"
+    closed = subprocess.run(
+        ["sh", "-c", 'exec "$0" -c "$1" 2>&-', sys.executable, code],
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert (closed.returncode, closed.stdout) == (0, b"well\n")
 
 
 def test_nobody_is_there_any_more() -> None:

@@ -9,7 +9,10 @@ from tempfile import TemporaryDirectory
 import hypothesis.strategies as st
 import pytest
 import tomli_w
-from hypothesis import given
+from hypothesis import example, given
+from textual.app import App
+from textual.css.stylesheet import Stylesheet
+from textual.widgets import Button, Footer, Input, OptionList
 
 import blkrun.dashboard
 from blkrun.dashboard.theme import (
@@ -18,7 +21,7 @@ from blkrun.dashboard.theme import (
     theme_folders,
     variable_defaults,
 )
-from blkrun.dashboard.theme_file import COLOURS
+from blkrun.dashboard.theme_file import COLOURS, variable_names
 from blkrun.dashboard.theme_watch import ThemeWatch
 from blkrun.errors import FileError
 
@@ -98,6 +101,10 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         ('name = "x"\nextends = "nord"\nansi = true', "3:8: error: it must be as in the theme"),
         ('name = "x"\nextends = "x"', '2:11: error: there is no theme "x"'),
         ('name = "x"\nvariables = 3', "2:13: error: 3 is not a"),
+        (
+            'name = "x"\nprimary = "red"\nvariables.primary-lighten-1 = "red 35%"',
+            "3:31: error: 'red 35%' is no colour",
+        ),
         ("primary = ", "1:10: error: invalid value"),
     ],
 )
@@ -167,17 +174,39 @@ def test_wrong_theme_is_left_out_and_the_others_work(tmp_path: Path) -> None:
     assert "3 is not a string" in told["bad"]
 
 
-@given(st.dictionaries(st.sampled_from(COLOURS), st.text(max_size=12)))
-def test_what_is_accepted_textual_can_use(written: dict[str, str]) -> None:
-    """Whatever the words are: FileError, or a theme whose colours can all be made."""
+COLOUR_WORDS = st.sampled_from(
+    ["red", "#12", "#abcd", "auto", "auto 60%", "transparent", "red 35%", "rgb(999,0,0)", "bold"]
+) | st.text(max_size=12)
+
+
+@given(
+    st.dictionaries(st.sampled_from(COLOURS), COLOUR_WORDS, max_size=2),
+    st.dictionaries(st.sampled_from(sorted(variable_names())), COLOUR_WORDS, max_size=2),
+)
+@example({}, {"background-darken-1": "red 35%"})
+@example({}, {"primary-lighten-1": "auto"})
+@example({}, {"cursor-row": "auto 60%"})
+@example({}, {"cursor-row": "red 35%"})
+@example({}, {"border": "auto"})
+@example({}, {"button-foreground": "auto 60%", "border": "red 35%"})
+def test_what_is_accepted_textual_can_use(
+    written: dict[str, str], variables: dict[str, str]
+) -> None:
+    """Whatever the words are: FileError, or a theme that style sheets can be made with."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "x.toml"
-        path.write_text(tomli_w.dumps({"name": "x", "primary": "red", **written}))
+        about = {"name": "x", "primary": "red", **written, "variables": variables}
+        path.write_text(tomli_w.dumps(about))
         try:
             theme = load_theme(path)
         except FileError:
             return
-        assert theme.to_color_system().generate()
+        colours = theme.to_color_system().generate() | variable_defaults(theme)
+    sheet = Stylesheet(variables=colours)
+    sheet.read(FOLDER / "blkrun.tcss")
+    for widget in (App, Button, Footer, Input, OptionList):
+        sheet.add_source(widget.DEFAULT_CSS, is_default_css=True)
+    sheet.parse()
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.py")), ids=lambda path: path.stem)

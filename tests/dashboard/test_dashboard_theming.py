@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import pwd
 from pathlib import Path
 
 import hypothesis.strategies as st
@@ -10,6 +11,7 @@ from hypothesis import given
 from textual.app import App, ComposeResult
 from textual.widgets import Static
 
+from blkrun.dashboard.own_files import shown
 from blkrun.dashboard.theme import theme_folders
 from blkrun.dashboard.theme_file import variable_defaults
 from blkrun.dashboard.theme_watch import NOTHING, Settling, Stamp, ThemeWatch
@@ -121,6 +123,22 @@ def test_deleted_theme_gives_way_to_the_shipped_one(tmp_path: Path) -> None:
     assert changes.gone == {"b"}
 
 
+def test_folder_that_cannot_be_looked_at_is_empty(tmp_path: Path) -> None:
+    """A home in the network may go for a while: that is no reason to die every second."""
+    folder = tmp_path / "themes"
+    folder.mkdir()
+    (folder / "mine.toml").write_text(RED)
+    watch = ThemeWatch([folder])
+    folder.rename(tmp_path / "gone")
+    folder.symlink_to("a" * 300)  # what is looked for there is neither there nor not there
+    assert watch.look() == NOTHING
+    assert watch.look().gone == {"mine"}
+    folder.unlink()
+    (tmp_path / "gone").rename(folder)
+    assert watch.look() == NOTHING
+    assert watch.look().themes.keys() == {"mine"}
+
+
 def test_folder_may_come_later(tmp_path: Path) -> None:
     """Nobody has one to begin with."""
     watch = ThemeWatch([tmp_path / "themes"])
@@ -171,6 +189,19 @@ class Little(App[None]):
         """The word's; Textual rounds on the way."""
         colour = self.query_one("#word").styles.color
         return "red" if colour.r > colour.b else "blue"
+
+
+def test_nobody_need_have_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container with a user that only it knows: there are no files of theirs, then."""
+
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    assert not theme_folders()[-1].exists()
+    assert shown(Path("/srv/paper.toml")) == Path("/srv/paper.toml")
 
 
 def test_colours_follow_the_file(tmp_path: Path) -> None:

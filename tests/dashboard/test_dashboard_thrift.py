@@ -251,6 +251,30 @@ def test_panels_of_a_still_server_are_given_nothing(monkeypatch: pytest.MonkeyPa
     perform(play, size=(160, 50))
 
 
+@pytest.mark.parametrize(("owner", "steps"), [(PlotsPanel, 2), (GraphPanel, 4)])
+def test_a_past_that_only_wanders_is_given_by_its_steps(
+    monkeypatch: pytest.MonkeyPatch, owner: type[PlotsPanel | GraphPanel], steps: int
+) -> None:
+    """Plots by a cell's time, sparks by seconds, not at each look; news at once."""
+
+    async def play(stage: Stage) -> None:
+        async def look(half_seconds: range) -> int:
+            with counted(monkeypatch, owner, "show") as given:
+                for half in half_seconds:
+                    stage.clock.now_s = half / 2
+                    await stage.see(later(1 + half / 2))
+            return len(given)
+
+        await look(range(4 if owner is GraphPanel else 14))
+        begin = int(stage.clock.now_s * 2) + 1
+        assert 1 <= await look(range(begin, begin + 7)) <= steps + 1
+        with counted(monkeypatch, owner, "show") as given:
+            await stage.see(lab(30))
+        assert given
+
+    perform(play)
+
+
 def test_a_still_past_draws_no_chart(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its columns wander, and look the same."""
 

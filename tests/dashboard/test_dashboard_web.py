@@ -101,6 +101,21 @@ def test_a_process_without_a_browser_can_still_quit() -> None:
     asyncio.run(story())
 
 
+def test_a_process_that_speaks_otherwise_is_the_end_of_the_visit() -> None:
+    """However much it says: the browser is told, and all of it is taken."""
+
+    async def story() -> None:
+        browser = Browser()
+        process = await started(one := visit(browser, "print('no dashboard ' * 20_000)"))
+        async with asyncio.timeout(PATIENCE_S):
+            await browser.closed.wait()
+            await one.stop()
+        assert process.returncode == 0
+        assert not browser.seen
+
+    asyncio.run(story())
+
+
 def test_a_process_that_does_not_quit_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also while the browser takes nothing more; a second stop does nothing."""
     monkeypatch.setattr(web_visit, "_QUIT_TIMEOUT_S", 0.1)
@@ -120,6 +135,33 @@ def test_a_process_that_does_not_quit_is_killed(monkeypatch: pytest.MonkeyPatch)
     asyncio.run(story())
 
 
+Surf = Callable[[aiohttp.ClientSession, str], Awaitable[None]]
+
+
+def surf(script: str, doing: Surf) -> None:
+    """A browser, and the URL of whoever serves a script."""
+
+    async def story() -> None:
+        closing, urls = asyncio.Event(), asyncio.Queue[str]()
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            serving = asyncio.create_task(
+                web.serve(
+                    [sys.executable, "-c", script, "here"],
+                    listening,
+                    title="t",
+                    ready=urls.put_nowait,
+                    closing=closing,
+                )
+            )
+            jar = aiohttp.CookieJar(unsafe=True)  # for addresses that are numbers too
+            async with aiohttp.ClientSession(cookie_jar=jar) as session:
+                await doing(session, await urls.get())
+            closing.set()
+            await serving
+
+    asyncio.run(story())
+
+
 def test_a_browser_that_vanished_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It answers no ping, and closes nothing: its process goes all the same."""
     monkeypatch.setattr(web, "_HEARTBEAT_S", 0.2)
@@ -129,29 +171,56 @@ def test_a_browser_that_vanished_is_missed(monkeypatch: pytest.MonkeyPatch, tmp_
     def has_ended() -> bool:
         return not Path("/proc", pid.read_text()).exists()
 
-    async def story() -> None:
-        closing, urls = asyncio.Event(), asyncio.Queue[str]()
-        with socket.create_server(("127.0.0.1", 0)) as listening:
-            serving = asyncio.create_task(
-                web.serve(
-                    [sys.executable, "-c", script + QUITS, "here"],
-                    listening,
-                    title="t",
-                    ready=urls.put_nowait,
-                    closing=closing,
-                )
-            )
-            url = await urls.get()
-            origin = url.split("/?")[0]
-            jar = aiohttp.CookieJar(unsafe=True)  # for addresses that are numbers too
-            async with aiohttp.ClientSession(cookie_jar=jar) as session:
-                await session.get(url)
-                async with session.ws_connect(
-                    f"{origin}/ws", origin=origin, autoping=False, autoclose=False
-                ) as websocket:
-                    assert await websocket.receive_bytes(timeout=PATIENCE_S) == b"here"
-                    await asyncio.to_thread(wait_for, has_ended, "the process to end")
-            closing.set()
-            await serving
+    async def doing(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.get(url) as page:
+            origin = str(page.url.origin())
+        async with session.ws_connect(
+            f"{page.url}ws", origin=origin, autoping=False, autoclose=False
+        ) as websocket:
+            assert await websocket.receive_bytes(timeout=PATIENCE_S) == b"here"
+            await asyncio.to_thread(wait_for, has_ended, "the process to end")
 
-    asyncio.run(story())
+    surf(script + QUITS, doing)
+
+
+def test_servers_on_other_ports_are_not_sent_the_secret() -> None:
+    """They may be anybody's, and a browser does not tell ports apart, but paths."""
+
+    async def doing(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.get(url) as page:
+            assert page.status == 200
+        for below in ("", "static/js/textual.js"):
+            async with session.get(f"{page.url}{below}") as answer:
+                assert answer.status == 200
+        for path in ("/", "/ws", "/other/"):
+            other = page.url.with_port(9).with_path(path)
+            assert not session.cookie_jar.filter_cookies(other)
+
+    surf(SAYS_ITS_WORDS + QUITS, doing)
+
+
+def test_each_who_serves_has_another_path() -> None:
+    """Which nobody could guess."""
+    paths = []
+
+    async def doing(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.get(url) as page:
+            paths.append(page.url.path.strip("/"))
+
+    surf(SAYS_ITS_WORDS + QUITS, doing)
+    surf(SAYS_ITS_WORDS + QUITS, doing)
+    assert len(set(paths)) == 2
+    assert all(len(path) >= 20 for path in paths)
+
+
+def test_the_page_leads_to_where_the_rest_is() -> None:
+    """Its websocket and its files are below it, where the cookie is sent to."""
+
+    async def doing(session: aiohttp.ClientSession, url: str) -> None:
+        async with session.get(url) as page:
+            text = await page.text()
+        below = str(page.url).removeprefix("http")
+        assert f'data-session-websocket-url="ws{below}ws"' in text
+        assert f'src="http{below}static/js/textual.js"' in text
+
+    surf(SAYS_ITS_WORDS + QUITS, doing)

@@ -306,6 +306,37 @@ def test_events_before_are_kept_up_to_what_the_log_keeps(tmp_path: Path) -> None
     perform(path, play)
 
 
+@pytest.mark.parametrize("steps", [-1, 1])
+def test_a_leap_is_not_forgotten_for_a_step(tmp_path: Path, steps: int) -> None:
+    """Somebody clicks on the slider while the look of the key before is still looked up."""
+
+    async def play(show: Show) -> None:
+        show.player.seek(BEGIN_S + 10)
+        await show.frame()
+        show.player.step(steps)
+        stepping = asyncio.create_task(show.frame())
+        await asyncio.sleep(0)
+        show.player.seek(BEGIN_S + 40)
+        await stepping
+        await show.frame()
+        assert show.at_s == 40
+
+    perform(minute(tmp_path / "a.rec"), play)
+
+
+def test_a_leap_into_a_gap_tells_what_began_it(tmp_path: Path) -> None:
+    """Also when both the last look and the loss are older than anything that plots show."""
+    path = record(tmp_path / "a.rec", look(0), lost(1, "why"), happened(10**5, connected(1)))
+
+    async def play(show: Show) -> None:
+        show.player.seek(BEGIN_S + 10**5)
+        past = rewound(await show.frame())
+        assert [type(report) for report in past] == [Seen, Lost, Happened]
+        assert past[1] == Lost("why")
+
+    perform(path, play)
+
+
 def test_a_leap_into_a_long_gap_shows_the_last_look(tmp_path: Path) -> None:
     """However old it is, and that it is old."""
     path = record(tmp_path / "a.rec", look(0), look(1), happened(10**5, connected(1)))

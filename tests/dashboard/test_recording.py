@@ -1,6 +1,8 @@
 """The file a recording is: what goes in comes out, and damage is said or left out."""
 
 import contextlib
+import errno
+import fcntl
 import os
 import random
 import signal
@@ -17,7 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blkrun.dashboard import recording as module
+from blkrun.dashboard import recording_writer
 from blkrun.dashboard.feed import Happened, Lost, Seen
+from blkrun.dashboard.past import read_past
 from blkrun.dashboard.recording import (
     Recorded,
     Recording,
@@ -172,6 +176,100 @@ def test_nothing_else_is_written_to(tmp_path: Path, what: str, words: str) -> No
         other.close()
 
 
+def test_a_recording_that_cannot_be_begun_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full, perhaps: the next try is not told that the file is no recording."""
+    monkeypatch.setattr(recording_writer, "_SCHEMA", "CREATE TABLE meta (key); nonsense")
+    with pytest.raises(FileError, match="syntax error"):
+        Writer.open(tmp_path / "a.rec", title="lab.toml", begin_ms=0)
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_file_system_without_locks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, there: bool
+) -> None:
+    """Some in the network have none; that is told, and what is there stays."""
+
+    def flock(descriptor: int, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    path = tmp_path / "a.rec"
+    if there:
+        record(path, look(0))
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with pytest.raises(FileError, match=r"a\.rec: cannot be locked: No locks available"):
+        Writer.open(path, title="lab.toml", begin_ms=0)
+    assert path.exists() is there
+
+
+def is_open(path: Path) -> bool:
+    """Whether this process has the file open."""
+    links = [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return path in [each.readlink() for each in links]
+
+
+@pytest.mark.parametrize(
+    "spoiling",
+    [
+        "UPDATE meta SET value = 2 WHERE key = 'version'",
+        "DROP TABLE meta",
+        "DROP TABLE report",
+        "truncate",
+        "text",
+    ],
+)
+def test_what_is_refused_is_closed(tmp_path: Path, spoiling: str) -> None:
+    """Read or written: nobody would close it later, while the error is known."""
+    path = record(tmp_path / "a.rec", look(0))
+    if spoiling == "truncate":
+        os.truncate(path, path.stat().st_size // 2)
+    elif spoiling == "text":
+        path.write_text("dear diary, " * 1000)
+    else:
+        spoil(path, spoiling)
+    with pytest.raises(FileError) as writing:
+        Writer.open(path, title="lab.toml", begin_ms=0)
+    with contextlib.ExitStack() as opened, pytest.raises(FileError) as reading:
+        opened.enter_context(Recording.open(path)).bounds_ms()
+    assert not is_open(path), (writing, reading)
+
+
+def test_a_name_that_no_file_can_have(tmp_path: Path) -> None:
+    """Is told as any other."""
+    with pytest.raises(FileError, match="cannot be read: File name too long"):
+        Recording.open(tmp_path / ("a" * 300))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ("UPDATE report SET at_ms = 'soon' WHERE id = 3", [0, 1, 1.001, 9]),
+        (f"UPDATE report SET at_ms = {2**60} WHERE id = 3", [0, 1, 1.001, 9]),
+        ("UPDATE meta SET value = 'text' WHERE key = 'dictionary'", [2.001, 9]),
+        ("UPDATE meta SET value = x'' WHERE key = 'dictionary'", [2.001, 9]),
+        ("DELETE FROM meta WHERE key = 'dictionary'", [2.001, 9]),
+    ],
+)
+def test_going_on_after_damage(tmp_path: Path, change: str, told: list[float]) -> None:
+    """What comes after it can be read."""
+    path = record(tmp_path / "a.rec", look(0), look(1), look(2))
+    spoil(path, change)
+    record(path, look(9))
+    assert [round(at_s - BEGIN_S, 3) for at_s, _ in everything(path)] == told
+
+
+@pytest.mark.parametrize("last_id", [2**63 - 1, 2**63 - 7])
+def test_ids_end_somewhere(tmp_path: Path, last_id: int) -> None:
+    """A damaged one may be the last that there is."""
+    path = record(tmp_path / "a.rec", look(0), look(1), look(2))
+    spoil(path, f"UPDATE report SET id = {last_id} WHERE id = 3")
+    with Recording.open(path) as recording:
+        assert len(list(recording.reports())) == 3
+        assert len(read_past(recording, (BEGIN_S + 2) * 1000, last_id, lambda: True).reports) == 3
+
+
 def test_another_version_is_refused(tmp_path: Path) -> None:
     """With the blkrun that can read it."""
     path = record(tmp_path / "a.rec", look(0))
@@ -302,6 +400,8 @@ def test_places_in_a_recording(tmp_path: Path) -> None:
         assert [entry.kind for entry in recording.outline(1, 4)] == ["events", "look", "look"]
         newest = recording.newest("look", (BEGIN_S + 1) * 1000, 5)
         assert [entry.id for entry in newest] == [4, 3]
+        newest = recording.newest("look", (BEGIN_S + 1) * 1000, 5, 1)
+        assert [entry.id for entry in newest] == [4]
 
 
 def test_a_title_that_is_a_question(tmp_path: Path) -> None:

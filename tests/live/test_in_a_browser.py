@@ -86,7 +86,7 @@ async def visit(
         assert "token" not in str(page.url)
         assert "&#34;a&#34; $(touch x) &amp; &lt;b&gt;.toml" in await page.text()
     async with session.ws_connect(
-        f"{serving.origin}/ws?width=120&height=30", origin=serving.origin
+        f"{page.url}ws?width=120&height=30", origin=serving.origin
     ) as websocket:
         await shown(websocket, b"RUN", NASTY_NAME.encode())
         yield websocket
@@ -142,11 +142,12 @@ def test_other_pages_in_the_same_browser_do_not_get_in(serving: Serving) -> None
         async with session.get(serving.url) as page:
             assert page.status == 200
             assert "frame-ancestors 'none'" in page.headers["Content-Security-Policy"]
+            websocket = f"{page.url}ws"
         (cookie,) = session.cookie_jar
         assert (cookie["httponly"], cookie["samesite"]) == (True, "Strict")
         for origin in (None, "null", "http://evil.example", "http://127.0.0.1:9"):
             with pytest.raises(aiohttp.WSServerHandshakeError, match="403"):
-                await session.ws_connect(f"{serving.origin}/ws", origin=origin)
+                await session.ws_connect(websocket, origin=origin)
         port = serving.origin.rpartition(":")[2]
         async with session.get(serving.url, headers={"Host": f"evil.example:{port}"}) as answer:
             assert answer.status == 403

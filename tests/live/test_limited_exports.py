@@ -4,8 +4,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from tests.live.copying import job, succeeded
 from tests.live.hammering import Hammer
-from tests.live.service import DISK, Service
+from tests.live.service import DISK, Service, wait_for
 
 Serve = Callable[[str], Service]
 MakeHammer = Callable[..., Hammer]
@@ -57,6 +58,30 @@ def test_an_export_that_is_limited_live(serve: Serve, hammer: MakeHammer) -> Non
     client.assert_unharmed()
     stats = service.graph()["exports"][0]["stats"]
     assert not any(stats[name] for name in stats if name.startswith("failed_"))
+
+
+COPY = """
+[backends.copy]
+driver = "memory"
+size   = "64MiB"
+"""
+
+
+def test_limits_hold_over_what_a_mirror_pivots_to(serve: Serve, hammer: MakeHammer) -> None:
+    """Iotest 191 of the seed's branch: clients get another disk, the device keeps its limit."""
+    service = serve(COPY + DISK + "iops-total = 300\n")
+    client = hammer(service.uri())
+    next(client.said())
+    with service.qmp() as qmp:
+        qmp.do("blockdev-mirror", **job())
+        wait_for(lambda: qmp.do("query-block-jobs")[0]["ready"], "the mirror to be ready")
+        assert client.rate(1.5) < 400
+        qmp.do("job-complete", id="j")
+        succeeded(qmp)
+        qmp.do("blockdev-del", **{"node-name": "disk"})
+    assert names(service) == ({"copy", "vda-throttle"}, {"vda": 300}, "vda-throttle")
+    assert client.rate(1.5) < 400
+    client.assert_unharmed()
 
 
 TENANT = """

@@ -122,6 +122,21 @@ def test_every_edge_that_has_moved_is_written_down(file: Path) -> None:
     }
 
 
+def test_a_child_in_a_list_is_written_down(file: Path) -> None:
+    """Its place in the list changes, of two lists each, and the comment behind it stays."""
+    other = '[backends.copy]\ndriver = "memory"\nsize = "1MiB"\n'
+    for name in ("p", "q"):
+        other += f'[nodes.{name}]\ndriver = "quorum"\nvote-threshold = 1\n'
+        other += 'children = ["copy", "old"]  # copies\n'
+    text = FILE.replace("[exports.vdd]", f"{other}\n[exports.vdd]")
+    file.write_text(text)
+    report = followed(file, text)
+    expected = FOLLOWED.replace("[exports.vdd]", f"{other}\n[exports.vdd]")
+    assert file.read_text() == expected.replace('["copy", "old"]', '["copy", "new"]')
+    assert report is not None
+    assert '[nodes.q] children = ["copy", "new"]' in report["changes"]
+
+
 def test_the_plan_of_the_edited_file_is_empty(file: Path) -> None:
     """And before the edit it was empty too: nothing is moved twice."""
     live = moved(parse(FILE, file).graph)

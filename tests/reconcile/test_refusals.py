@@ -36,7 +36,12 @@ THROTTLED = EXPORT + "iops-total = 5\n"
 BITMAP = '[bitmaps.map]\nnode = "disk"\n'
 BACKUP = '[jobs.job]\ntype = "backup"\ndevice = "disk"\ntarget = "copy"\n'
 MIRROR = BACKUP.replace("backup", "mirror")
+STREAM = '[jobs.job]\ntype = "stream"\ndevice = "disk"\n'
 BASE = DISK + COPY + GROUP
+QUORUM = BASE + '[nodes.votes]\ndriver = "quorum"\nvote-threshold = 1\nchildren = ["disk"]\n'
+MORE = QUORUM.replace('["disk"]', '["disk", "copy"]')
+CHAIN = DISK + '[nodes.top]\ndriver = "qcow2"\nfile = "copy"\nbacking = "disk"\n' + COPY
+COMMIT = '[jobs.job]\ntype = "commit"\ndevice = "top"\n'
 
 
 class Case(NamedTuple):
@@ -93,6 +98,8 @@ CASES = [
         BASE + THROTTLED.replace("disk", "copy"),
         "exports.vda",
     ),
+    Case("x-blockdev-change", QUORUM, MORE, "nodes.votes"),
+    Case("x-blockdev-change", MORE, QUORUM, "nodes.votes"),
     Case("block-export-add", BASE, BASE + EXPORT, "exports.vda"),
     Case("block-export-del", BASE + EXPORT, BASE, "exports.vda", gone=True),
     Case("block-export-del", BASE + EXPORT, BASE + EXPORT + "read-only = true\n", "exports.vda"),
@@ -112,6 +119,8 @@ CASES = [
     ),
     Case("blockdev-backup", BASE, BASE + BACKUP, "jobs.job"),
     Case("blockdev-mirror", BASE, BASE + MIRROR, "jobs.job"),
+    Case("block-commit", CHAIN, CHAIN + COMMIT, "jobs.job"),
+    Case("block-stream", BASE, BASE + STREAM, "jobs.job"),
     Case("x-blkrun-job-change", BASE + BACKUP, BASE + BACKUP + "speed = 512\n", "jobs.job"),
     Case("x-blkrun-job-remove", BASE + BACKUP, BASE, "jobs.job", gone=True),
     Case("x-blkrun-job-remove", BASE + BACKUP, BASE + BACKUP + "enabled = false\n", "jobs.job"),
@@ -120,7 +129,6 @@ CASES = [
 
 EXPANDED = {
     "block-*-node": {"block-insert-node", "block-remove-node"},
-    "blockdev-*": {f"blockdev-{kind}" for kind in JOBS},
 }
 """Types of operations that the code puts together → those that there are."""
 
@@ -183,6 +191,8 @@ def types_of(written: ast.expr) -> set[str]:
     """One, or what the pieces of a string make."""
     if isinstance(written, ast.Constant):
         return {str(written.value)}
+    if isinstance(written, ast.Attribute) and written.attr == "command":
+        return {kind.command for kind in JOBS.values()}
     assert isinstance(written, ast.JoinedStr)
     pieces = (str(each.value) if isinstance(each, ast.Constant) else "*" for each in written.values)
     return EXPANDED["".join(pieces)]

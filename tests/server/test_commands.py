@@ -184,9 +184,9 @@ LIMIT = {"driver": "throttle", "node-name": "limit", "file": "disk", "throttle-g
             "Parameter 'options[0].throttle-group' is missing",
         ),
         ({**LIMIT, "throttle-group": "zz"}, "Throttle group 'zz' does not exist"),
-        ({**LIMIT, "file": "nope"}, "Cannot find device='nope' nor node-name='nope'"),
+        ({**LIMIT, "file": "nope"}, "Cannot find device='' nor node-name='nope'"),
         ({**LIMIT, "file": None}, "Invalid parameter type for 'options[0].file', expected: string"),
-        ({**LIMIT, "file": "limit"}, "Making 'limit' a child of 'limit' would create a cycle"),
+        ({**LIMIT, "file": "limit"}, "Making 'limit' a file child of 'limit' would create a cycle"),
         ({**LIMIT, "backing": "disk"}, "Parameter 'options[0].backing' is unexpected"),
         ({"driver": "null", "node-name": "limit"}, "Cannot change the option 'driver'"),
         (
@@ -260,7 +260,7 @@ def test_reopen_is_one_step(server: InProcess) -> None:
     refused = server.refused(
         "blockdev-reopen", {"options": [{**spare, "file": "limit"}, {**LIMIT, "file": "nope"}]}
     )
-    assert refused == (GENERIC, "Cannot find device='nope' nor node-name='nope'")
+    assert refused == (GENERIC, "Cannot find device='' nor node-name='nope'")
     assert server.picture() == before
     cycle = [{**spare, "file": "limit"}, {**LIMIT, "file": "spare"}]
     assert "would create a cycle" in server.refused("blockdev-reopen", {"options": cycle})[1]
@@ -631,7 +631,7 @@ def test_an_export_can_change_in_one_transaction(server: InProcess) -> None:
         ({"role": "backing"}, "'limit' does not have a child 'backing'"),
         ({"role": "root"}, "'limit' does not have a child 'root'"),
         ({"child": "nope"}, "Cannot find device='nope' nor node-name='nope'"),
-        ({"child": "limit"}, "Making 'limit' a child of 'limit' would create a cycle"),
+        ({"child": "limit"}, "Making 'limit' a file child of 'limit' would create a cycle"),
     ],
 )
 def test_set_edge_refused(server: InProcess, arguments: dict[str, str], message: str) -> None:

@@ -35,6 +35,7 @@ def test_too_much_is_the_end(monkeypatch: pytest.MonkeyPatch, most: str, value: 
     assert [box.put(b"0123456789") for _ in range(5)] == [True, True, True, False, False]
     assert box.get() is None
     assert not box.put(b"x")
+    assert box._bytes == 0
 
 
 def test_one_large_message_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:

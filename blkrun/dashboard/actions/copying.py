@@ -72,6 +72,7 @@ class Copying(Acting):
 
     def copy(self, text: str, what: str) -> None:
         """Over OSC 52, which works through ssh; terminals that do not know it ignore it."""
+        text = text.encode(errors="replace").decode()  # a file's name need not be text
         size = len(text.encode())
         if size > _MOST_COPIED_BYTES:
             self.tell(
@@ -144,7 +145,7 @@ def _write_new(folder: Path, stem: str, form: str, text: str) -> Path:
     for number in range(1, 1000):
         path = folder / f"{stem}{f'-{number}' if number > 1 else ''}.{form}"
         try:
-            with open(path, "x", encoding="utf-8", opener=_private) as file:
+            with open(path, "x", encoding="utf-8", errors="replace", opener=_private) as file:
                 file.write(text)
         except FileExistsError:
             continue

@@ -9,7 +9,7 @@ import tomli_w
 
 from blkrun.dashboard.model.snapshot import Export, Group, Node, Snapshot
 from blkrun.dashboard.model.subject import Subject
-from blkrun.options import DRIVERS, ThrottleLimits, extra_of, fields_of
+from blkrun.options import DRIVERS, ThrottleLimits, by_key, extra_of, fields_of
 from blkrun.units import format_bytes
 
 
@@ -31,7 +31,7 @@ def qmp_of(snapshot: Snapshot, subject: Subject) -> str:
     """The command that makes it, in one line; ``""`` if it is not there any more."""
     found = find(snapshot, subject)
     if isinstance(found, Node):
-        return _command("blockdev-add", found.options | found.children)
+        return _command("blockdev-add", found.options | by_key(found.children))
     if isinstance(found, Export):
         arguments = {"type": "nbd", "id": found.id, "node-name": found.node_name}
         described = {"description": found.description} if found.description else {}
@@ -71,7 +71,7 @@ def _section(node: Node) -> str:
 def _node_keys(node: Node) -> dict[str, Any]:
     keys = {key: value for key, value in node.options.items() if key != "node-name"}
     driver = DRIVERS.get(node.driver)
-    keys |= node.children
+    keys |= by_key(node.children)
     return keys if driver is None else _units(driver, keys)
 
 

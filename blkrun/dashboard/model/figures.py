@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -52,7 +53,10 @@ def as_json(snapshot: Snapshot, rates: Interval, *, title: str, taken: str) -> s
         "figures": list(figures(snapshot, rates)),
         "snapshot": snapshot,
     }
-    return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+    try:
+        return msgspec.json.format(msgspec.json.encode(whole), indent=2).decode() + "\n"
+    except UnicodeEncodeError:  # a file's name need not be text
+        return json.dumps(msgspec.to_builtins(whole), indent=2) + "\n"
 
 
 def as_csv(snapshot: Snapshot, rates: Interval) -> str:

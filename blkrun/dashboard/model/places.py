@@ -2,7 +2,7 @@
 
 import re
 
-_HEADER = re.compile(r"^\s*\[\s*(?P<path>[^\[\]#]+?)\s*\]\s*(?:#.*)?$")
+_HEADER = re.compile(r"\s*\[(?P<path>[^\[\]#]+)\]\s*(?:#.*)?")
 _KEY = re.compile(r"""\s*(?:"(?P<basic>[^"]*)"|'(?P<literal>[^']*)'|(?P<bare>[\w-]+))\s*""")
 SECTIONS = ("nodes", "backends", "exports", "throttle-groups", "jobs", "bitmaps")
 
@@ -12,9 +12,11 @@ def line_of(text: str, name: str, sections: tuple[str, ...] = SECTIONS) -> int |
 
     Only a table with a header of its own: what is written inline has no line to go to.
     """
-    for number, line in enumerate(text.splitlines(), 1):
-        header = _HEADER.match(line)
-        if header is not None and _keys(header["path"]) in [(each, name) for each in sections]:
+    for number, line in enumerate(text.split("\n"), 1):
+        header = _HEADER.fullmatch(line)
+        if header is not None and _keys(header["path"].strip()) in [
+            (each, name) for each in sections
+        ]:
             return number
     return None
 

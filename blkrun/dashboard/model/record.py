@@ -71,6 +71,7 @@ class Log:
     def clear(self) -> None:
         """Forget all that was; those that come have numbers of their own."""
         self._records.clear()
+        self.edited_at = None
 
     def add(self, events: Iterable[dict[str, Any]]) -> None:
         """Append what is news of events as they came over the wire."""

@@ -1,6 +1,5 @@
 """What each row of the graph has done in the last seconds, as a few bars."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 
 from blkrun.dashboard.model.chart import most_of
@@ -18,15 +17,8 @@ _HEADROOM = 1.2
 """Rows that are steadily busy stay apart."""
 
 
-def with_sparks(
-    rows: Iterable[GraphRow], history: History, symbols: Symbols
-) -> tuple[GraphRow, ...]:
-    """Each row on a scale of its own; who did nothing in all that time has no bars."""
-    return tuple(with_spark(row, history, symbols) for row in rows)
-
-
 def with_spark(row: GraphRow, history: History, symbols: Symbols) -> GraphRow:
-    """One of them."""
+    """On a scale of its own; who did nothing in all that time has no bars."""
     if row.subject is None or row.rate is None:
         return row
     seconds = history.recent(row.subject, SPARK_S)

@@ -80,6 +80,18 @@ def totals(snapshot: Snapshot, rates: Interval) -> tuple[Rate | None, int, int, 
     )
 
 
+def uptime_text(seconds: float) -> str:
+    """``20 s``, ``4 min``, ``1 h 12 min``, ``3 d 2 h``: in steps, as each is a repaint."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour} h"
+    if hours:
+        return f"{hours} h {minute} min"
+    return f"{minute} min" if minute else f"{second // 10 * 10} s"
+
+
 def duration_text(seconds: float) -> str:
     """``7 s``, ``4:05``, ``1:12:44``, ``3 d 02:11``."""
     minutes, second = divmod(int(seconds), 60)

@@ -271,10 +271,10 @@ def matching_rows(rows: Collection[GraphRow], only: str) -> tuple[GraphRow, ...]
 
 
 def size_text(size_bytes: int) -> str:
-    """At most three digits of the largest binary unit: ``10GiB``, ``1.46GiB``."""
+    """Three digits of the largest binary unit, or four below the next: ``1.46GiB``, ``1023B``."""
     value, unit = float(size_bytes), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
         if value < 1024:
             break
         value, unit = value / 1024, larger
-    return f"{value:.3g}{unit}" if value < 1000 else f"{value:.0f}{unit}"
+    return f"{value:.3g}{unit}" if value < 99.95 else f"{value:.0f}{unit}"

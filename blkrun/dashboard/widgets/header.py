@@ -9,7 +9,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from blkrun.dashboard.lines import GAP, TONES, Line, Span, Tone, clean, fit, fit_spans
-from blkrun.dashboard.model.status import State, Status, duration_text
+from blkrun.dashboard.model.status import State, Status, duration_text, uptime_text
 from blkrun.dashboard.widgets.jobs import count_spans
 from blkrun.units import format_short
 
@@ -66,7 +66,7 @@ def _left(status: Status) -> list[_Field]:
     if status.replayed:
         fields.append(_Field(1, (Span("  REPLAY", "warn"),)))
     if status.state is State.RUN:
-        fields.append(_Field(8, (Span(f" {duration_text(status.uptime_s)}", "dim"),)))
+        fields.append(_Field(8, (Span(f" {uptime_text(status.uptime_s)}", "dim"),)))
     if not status.followed:
         fields.append(_Field(3, (Span("  NO RUNNER", "warn"),)))
     if status.doing:

@@ -130,6 +130,11 @@ class PlotsPanel(LinesPanel):
     # Lines
 
     @property
+    def column_s(self) -> float:
+        """What a cell is of the span: the past that is the same all along moves by this."""
+        return self.span / body_width(_shares(self.inner_width, self.charts_across)[0], 1)
+
+    @property
     def charts_across(self) -> int:
         """As many as the width has."""
         across = (self.inner_width + _GUTTER) // (_LEAST_CHART + _GUTTER)

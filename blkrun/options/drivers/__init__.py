@@ -2,12 +2,16 @@
 
 from blkrun.options.drivers.blkdebug import BlkDebugOptions
 from blkrun.options.drivers.blklogwrites import BlkLogWritesOptions
+from blkrun.options.drivers.blkverify import BlkverifyOptions
 from blkrun.options.drivers.copy_before_write import CopyBeforeWriteOptions
+from blkrun.options.drivers.copy_on_read import CopyOnReadOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import MemoryOptions
 from blkrun.options.drivers.nbd import NbdOptions
 from blkrun.options.drivers.null import NullOptions
 from blkrun.options.drivers.preallocate import PreallocateOptions
+from blkrun.options.drivers.qcow2 import Qcow2Options
+from blkrun.options.drivers.quorum import QuorumOptions
 from blkrun.options.drivers.raw import RawOptions
 from blkrun.options.drivers.snapshot_access import SnapshotAccessOptions
 from blkrun.options.drivers.throttle import ThrottleOptions
@@ -16,13 +20,17 @@ from blkrun.options.node import BlockdevOptions
 
 DRIVERS: dict[str, type[BlockdevOptions]] = {
     "blkdebug": BlkDebugOptions,
+    "blkverify": BlkverifyOptions,
     "blklogwrites": BlkLogWritesOptions,
     "copy-before-write": CopyBeforeWriteOptions,
+    "copy-on-read": CopyOnReadOptions,
     "file": FileOptions,
     "memory": MemoryOptions,
     "nbd": NbdOptions,
     "null": NullOptions,
+    "quorum": QuorumOptions,
     "preallocate": PreallocateOptions,
+    "qcow2": Qcow2Options,
     "raw": RawOptions,
     "snapshot-access": SnapshotAccessOptions,
     "throttle": ThrottleOptions,

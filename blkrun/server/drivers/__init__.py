@@ -4,12 +4,16 @@ from typing import Any
 
 from blkrun.server.drivers.blkdebug import BlkDebug
 from blkrun.server.drivers.blklogwrites import BlkLogWrites
+from blkrun.server.drivers.blkverify import Blkverify
 from blkrun.server.drivers.copy_before_write import CopyBeforeWrite
+from blkrun.server.drivers.copy_on_read import CopyOnRead
 from blkrun.server.drivers.file import File
 from blkrun.server.drivers.memory import Memory
 from blkrun.server.drivers.nbd import Nbd
 from blkrun.server.drivers.null import Null
 from blkrun.server.drivers.preallocate import Preallocate
+from blkrun.server.drivers.qcow2 import Qcow2
+from blkrun.server.drivers.quorum import Quorum
 from blkrun.server.drivers.raw import Raw
 from blkrun.server.drivers.snapshot_access import SnapshotAccess
 from blkrun.server.drivers.throttle import Throttle
@@ -20,13 +24,17 @@ DRIVERS: dict[str, type[Node[Any]]] = {
     driver.driver: driver
     for driver in (
         BlkDebug,
+        Blkverify,
         BlkLogWrites,
         CopyBeforeWrite,
+        CopyOnRead,
         File,
         Memory,
         Nbd,
         Null,
+        Quorum,
         Preallocate,
+        Qcow2,
         Raw,
         SnapshotAccess,
         Throttle,

@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from blkrun.decode import Kind, Path, Problem, decode
 from blkrun.errors import CommandError
-from blkrun.options import DRIVERS, EDGES, BlockdevOptions
+from blkrun.options import DRIVERS, EDGES, BlockdevOptions, lists_of
 from blkrun.server.actions import generated_name
 from blkrun.server.context import Context
 from blkrun.server.staging import Staging
@@ -81,16 +81,28 @@ def _blockdev(raw: dict[str, Any], path: Path, inline: list[BlockdevOptions]) ->
         )
     options = DRIVERS[driver]
     values = {key: value for key, value in raw.items() if key != "driver"}
-    for role in EDGES[options]:
-        if isinstance(values.get(role), dict):
-            child = {"node-name": generated_name(), **values[role]}
-            inline.append(_blockdev(child, (*path, role), inline))
-            values[role] = child["node-name"]
+    for key in EDGES[options].keys() & values.keys():
+        value = values[key]
+        if key in lists_of(options) and isinstance(value, list):
+            values[key] = [
+                _child(item, (*path, key, index), inline) for index, item in enumerate(value)
+            ]
+        else:
+            values[key] = _child(value, (*path, key), inline)
     problems: list[Problem] = []
     decoded = decode(options, values, problems, path)
     if decoded is None:
         raise CommandError(qemu_words(problems[0]))
     return decoded
+
+
+def _child(value: Any, path: Path, inline: list[BlockdevOptions]) -> Any:
+    """The name of a child given inline, which gets one if it has none; all else as it is."""
+    if not isinstance(value, dict):
+        return value
+    child = {"node-name": generated_name(), **value}
+    inline.append(_blockdev(child, path, inline))
+    return child["node-name"]
 
 
 def qemu_words(problem: Problem) -> str:

@@ -27,6 +27,7 @@ class Outbox:
             if self._messages and self._is_too_much(len(message)):
                 self._is_full = True
                 self._messages.clear()
+                self._bytes = 0
                 self._changed.notify()
                 return False
             self._messages.append(message)

@@ -6,7 +6,8 @@ from msgspec import Meta, Struct
 
 from blkrun.errors import CommandError
 from blkrun.options import ExportOptions
-from blkrun.server import actions
+from blkrun.server import actions, backing_file
+from blkrun.server.child_actions import change_children
 from blkrun.server.qmp.dispatch import AddedNodes, Command, arguments, parse_blockdev
 from blkrun.server.staging import Staging
 
@@ -25,12 +26,35 @@ class EdgeArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
     node: str
 
 
+class SnapshotArguments(Struct, frozen=True):
+    """blockdev-snapshot."""
+
+    node: str
+    overlay: str
+
+
+class BackingFileArguments(Struct, frozen=True, rename="kebab"):
+    """change-backing-file."""
+
+    device: str
+    image_node_name: str
+    backing_file: str
+
+
 class SetEdgeArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
     """x-blkrun-set-edge."""
 
     parent: str
     role: str
-    child: str
+    child: str | None
+
+
+class ChangeArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
+    """x-blockdev-change: the role of a child that goes, or the node that comes."""
+
+    parent: str
+    child: str | None = None
+    node: str | None = None
 
 
 class ExportAddArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -93,6 +117,11 @@ def _replace(staging: Staging, args: AddedNodes) -> None:
     actions.replace_node(staging, args.node)
 
 
+def _change(staging: Staging, args: ChangeArguments) -> None:
+    parent = actions.find_node(staging, args.parent)
+    change_children(staging, parent, args.child, args.node)
+
+
 def _export_add(staging: Staging, args: ExportAddArguments) -> None:
     if args.name not in (None, args.id):
         raise CommandError("Parameter 'name' must be the same as 'id'")
@@ -123,6 +152,20 @@ COMMANDS: tuple[Command[Any], ...] = (
         stage=_reopen,
     ),
     Command(
+        name="blockdev-snapshot",
+        doc="Put an overlay over a node: everybody who uses the node gets the overlay.",
+        parse=arguments(SnapshotArguments),
+        stage=lambda staging, args: actions.blockdev_snapshot(staging, args.node, args.overlay),
+    ),
+    Command(
+        name="change-backing-file",
+        doc="Write down in an overlay's image which file its backing image is.",
+        parse=arguments(BackingFileArguments),
+        stage=lambda staging, args: backing_file.change_backing_file(
+            staging, args.device, args.image_node_name, args.backing_file
+        ),
+    ),
+    Command(
         name="block-insert-node",
         doc="Put a filter into an edge: parent → child becomes parent → node → child.",
         parse=arguments(EdgeArguments),
@@ -139,6 +182,12 @@ COMMANDS: tuple[Command[Any], ...] = (
         ),
     ),
     Command(
+        name="x-blockdev-change",
+        doc="Add a node to the children of a quorum, or take one of them out.",
+        parse=arguments(ChangeArguments),
+        stage=_change,
+    ),
+    Command(
         name="block-export-add",
         doc="Offer a node to NBD clients under a name.",
         parse=arguments(ExportAddArguments),
@@ -152,7 +201,7 @@ COMMANDS: tuple[Command[Any], ...] = (
     ),
     Command(
         name="x-blkrun-set-edge",
-        doc="Point one edge of a node, or the root of an export, at any node.",
+        doc="Point one edge of a node, or the root of an export, at any node, or at none.",
         parse=arguments(SetEdgeArguments),
         stage=lambda staging, args: actions.set_edge(staging, args.parent, args.role, args.child),
     ),

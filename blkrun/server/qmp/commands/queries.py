@@ -5,9 +5,9 @@ from time import monotonic_ns
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct
 
-from blkrun.options import to_wire
+from blkrun.options import EDGES, by_key, key_of, to_wire
 from blkrun.server.connection import describe as describe_connection
 from blkrun.server.context import Context
 from blkrun.server.dirty import DirtyBitmap
@@ -54,6 +54,25 @@ def children_names(node: Node[Any]) -> dict[str, str]:
     return {role: child.name for role, child in node.children.items()}
 
 
+def options_in_force(node: Node[Any]) -> dict[str, Any]:
+    """What would make the node as it is now; children that are a driver's own choice stay so."""
+    wire = to_wire(node.options)
+    fields = EDGES.get(type(node.options), {})
+    said: dict[str, str] = {}
+    for role, child in node.children.items():
+        field = fields.get(key_of(role))
+        unset = field is not None and getattr(node.options, field) is UNSET
+        if not unset or _without_jobs(child).monitor_owned:
+            said[role] = child.name
+    return wire | by_key(said)
+
+
+def _without_jobs(node: Node[Any]) -> Node[Any]:
+    while node.job_id is not None:
+        node = node.children["file"]
+    return node
+
+
 def _filename(node: Node[Any]) -> str:
     """A plain path when that says it all, else QEMU's json: form with the tree of options."""
     path = getattr(node.options, "path", None)
@@ -65,9 +84,8 @@ def _filename(node: Node[Any]) -> str:
 def _option_tree(node: Node[Any]) -> dict[str, Any]:
     tree = to_wire(node.options)
     del tree["node-name"]
-    for role, child in node.children.items():
-        tree[role] = _option_tree(child)
-    return tree
+    below = {role: _option_tree(child) for role, child in node.children.items()}
+    return tree | by_key(below)
 
 
 def _image(node: Node[Any], *, flat: bool) -> dict[str, Any]:
@@ -76,15 +94,31 @@ def _image(node: Node[Any], *, flat: bool) -> dict[str, Any]:
         "format": node.driver,
         "virtual-size": node.size_bytes,
     }
-    if node.is_filter and not flat:
-        image["backing-image"] = _image(node.children[node.main], flat=False)
+    backing = node.children.get("backing")
+    if backing is not None:
+        name = _filename(backing)
+        image |= {
+            "backing-filename": name,
+            "full-backing-filename": name,
+            "backing-filename-format": backing.driver,
+        }
+    if (below := _below(node)) is not None and not flat:
+        image["backing-image"] = _image(below, flat=False)
     return image
 
 
-def _filter_depth(node: Node[Any]) -> int:
+def _below(node: Node[Any]) -> Node[Any] | None:
+    """A filter's child or an overlay's backing image: QEMU counts both."""
+    return node.children.get(node.main if node.is_filter else "backing")
+
+
+def _depth(node: Node[Any], *, flat: bool) -> int:
+    """How many images are below; in 7.2, filters are at 0 if it is to be flat."""
     depth = 0
-    while node.is_filter:
-        node = node.children[node.main]
+    if flat and node.is_filter:
+        return 0
+    while (below := _below(node)) is not None:
+        node = below
         depth += 1
     return depth
 
@@ -103,14 +137,20 @@ def _named_node(node: Node[Any], *, flat: bool) -> dict[str, Any]:
         "file": _filename(node),
         "ro": node.options.read_only,
         "encrypted": False,
-        "backing_file_depth": 0 if flat else _filter_depth(node),
+        "backing_file_depth": _depth(node, flat=flat),
         "detect_zeroes": "off",
         "write_threshold": node.write_threshold(),
         "cache": _CACHE,
         **_NO_LIMITS,
         "image": _image(node, flat=flat),
+        **_backing_file(node),
         **({"dirty-bitmaps": bitmaps} if bitmaps else {}),
     }
+
+
+def _backing_file(node: Node[Any]) -> dict[str, str]:
+    backing = node.children.get("backing")
+    return {} if backing is None else {"backing_file": _filename(backing)}
 
 
 _QEMU_ONLY = dict.fromkeys(
@@ -151,6 +191,8 @@ def _node_stats(node: Node[Any]) -> dict[str, Any]:
     entry: dict[str, Any] = {"node-name": node.name, "stats": _block_stats(node.stats)}
     if (below := node.children.get(node.main)) is not None:
         entry["parent"] = _node_stats(below)
+    if "backing" in node.children:
+        entry["backing"] = _node_stats(node.children["backing"])
     return entry
 
 
@@ -233,7 +275,7 @@ def _node(node: Node[Any]) -> dict[str, Any]:
     row = node.row()
     return {
         "node-name": node.name,
-        "options": to_wire(node.options) | children_names(node),
+        "options": options_in_force(node),
         "children": children_names(node),
         "is-filter": node.is_filter,
         "monitor-owned": node.monitor_owned,

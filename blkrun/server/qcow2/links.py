@@ -1,0 +1,303 @@
+"""Entries of L1 and L2 tables on their way to the file.
+
+An entry is written as soon as what it leads to is in the file, unless it is *late*: it leads to
+something that must be durable first, since it takes the place of data that were durable before
+(what a copy on write has copied, or a cluster with remains of other data around what was written).
+A late entry is in the tables in memory only, until a flush: then what it leads to is durable, and
+it is written.  So whatever a crash leaves, each entry leads to the old data or to the new.
+
+Whoever changes entries has claimed their guest clusters (``Claims``), or for L1 its index here.
+"""
+
+import threading
+from array import array
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from blkrun.server.qcow2.allocation import Claims
+from blkrun.server.qcow2.entries import COPIED
+from blkrun.server.qcow2.freeing import Freeing
+from blkrun.server.qcow2.guard import Guard
+from blkrun.server.qcow2.image import Image
+from blkrun.server.qcow2.refcounts import Run
+from blkrun.server.qcow2.tables import Table, encode_words
+
+_L1 = -1
+"""In place of an L1 index: the L1 table itself."""
+
+Place = tuple[int, int]
+"""(L1 index, index in that L2 table), or (_L1, L1 index)."""
+
+
+class Late(NamedTuple):
+    """``generation``: of the flush after which it can be written; ``frees``: what is free then."""
+
+    generation: int
+    frees: tuple[Run, ...]
+
+
+class Change(NamedTuple):
+    """New words for entries of an L2 table, from the one numbered ``entry`` on.
+
+    ``frees`` are clusters that the old entries led to; ``given`` those that the new ones do, and
+    that are free again, in the end, if writing these fails.
+    """
+
+    entry: int
+    words: "array[int]"
+    is_late: bool = False
+    frees: Sequence[Run] = ()
+    given: Sequence[Run] = ()
+
+
+class Links:
+    """Of one image.  ``claims`` are on guest clusters, numbered over the whole disk."""
+
+    def __init__(
+        self,
+        image: Image,
+        claims: Claims,
+        guard: Guard,
+        freeing: Freeing,
+        take_table: Callable[[], tuple[int, bool]],
+    ) -> None:
+        """``take_table`` gives a cluster for an L2 table: its offset, and whether it is blank."""
+        self.image = image
+        self._geometry = image.geometry
+        self._words = image.geometry.entry_words
+        self.claims = claims
+        self.guard = guard
+        self._freeing = freeing
+        self._take_table = take_table
+        self._l1_claims = Claims()
+        self._lock = threading.Lock()
+        self._late: dict[Place, Late] = {}
+        self._late_in: dict[int, int] = {}  # L1 index → how many of its table's entries
+        self._generation = 0
+        self.changes = 0
+        """Goes up before something is written, or becomes late, that a flush has to settle."""
+
+    @property
+    def late_count(self) -> int:
+        """Entries that wait for a flush."""
+        return len(self._late)
+
+    @property
+    def late_tables(self) -> int:
+        """Tables that stay in memory until then."""
+        return len(self._late_in)
+
+    # Tables
+
+    def table_for_change(self, l1_index: int) -> Table:
+        """The table of an L1 index, held, and nobody else's: made or copied if need be."""
+        image = self.image
+        if image.l1[l1_index] & COPIED:
+            table = image.tables.get_held(l1_index)
+            if table is not None:
+                self.guard.check_table(table.offset)
+                return table
+        run = self._l1_claims.claim(l1_index, l1_index + 1)
+        try:
+            table = image.tables.get_held(l1_index)
+            if table is None:
+                return self._make_table(l1_index)
+            try:
+                if not image.l1[l1_index] & COPIED:
+                    self._copy_table(l1_index, table)
+                self.guard.check_table(table.offset)
+            except BaseException:
+                image.tables.release(table)
+                raise
+            return table
+        finally:
+            self._l1_claims.release(run)
+
+    def _make_table(self, l1_index: int) -> Table:
+        """An empty one.  In a blank cluster it is there already."""
+        image = self.image
+        offset, is_blank = self._take_table()
+        table = Table(offset, array("Q", bytes(self._geometry.cluster_bytes)))
+        if not is_blank:
+            self._write_table(table, offset)
+        self.guard.add_table(offset)
+        image.tables.insert(l1_index, table)
+        try:
+            self._link_table(l1_index, offset, is_late=not is_blank, frees=())
+        except BaseException:
+            image.tables.release(table)
+            raise
+        return table
+
+    def _copy_table(self, l1_index: int, table: Table) -> None:
+        """One that a snapshot has as well goes on in another place."""
+        offset, _ = self._take_table()
+        self._write_table(table, offset)
+        self.guard.add_table(offset)
+        cluster = table.offset // self._geometry.cluster_bytes
+        table.offset = offset
+        self._link_table(l1_index, offset, is_late=True, frees=((cluster, cluster + 1),))
+
+    def _write_table(self, table: Table, offset: int) -> None:
+        self.image.store.pwrite(memoryview(encode_words(table.words)), offset)
+
+    def _link_table(
+        self, l1_index: int, offset: int, *, is_late: bool, frees: tuple[Run, ...]
+    ) -> None:
+        """A table that is not in the file at its place stays in memory until L1 leads to it."""
+        self.changes += 1
+        self.image.l1[l1_index] = offset | COPIED
+        if not is_late:
+            try:
+                self._write_l1(l1_index)
+            except OSError:
+                self._be_late((_L1, l1_index), frees)
+                raise
+            return
+        self._be_late((_L1, l1_index), frees)
+
+    def _write_l1(self, l1_index: int) -> None:
+        word = encode_words(self.image.l1[l1_index : l1_index + 1])
+        offset = self.image.header.l1_table_offset + l1_index * 8
+        self.image.store.pwrite(memoryview(word), offset)
+
+    # Entries
+
+    def change(self, l1_index: int, table: Table, change: Change) -> None:
+        """Replace entries.  The caller holds the table, and has claimed their clusters."""
+        index, words, is_late, frees, given = change
+        self.changes += 1
+        first = index * self._words
+        places = [(l1_index, index + at) for at in range(len(words) // self._words)]
+        if is_late:
+            table.words[first : first + len(words)] = words
+            self._be_late(places[0], tuple(frees))
+            for place in places[1:]:
+                self._be_late(place, ())
+            return
+        try:
+            offset = table.offset + first * 8
+            self.image.store.pwrite(memoryview(encode_words(words)), offset)
+        except OSError:
+            # Nobody knows what is in the file now: the old entries are written again later.
+            self._be_late(places[0], tuple(given))
+            for place in places[1:]:
+                self._be_late(place, ())
+            raise
+        table.words[first : first + len(words)] = words
+        self._freeing.add([*frees, *self._not_late(places)])
+
+    def _be_late(self, place: Place, frees: tuple[Run, ...]) -> None:
+        with self._lock:
+            before = self._late.get(place)
+            if before is not None:
+                frees = before.frees + frees
+            else:
+                self._pin(place)
+            self._late[place] = Late(self._generation, frees)
+
+    def _not_late(self, places: Sequence[Place]) -> list[Run]:
+        """They have been written; what became free with earlier changes is so now."""
+        if not self._late:
+            return []
+        frees: list[Run] = []
+        with self._lock:
+            for place in places:
+                late = self._late.pop(place, None)
+                if late is not None:
+                    frees += late.frees
+                    self._unpin(place)
+        return frees
+
+    def _pin(self, place: Place) -> None:
+        l1_index = _table_of(place)
+        self._late_in[l1_index] = count = self._late_in.get(l1_index, 0) + 1
+        if count == 1:
+            table = self.image.tables.find(l1_index)
+            if table is None:
+                raise AssertionError("a table that is changed is held")
+            self.image.tables.hold(table)
+
+    def _unpin(self, place: Place) -> None:
+        l1_index = _table_of(place)
+        count = self._late_in.pop(l1_index) - 1
+        if count:
+            self._late_in[l1_index] = count
+            return
+        table = self.image.tables.find(l1_index)
+        if table is None:
+            raise AssertionError("a table with late entries is held")
+        self.image.tables.release(table)
+
+    # Flushes: what they do is in ``Writer.flush``
+
+    def before_flush(self) -> int:
+        """A flush begins; what becomes late from now on is for the next.  Gives its generation."""
+        with self._lock:
+            generation = self._generation
+            self._generation += 1
+            return generation
+
+    def write_late(self, generation: int) -> bool:
+        """What they lead to is durable: write the entries.  Whether there were any."""
+        with self._lock:
+            places = sorted(
+                place for place, late in self._late.items() if late.generation <= generation
+            )
+        for l1_index, first, past in _runs_of(places):
+            if l1_index == _L1:
+                self._write_late_l1(first, generation)
+            else:
+                self._write_late_entries(l1_index, first, past, generation)
+        return bool(places)
+
+    def _write_late_l1(self, l1_index: int, generation: int) -> None:
+        run = self._l1_claims.claim(l1_index, l1_index + 1)
+        try:
+            place = (_L1, l1_index)
+            if self._is_due(place, generation):
+                self._write_l1(l1_index)
+                self._freeing.add(self._not_late([place]))
+        finally:
+            self._l1_claims.release(run)
+
+    def _write_late_entries(self, l1_index: int, first: int, past: int, generation: int) -> None:
+        """Those that are still due: some may have been changed since, or be late anew."""
+        base = l1_index * self._geometry.l2_entries
+        claim = self.claims.claim(base + first, base + past)
+        try:
+            due = [
+                place
+                for place in ((l1_index, index) for index in range(first, past))
+                if self._is_due(place, generation)
+            ]
+            for _, start, end in _runs_of(due):
+                table = self.image.tables.find(l1_index)
+                if table is None:
+                    raise AssertionError("a table with late entries is held")
+                words = table.words[start * self._words : end * self._words]
+                offset = table.offset + start * self._words * 8
+                self.image.store.pwrite(memoryview(encode_words(words)), offset)
+                self._freeing.add(self._not_late([(l1_index, at) for at in range(start, end)]))
+        finally:
+            self.claims.release(claim)
+
+    def _is_due(self, place: Place, generation: int) -> bool:
+        late = self._late.get(place)
+        return late is not None and late.generation <= generation
+
+
+def _table_of(place: Place) -> int:
+    l1_index, index = place
+    return index if l1_index == _L1 else l1_index
+
+
+def _runs_of(places: Sequence[Place]) -> list[tuple[int, int, int]]:
+    """(L1 index or _L1, first, past) of sorted places; L1's one by one."""
+    runs: list[tuple[int, int, int]] = []
+    for l1_index, index in places:
+        if l1_index != _L1 and runs and runs[-1][0] == l1_index and runs[-1][2] == index:
+            runs[-1] = (l1_index, runs[-1][1], index + 1)
+        else:
+            runs.append((l1_index, index, index + 1))
+    return runs
