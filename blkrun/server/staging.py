@@ -361,7 +361,7 @@ class Staging:
         if not clients:
             return
         told, size_bytes = export.root.size_bytes, self.size(root)
-        if size_bytes not in (told, live_size(export.root)):
+        if size_bytes != told and size_bytes != live_size(export.root):
             raise CommandError(
                 f"Export '{export.name}' has {len(clients)} client(s), who were told a size of "
                 f"{told} bytes; it would become {size_bytes}"

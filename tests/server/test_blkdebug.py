@@ -238,11 +238,11 @@ def test_zeroes_and_discards_in_pieces() -> None:
     )
     setup.node.zero(512 + 5000, 512, 0)
     assert setup.disk.asked == [
+        ("read", 5632, 512),
         ("write", 512, 512),
         ("zero", 1024, 2048),
         ("zero", 3072, 2048),
         ("write", 5120, 512),
-        ("read", 5632, 512),
         ("write", 5632, 512),
     ]
     setup.disk.asked.clear()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Any
 
-_SAID = ("driver", "file")
+_SAID = ("driver", "file", "image")
 """By the edit itself."""
 
 _LONGEST_NAME = 31

@@ -18,6 +18,9 @@ class FileOptions(BlockdevOptions, frozen=True, tag="file"):
     ]
     size: Annotated[
         Bytes | None,
-        Meta(description="how large to make it; one that is there must have this size"),
+        Meta(
+            description="how large to make it, where no format above makes it longer; one that is "
+            "there must have this size"
+        ),
     ] = None
     create: Annotated[bool, Meta(description="make the file, sparse, when it is missing")] = False

@@ -6,7 +6,8 @@ write, ``pwritev_rmw_*`` where a part of a block is written, and under another n
 and ``flush_to_disk``.  They pass filters between, which in QEMU they do not.
 
 With ``align`` and the other limits, requests go on as to a device that has them: padded to whole
-blocks, cut in pieces, or as writes of zeroes.  Each piece is looked at by the rules for itself.
+blocks, cut in pieces, or as writes of zeroes.  Each piece is looked at by the rules for itself; so
+is the reading of what is around a part of a block, which fails the write (in QEMU 7.2 it does not).
 
 Another rule in the file is a reopen: the state is 1 again, and rules that were used up are new.
 QEMU refuses that.  ``immediately`` is about QEMU's event loop; here a thread fails by itself.
@@ -112,20 +113,21 @@ class BlkDebug(Node[BlkDebugOptions]):
             self._write(self._padded(buf, offset, start, end), start, flags)
 
     def do_zero(self, count: int, offset: int, flags: int) -> None:
-        """Parts of blocks at the ends are written; between it is a zero, if that is aligned."""
+        """Parts of blocks at the ends are written, after reading both; between it is a zero."""
         past = offset + count
-        first, last = self._whole_blocks(offset, past)
-        if flags & FLAG_FAST_ZERO and not self._is_fast(offset, past, first, last):
-            raise OSError(errno.EOPNOTSUPP, "some of this would have to be written")
-        if first >= last:
-            self.do_pwrite(memoryview(bytes(count)), offset, flags & FLAG_FUA)
-            return
-        if offset < first:
-            self.do_pwrite(memoryview(bytes(first - offset)), offset, flags & FLAG_FUA)
-        with self._alone(first, last - first):
-            self._zero(first, last, flags)
-        if last < past:
-            self.do_pwrite(memoryview(bytes(past - last)), last, flags & FLAG_FUA)
+        with self._alone(offset, count) as (start, end):
+            if flags & FLAG_FAST_ZERO and not self._is_fast(offset, past, start, end):
+                raise OSError(errno.EOPNOTSUPP, "some of this would have to be written")
+            head, tail = self._around(offset, past, start, end)
+            first, last = start + len(head), end - len(tail)
+            if head:
+                head[offset - start : past - start] = bytes(min(past, first) - offset)
+                self._write(head, start, flags & FLAG_FUA)
+            if first < last:
+                self._zero(first, last, flags)
+            if tail:
+                tail[: past - last] = bytes(past - last)
+                self._write(tail, last, flags & FLAG_FUA)
 
     def do_trim(self, count: int, offset: int, flags: int) -> None:
         """What is less than a block is not asked for: it is advice."""
@@ -199,30 +201,45 @@ class BlkDebug(Node[BlkDebugOptions]):
             yield start, end
 
     def _padded(self, buf: memoryview, offset: int, start: int, end: int) -> memoryview:
-        """Whole blocks around what is written: QEMU's bdrv_padding_rmw_read, with its events."""
-        past, align, event = offset + len(buf), self._align, self.rules.event
+        """Whole blocks with what is to be written."""
+        past = offset + len(buf)
         if (start, end) == (offset, past):
             return buf
+        head, tail = self._around(offset, past, start, end)
         data = memoryview(bytearray(end - start))
+        data[: len(head)] = head
+        data[len(data) - len(tail) :] = tail
+        data[offset - start : past - start] = buf
+        return data
+
+    def _around(
+        self, offset: int, past: int, start: int, end: int
+    ) -> tuple[memoryview, memoryview]:
+        """The first and the last block, if they are written in part; or all, if that is no more.
+
+        QEMU's bdrv_padding_rmw_read, with its events.
+        """
+        align, event = self._align, self.rules.event
         head, tail = start < offset, past < end
-        at_once = end - start <= align or (head and tail and end - start <= 2 * align)
-        if head or at_once:
+        at_once = (head or tail) and end - start <= (2 * align if head and tail else align)
+        first = end - start if at_once else align if head else 0
+        last = end - past // align * align if tail and not at_once else 0
+        found = memoryview(bytearray(first)), memoryview(bytearray(last))
+        if first:
             if head:
                 event("pwritev_rmw_head")
             if at_once and tail:
                 event("pwritev_rmw_tail")
-            self._read(data if at_once else data[:align], start)
+            self._read(found[0], start)
             if head:
                 event("pwritev_rmw_after_head")
             if at_once and tail:
                 event("pwritev_rmw_after_tail")
-        if tail and not at_once:
+        if last:
             event("pwritev_rmw_tail")
-            last = past // align * align
-            self._read(data[last - start :], last)
+            self._read(found[1], end - last)
             event("pwritev_rmw_after_tail")
-        data[offset - start : past - start] = buf
-        return data
+        return found
 
     def _read(self, buf: memoryview, start: int) -> None:
         for at, past in pieces(start, start + len(buf), self.options.max_transfer):
@@ -264,9 +281,9 @@ class BlkDebug(Node[BlkDebugOptions]):
         """Rather than a write of zeroes."""
         return end - start >= max(self._align, self.options.opt_write_zero)
 
-    def _is_fast(self, offset: int, past: int, first: int, last: int) -> bool:
+    def _is_fast(self, offset: int, past: int, start: int, end: int) -> bool:
         """Whether nothing of it has to be written."""
-        whole = (offset, past) == (first, last)
+        whole = (offset, past) == (start, end)
         return whole and all(self._is_zero(*piece) for piece in self._zero_pieces(offset, past))
 
 
