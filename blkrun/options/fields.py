@@ -42,9 +42,13 @@ def table_of(field_type: Any) -> type[Struct] | None:
 
 
 def tables_of(field_type: Any) -> type[Struct] | None:
-    """The Struct of each of several tables within the table, TOML's ``[[…]]``, or None."""
+    """The Struct of each of several tables within the table, TOML's ``[[…]]``, or None.
+
+    None as well where each may be a name instead, as in QEMU's block-dirty-bitmap-merge.
+    """
     if get_origin(field_type) is tuple:
-        return next((found for part in get_args(field_type) if (found := table_of(part))), None)
+        each = get_args(field_type)[0]
+        return each if isinstance(each, type) and issubclass(each, Struct) else None
     return next((found for part in get_args(field_type) if (found := tables_of(part))), None)
 
 

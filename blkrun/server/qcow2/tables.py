@@ -93,9 +93,11 @@ class Tables:
             table.held += 1
 
     def release(self, table: Table) -> None:
-        """Hold it once less."""
+        """Hold it once less.  What was kept beyond the bound for being held goes now."""
         with self._lock:
             table.held -= 1
+            if not table.held and len(self._found) > self.most_tables:
+                self._drop(self.most_tables)
 
     def insert(self, l1_index: int, table: Table) -> None:
         """A table that has just been made, held by the caller; before L1 leads to it."""
