@@ -179,6 +179,8 @@ def _restarted(data: dict[str, Any]) -> str:
 def _followed(data: dict[str, Any]) -> str:
     pivots = ", ".join(
         f"whoever used {job['device']} uses {job['target']} since {job['id']} pivoted"
+        if job["target"]
+        else f"{job['device']} does without what {job['id']} has streamed into it"
         for job in data.get("jobs", ())
     )
     file = data.get("file", "")

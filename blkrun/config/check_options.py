@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from blkrun.config.graph import by_name
 from blkrun.config.tables import Draft, NodeTable, Table
 from blkrun.decode import Kind, Problem
 from blkrun.image_options import check_image_options
@@ -51,6 +52,18 @@ def nbd_source(draft: Draft) -> Iterator[Problem]:
         elif node.raw.get("command") == []:
             message = f'{dotted(command)} is empty: write ["nbdkit", "memory", "64M"] or the like'
             yield Problem(path=command, kind=Kind.VALUE, message=message)
+
+
+def bottoms(draft: Draft) -> Iterator[Problem]:
+    """A copy-on-read's bottom has data of its own: it is no filter."""
+    nodes = by_name(draft)
+    for node in draft.nodes:
+        bottom = nodes.get(node.bottom or "")
+        if bottom is not None and bottom.driver is not None and bottom.driver.is_filter:
+            path = (*node.path, "bottom")
+            words = f'"{bottom.name}" is a filter: name the node with the data, below it'
+            message = f"{dotted(path)}: {words}"
+            yield Problem(path=path, kind=Kind.VALUE, message=message, related=bottom.path)
 
 
 def files_used_twice(draft: Draft) -> Iterator[Problem]:

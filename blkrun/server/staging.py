@@ -53,6 +53,8 @@ class Staging:
         self.limits: dict[ThrottleGroup, ThrottleLimits] = {}
         self.edges: dict[Edge, Node[Any] | None] = {}
         """None: it will lead nowhere."""
+        self.by_itself: set[Edge] = set()
+        """Of the edges that will lead nowhere, those that nothing is said of."""
         self.commits: list[Callable[[], None]] = []
         self.settles: list[Callable[[], None]] = []
         """Done when all that is disturbed is at rest, before anything changes; may fail."""

@@ -42,11 +42,30 @@ def test_the_good_file_is_good() -> None:
     assert found(GOOD) == []
 
 
-_NODE_DRIVERS = "copy-before-write, qcow2, raw, snapshot-access, throttle, write-threshold"
+_NODE_DRIVERS = (
+    "copy-before-write, copy-on-read, qcow2, raw, snapshot-access, throttle, write-threshold"
+)
 NODES = f"for [nodes.*] it is one of: {_NODE_DRIVERS}"
 BACKENDS = "for [backends.*] it is one of: file, memory, nbd, null"
 
+COPYING = GOOD.replace(
+    'file = "disk"\n', 'file = "disk"\n[nodes.cor]\ndriver = "copy-on-read"\nfile = "limit"\n', 1
+)
+
 CASES = {
+    "bottom that is not there": (
+        COPYING.replace('"limit"\n[exports', '"limit"\nbottom = "disc"\n[exports'),
+        (13, 10, 'nodes.cor.bottom: there is no node or backend "disc"', "disk"),
+    ),
+    "bottom that is a filter": (
+        COPYING.replace('"limit"\n[exports', '"limit"\nbottom = "limit"\n[exports'),
+        (
+            13,
+            10,
+            'nodes.cor.bottom: "limit" is a filter: name the node with the data, below it',
+            None,
+        ),
+    ),
     "top-level table": (
         "[node.x]\n" + GOOD,
         (1, 2, 'unknown table "node"', "nodes"),
@@ -334,6 +353,8 @@ def test_how_one_mistake_looks(case: str) -> None:
 
 REFERENCES = {
     "unknown node of an edge": (3, "backends.disk"),
+    "bottom that is not there": (3, "backends.disk"),
+    "bottom that is a filter": (6, "nodes.limit"),
     "unknown node of an export": (6, "nodes.limit"),
     "unknown node of a bitmap": (3, "backends.disk"),
     "unknown node of a job": (3, "backends.disk"),

@@ -146,6 +146,13 @@ JOBS = st.one_of(
 )
 
 
+def backend_of(table: dict[str, Any], nodes: dict[str, Any]) -> str:
+    """What is below a node by ``file``, at the end."""
+    while table["file"] in nodes:
+        table = nodes[table["file"]]
+    return str(table["file"])
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """Files with nothing wrong in them: every driver, references that hold, any notation."""
@@ -160,6 +167,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         table = draw(NODES)
         struct = DRIVERS[table["driver"]]
         nodes[name] = table | {role: draw(below) for role in EDGES[struct]}
+        if "bottom" in table:
+            nodes[name]["bottom"] = backend_of(nodes[name], nodes)
         if struct is ThrottleOptions:
             nodes[name]["throttle-group"] = group
     node = st.sampled_from(names)

@@ -1,5 +1,6 @@
 """QEMU's qcow2 over ``file``: see ``blkrun.server.qcow2``, which this puts into the graph."""
 
+import errno
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ from blkrun.server.naming import generated_name
 from blkrun.server.node import Node
 from blkrun.server.qcow2 import features
 from blkrun.server.qcow2 import header as headers
+from blkrun.server.qcow2.backing_name import with_backing_name
 from blkrun.server.qcow2.cache_sizes import cache_sizes
 from blkrun.server.qcow2.errors import ImageError
 from blkrun.server.qcow2.header import Header
@@ -32,7 +34,7 @@ from blkrun.server.reaching import reaching
 from blkrun.server.route import Key
 from blkrun.server.routing import apart
 from blkrun.server.staging import Staging
-from blkrun.server.way import Extent, Way
+from blkrun.server.way import Allocated, Extent, Way
 
 MOST_IMAGES = 100
 """In a chain: what is read goes all the way down it on one thread's stack."""
@@ -150,6 +152,22 @@ class Qcow2(Node[Qcow2Options]):
                 self._load()
         except (ImageError, OSError) as error:
             raise CommandError(f"Could not open node '{self.name}' anew: {error}") from error
+
+    def cluster_bytes(self) -> int:
+        """A subcluster's, where entries have them."""
+        return 1 << self.image.geometry.subcluster_bits
+
+    def change_backing_file(self, name: str | None, image_format: str | None) -> None:
+        """In the header, durably.  No request is under way."""
+        self._begin_writing()
+        image = self.image
+        try:
+            header = with_backing_name(image.header, name, image_format)
+        except ImageError as error:
+            raise OSError(errno.ENOSPC, str(error)) from error
+        image.store.pwrite(memoryview(header.to_bytes()), 0)
+        image.header = header
+        image.store.flush()
 
     def size_over(self, sizes: Mapping[str, int]) -> int:
         """The disk's, as the header says; the file's is another matter."""
@@ -289,6 +307,10 @@ class Qcow2(Node[Qcow2Options]):
     def do_extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """What is allocated here and below."""
         return self.reader.extents(count, offset, flags)
+
+    def do_allocated(self, count: int, offset: int) -> list[Allocated]:
+        """What the image maps to something, zeroes included."""
+        return self.reader.allocated(count, offset)
 
     def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Guest data."""
