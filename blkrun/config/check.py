@@ -31,6 +31,7 @@ from blkrun.config.check_jobs import (
 from blkrun.config.check_options import (
     bottoms,
     files_used_twice,
+    images,
     limits,
     nbd_source,
     nul_characters,
@@ -180,6 +181,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     groups,
     acyclic,
     limits,
+    images,
     nbd_source,
     bottoms,
     files_used_twice,

@@ -6,8 +6,9 @@ from typing import Any
 from blkrun.config.graph import by_name
 from blkrun.config.tables import Draft, NodeTable, Table
 from blkrun.decode import Kind, Problem
+from blkrun.image_options import check_image_options
 from blkrun.limits import check_limits
-from blkrun.options import FileOptions, NbdOptions
+from blkrun.options import FileOptions, NbdOptions, Qcow2Options
 from blkrun.toml.diagnostics import dotted
 from blkrun.toml.source import absolute
 
@@ -21,6 +22,17 @@ def limits(draft: Draft) -> Iterator[Problem]:
         if broken is not None:
             path = (*table, broken.option)
             message = f"{dotted(path)}: {broken.message}"
+            yield Problem(path=path, kind=Kind.OTHER, message=message)
+
+
+def images(draft: Draft) -> Iterator[Problem]:
+    """What can be said of images without looking at them."""
+    for node in draft.nodes:
+        if not isinstance(node.options, Qcow2Options):
+            continue
+        if (broken := check_image_options(node.options)) is not None:
+            path = (*node.path, broken.option if broken.option in node.raw else "driver")
+            message = f"{dotted(node.path)}: {broken.message}"
             yield Problem(path=path, kind=Kind.OTHER, message=message)
 
 

@@ -42,10 +42,10 @@ def test_the_good_file_is_good() -> None:
     assert found(GOOD) == []
 
 
-NODES = (
-    "for [nodes.*] it is one of: copy-before-write, copy-on-read, raw, snapshot-access, throttle, "
-    "write-threshold"
+_NODE_DRIVERS = (
+    "copy-before-write, copy-on-read, qcow2, raw, snapshot-access, throttle, write-threshold"
 )
+NODES = f"for [nodes.*] it is one of: {_NODE_DRIVERS}"
 BACKENDS = "for [backends.*] it is one of: file, memory, nbd, null"
 
 COPYING = GOOD.replace(
@@ -277,6 +277,16 @@ CASES = {
             "throttle-groups.gold.iops-total-max: bps_max/iops_max cannot be lower than bps/iops",
             None,
         ),
+    ),
+    "a new image without a size": (
+        GOOD + "[nodes.image]\ndriver = 'qcow2'\nfile = 'disk'\ncreate = true\n",
+        (13, 1, "nodes.image: 'create' needs 'size': there is no backing to take it from", None),
+    ),
+    "a new image that cannot be": (
+        GOOD
+        + "[nodes.image]\ndriver = 'qcow2'\nfile = 'disk'\ncreate = true\nsize = '1GiB'\n"
+        + "cluster-size = '3KiB'\n",
+        (17, 1, "nodes.image: Cluster size must be a power of two between 512 and 2048k", None),
     ),
     "nbd without a server": (
         GOOD + "[backends.far]\ndriver = 'nbd'\n",

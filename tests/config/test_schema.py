@@ -21,6 +21,7 @@ from blkrun.options import (
     EDGES,
     BlockdevOptions,
     NbdOptions,
+    Qcow2Options,
     ThrottleOptions,
     choices_of,
     extra_of,
@@ -110,7 +111,13 @@ def _only_uri(table: dict[str, Any]) -> dict[str, Any]:
 
 def _node(driver: str, struct: type[BlockdevOptions]) -> st.SearchStrategy[Any]:
     switch = {"enabled": st.booleans()} if struct.is_filter else {}
-    return values(struct, driver=st.just(driver), **switch)
+    tables = values(struct, driver=st.just(driver), **switch)
+    return tables.map(_of_an_old_image) if struct is Qcow2Options else tables
+
+
+def _of_an_old_image(table: dict[str, Any]) -> dict[str, Any]:
+    """Whatever else it says of new ones goes together with that."""
+    return {key: each for key, each in table.items() if key not in ("create", "cache-size")}
 
 
 BACKENDS = st.one_of([_backend(*each) for each in DRIVERS.items() if each[1].is_backend])

@@ -11,6 +11,7 @@ from typing import Any
 from msgspec import UNSET
 
 from blkrun.errors import CommandError
+from blkrun.image_options import check_image_options
 from blkrun.options import Qcow2Options
 from blkrun.server.chain import chain
 from blkrun.server.drivers._image_disks import ImageDisks
@@ -75,6 +76,8 @@ class Qcow2(Node[Qcow2Options]):
         """
         self._emit = staging.graph.events.emit
         self._is_read_only = staging.read_only(self)
+        if (broken := check_image_options(self.options)) is not None:
+            raise CommandError(f"Could not open node '{self.name}': {broken.message}")
         try:
             if self.options.create and not self._is_read_only and is_blank(self.file):
                 create_image(self, staging)

@@ -18,12 +18,13 @@ class Claims:
     def __init__(self) -> None:
         self._runs: list[Run] = []
         self._waiting = 0
-        self._changed = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
 
     def claim(self, first: int, past: int) -> Run:
         """Have a run for oneself, once nobody else has any of it.  ``release`` is to follow."""
         run = first, past
-        with self._changed:
+        with self._lock:
             while any(other[0] < past and first < other[1] for other in self._runs):
                 self._waiting += 1
                 self._changed.wait()
@@ -33,7 +34,7 @@ class Claims:
 
     def release(self, run: Run) -> None:
         """Let the others have it."""
-        with self._changed:
+        with self._lock:
             self._runs.remove(run)
             if self._waiting:
                 self._changed.notify_all()

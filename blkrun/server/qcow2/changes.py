@@ -97,6 +97,41 @@ class Changes:
         finally:
             self._claims.release(claim)
 
+    def write_new(self, buf: memoryview, offset: int) -> bool:
+        """A part of one cluster that is not allocated and reads as zeroes: the usual allocation.
+
+        The same as ``write``, for images without extended entries or an external data file; False:
+        nothing is done, it is not as usual.
+        """
+        geometry, image = self._geometry, self._image
+        l1_index = offset >> geometry.l1_shift
+        if image.backing() is not None or not image.l1[l1_index] & COPIED:
+            return False
+        cluster = offset >> geometry.cluster_bits
+        index = cluster & (geometry.l2_entries - 1)
+        claim = self._claims.claim(cluster, cluster + 1)
+        try:
+            table = image.tables.get_held(l1_index)
+            if table is None:
+                return False
+            try:
+                if table.words[index] or not (first := self._reserve.take_blank()):
+                    return False
+                self._guard.check_table(table.offset)
+                host = first << geometry.cluster_bits
+                try:
+                    into = offset & (geometry.cluster_bytes - 1)
+                    image.store.node.pwrite(buf, host + into, 0)
+                except BaseException:
+                    self._reserve.give_back(first, first + 1)
+                    raise
+                self._links.change_one(l1_index, table, index, host | COPIED)
+                return True
+            finally:
+                image.tables.release(table)
+        finally:
+            self._claims.release(claim)
+
     def _to_allocate(self, table: Table, offset: int, end: int) -> list[Mapping]:
         """What clusters map to now that are in a row and can be allocated together."""
         geometry = self._geometry

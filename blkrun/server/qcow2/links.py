@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from blkrun.server.qcow2.allocation import Claims
-from blkrun.server.qcow2.entries import COPIED
+from blkrun.server.qcow2.entries import COPIED, OFFSET_MASK
 from blkrun.server.qcow2.freeing import Freeing
 from blkrun.server.qcow2.guard import Guard
 from blkrun.server.qcow2.image import Image
@@ -186,6 +186,21 @@ class Links:
             raise
         table.words[first : first + len(words)] = words
         self._freeing.add([*frees, *self._not_late(places)])
+
+    def change_one(self, l1_index: int, table: Table, index: int, word: int) -> None:
+        """The same for one entry that led nowhere, and leads to a new cluster now."""
+        self.changes += 1
+        place = (l1_index, index)
+        try:
+            data = memoryview(word.to_bytes(8, "big"))
+            self.image.store.node.pwrite(data, table.offset + index * 8, 0)
+        except OSError:
+            cluster = (word & OFFSET_MASK) // self._geometry.cluster_bytes
+            self._be_late(place, ((cluster, cluster + 1),))
+            raise
+        table.words[index] = word
+        if self._late:
+            self._freeing.add(self._not_late((place,)))
 
     def _be_late(self, place: Place, frees: tuple[Run, ...]) -> None:
         with self._lock:

@@ -21,6 +21,7 @@ from blkrun.server.qcow2.header import MOST_REFCOUNT_TABLE_BYTES
 from blkrun.server.qcow2.image import Image
 from blkrun.server.qcow2.refcount_block import RefcountBlock, blank, decode
 from blkrun.server.qcow2.tables import decode_words, encode_words
+from blkrun.server.way import FLAG_FUA
 
 Run = tuple[int, int]
 """(first, past): clusters, the second one not included."""
@@ -75,11 +76,13 @@ class Refcounts:
             return self._get(cluster)
 
     def reserve(
-        self, start: int, want: int, prepare: Callable[[Run], None], limit: int = MOST_CLUSTERS
+        self, start: int, want: int, prepare: Callable[[Run], bool], limit: int = MOST_CLUSTERS
     ) -> list[Run]:
         """Up to ``want`` free clusters from ``start`` on, now with a refcount of 1, which lasts.
 
-        ``prepare`` is called with each run before that.  ``limit``: with no cluster from there on.
+        ``prepare`` is called with each run before that, and gives whether what it did is durable
+        already: if so, no flush of the whole file is needed.  ``limit``: with no cluster from there
+        on.
         Raises ENOSPC if there are none.
         """
         with self.lock:
@@ -183,12 +186,12 @@ class Refcounts:
                 yield at, end
                 at = end
 
-    def _write_part(self, block: RefcountBlock, first: int, past: int) -> None:
+    def _write_part(self, block: RefcountBlock, first: int, past: int, flags: int = 0) -> None:
         """The refcounts of a run within one block."""
         if first < past:
             index, place = divmod(first, self._in_block)
             offset, data = block.part(place, place + past - first)
-            self._store.pwrite(memoryview(data), self._block_offset(index) + offset)
+            self._store.pwrite(memoryview(data), self._block_offset(index) + offset, flags)
 
     # Reserving
 
@@ -215,23 +218,26 @@ class Refcounts:
             want -= length
         return found
 
-    def _use(self, found: list[Run], prepare: Callable[[Run], None]) -> list[Run]:
+    def _use(self, found: list[Run], prepare: Callable[[Run], bool]) -> list[Run]:
         """Set to 1, in the order that makes it last.  If that fails, nothing has been used."""
         for run in found:
             self._check_free(run)
         runs, new = self._place_blocks(found)
         filled: list[tuple[RefcountBlock, int, int]] = []
         try:
+            is_durable = not new
             for run in runs:
-                prepare(run)
+                is_durable = prepare(run) and is_durable
+            how = FLAG_FUA if is_durable and not self.is_lazy else 0
             for first, past in self._by_block(found):
                 index, place = divmod(first, self._in_block)
                 block = new[index] if index in new else self._needed_block(first)[0]
                 block.fill(place, place + past - first, 1)
                 if index not in new:
                     filled.append((block, place, place + past - first))
-                    self._write_part(block, first, past)
-            self._settle_blocks(new, {index: self._first_in(index, found) for index in new})
+                    self._write_part(block, first, past, how)
+            if not is_durable:
+                self._settle_blocks(new, {index: self._first_in(index, found) for index in new})
         except BaseException:
             for block, first, past in filled:
                 block.fill(first, past, 0)  # in the file they may be 1: that is no harm

@@ -11,16 +11,16 @@ written and the rest is as it should be, also after a crash.
 import errno
 import threading
 from collections import deque
-from collections.abc import Iterator
 from typing import NamedTuple
 
 from blkrun.server.qcow2.refcounts import Refcounts, Run
 from blkrun.server.qcow2.store import Store
-from blkrun.server.way import FLAG_FAST_ZERO, FLAG_MAY_TRIM
+from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM
 
 _FIRST_BATCH_BYTES = 2**20
 _MOST_BATCH_BYTES = 2**26
 _LEAST_BATCH = 8
+_SECTOR = memoryview(bytes(512))
 
 
 class Taken(NamedTuple):
@@ -42,18 +42,34 @@ class Reserve:
         self._most_batch = max(_MOST_BATCH_BYTES // cluster_bytes, _LEAST_BATCH)
         self._runs: deque[Taken] = deque()
         self._left = 0
+        self._low = 0  # when so few are left, who takes one gets more
         self._hint = 0  # no free cluster is before it
         self._is_refilling = False
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+
+    def take_blank(self) -> int:
+        """One blank cluster, if that can be had at once; 0 is nobody's: then not."""
+        with self._lock:
+            runs = self._runs
+            if self._left <= self._low or not runs:
+                return 0
+            run = runs[0]
+            first = run.first
+            if not run.is_blank or first + 1 == run.past:
+                return 0
+            runs[0] = Taken(first + 1, run.past, is_blank=True)
+            self._left -= 1
+            return first
 
     def take(self, most: int) -> Taken:
         """Between 1 and ``most`` clusters in a row.  Raises ENOSPC, and what the child raises."""
         while True:
-            with self._changed:
+            with self._lock:
                 while not self._runs and self._is_refilling:
                     self._changed.wait()
                 taken = self._pop(most) if self._runs else None
-                refill = not self._is_refilling and self._left < self._batch // 4
+                refill = not self._is_refilling and self._left <= self._low
                 self._is_refilling = self._is_refilling or refill
             if not refill:
                 if taken is not None:
@@ -70,12 +86,12 @@ class Reserve:
 
     def give_back(self, first: int, past: int) -> None:
         """Clusters taken that nothing refers to, nor ever did.  What is in them is not known."""
-        with self._changed:
+        with self._lock:
             self._push(Taken(first, past, is_blank=False))
 
     def note_free(self, first: int) -> None:
         """The image has free clusters again, from ``first`` on."""
-        with self._changed:
+        with self._lock:
             self._hint = min(self._hint, first)
 
     def close(self) -> None:
@@ -114,8 +130,9 @@ class Reserve:
         try:
             found = self._reserve(hint)
         finally:
-            with self._changed:
+            with self._lock:
                 self._is_refilling = False
+                self._low = self._batch // 4
                 self._batch = min(self._batch * 2, self._most_batch)
                 for run in found:
                     self._push(run)
@@ -127,8 +144,10 @@ class Reserve:
         """Where the child cannot grow by a whole batch, what it has by now is used up."""
         found: list[Taken] = []
 
-        def prepare(run: Run) -> None:
-            found.extend(self._make_blank(run))
+        def prepare(run: Run) -> bool:
+            taken, is_durable = self._make_blank(run)
+            found.extend(taken)
+            return is_durable
 
         try:
             self._refcounts.reserve(start, self._batch, prepare)
@@ -140,20 +159,25 @@ class Reserve:
             self._refcounts.reserve(start, self._batch, prepare, limit)
         return found
 
-    def _make_blank(self, run: Run) -> Iterator[Taken]:
+    def _make_blank(self, run: Run) -> tuple[list[Taken], bool]:
         """Have the file reach to the end of a run, and read as zeroes there if it can be.
 
         An entry that leads past the end of the file is a fault to ``qemu-img check``; so the file's
-        length must be as durable as the refcounts.
+        length must be as durable as the refcounts.  Also gives whether that is so without a flush.
         """
         first, past = run
         old_end = -(-self._store.end_bytes // self._cluster_bytes)
-        self._store.make_room(past * self._cluster_bytes)  # what is added reads as zeroes
+        if past > old_end:
+            end = past * self._cluster_bytes
+            self._store.make_room(end)  # what is added reads as zeroes
+            self._store.pwrite(_SECTOR, end - len(_SECTOR), FLAG_FUA)
         middle = min(max(first, old_end), past)
+        taken = []
         if first < middle:
-            yield Taken(first, middle, self._zero(middle - first, first))
+            taken.append(Taken(first, middle, self._zero(middle - first, first)))
         if middle < past:
-            yield Taken(middle, past, is_blank=True)
+            taken.append(Taken(middle, past, is_blank=True))
+        return taken, first >= middle
 
     def _shorten(self, end_bytes: int) -> None:
         try:

@@ -134,6 +134,7 @@ class Writer:
         image, geometry = self._image, self._geometry
         if geometry.extended_l2 or image.header.external_data:
             return self.write
+        write_new = self._changes.write_new
         write, grace, find, guard = self.write, self._grace, image.tables.find, self._guard
         data, owner, node_of = image.data, image.owner, image.data.get_node
         cluster_bits, cluster_bytes = geometry.cluster_bits, geometry.cluster_bytes
@@ -163,6 +164,8 @@ class Writer:
                             return
                 finally:
                     slot.inside -= 1
+                if table is not None and not word and write_new(buf, offset):
+                    return
             write(buf, offset, flags)
 
         return pwrite

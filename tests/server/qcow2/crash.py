@@ -55,7 +55,7 @@ def left_of(disk: LogDisk, cut: int, loss: Loss) -> bytearray:
     for at, write in enumerate(disk.log[:cut]):
         if write is None:
             continue
-        if at < durable:
+        if at < durable or (isinstance(write, Write) and write.durable):
             apply(content, write)
         else:
             loss.apply(content, at, write)

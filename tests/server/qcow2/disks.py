@@ -15,10 +15,11 @@ from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA
 
 @dataclass(frozen=True)
 class Write:
-    """One change of the file; zeroes and trims are writes of zeroes."""
+    """One change of the file; ``durable`` as soon as it is done, with FUA."""
 
     offset: int
     data: bytes
+    durable: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,7 @@ class LogDisk:
         """Write, longer if need be."""
         self.before("write", offset, len(buf))
         assert offset + len(buf) <= len(self.content), "a write beyond the end"
-        self._write(bytes(buf), offset)
-        if flags & FLAG_FUA:
-            self.flush()
+        self._write(bytes(buf), offset, durable=bool(flags & FLAG_FUA))
 
     def zero(self, count: int, offset: int, flags: int = 0) -> None:
         """At once, or not at all."""
@@ -119,9 +118,9 @@ class LogDisk:
             self.base = bytes(self.content)
             self.log.clear()
 
-    def _write(self, data: bytes, offset: int) -> None:
+    def _write(self, data: bytes, offset: int, *, durable: bool = False) -> None:
         with self.lock:
-            self.log.append(Write(offset, data))
+            self.log.append(Write(offset, data, durable))
             apply(self.content, self.log[-1])
 
 

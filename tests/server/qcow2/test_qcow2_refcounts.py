@@ -14,7 +14,7 @@ from blkrun.server.qcow2.header import parse
 from blkrun.server.qcow2.image import Image
 from blkrun.server.qcow2.refcounts import Refcounts, Run
 from blkrun.server.qcow2.reserve import Reserve, Taken
-from tests.server.qcow2.disks import LogDisk, apply, image_on
+from tests.server.qcow2.disks import LogDisk, Write, apply, image_on
 from tests.server.qcow2.making import check_bytes
 
 MIB = 2**20
@@ -58,10 +58,15 @@ def until_full() -> Iterator[None]:
     assert caught.value.errno == errno.ENOSPC
 
 
-def reaching(disk: LogDisk) -> Callable[[Run], None]:
+def reaching(disk: LogDisk) -> Callable[[Run], bool]:
     """The preparation that the file reaches there: qemu-img counts what is in it."""
     cluster_bytes = parse(bytes(disk.content[:65536])).cluster_bytes
-    return lambda run: disk.make_room(run[1] * cluster_bytes)
+
+    def prepare(run: Run) -> bool:
+        disk.make_room(run[1] * cluster_bytes)
+        return False
+
+    return prepare
 
 
 def clusters_of(runs: list[Run]) -> list[int]:
@@ -168,6 +173,6 @@ def test_a_crash_leaves_leaks_only(
     durable = max((at for at, each in enumerate(before) if each is None), default=-1)
     content = bytearray(disk.base)
     for at, write in enumerate(before):
-        if at < durable or data.draw(st.booleans()):
+        if (isinstance(write, Write) and write.durable) or at < durable or data.draw(st.booleans()):
             apply(content, write)
     check_bytes(content, tmp_path_factory.mktemp("crash"))
