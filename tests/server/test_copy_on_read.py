@@ -254,6 +254,36 @@ def test_a_write_is_never_copied_over(
     assert read(server, "cor", 14, 0) == b"new" * 4 + b"\1\1"
 
 
+def test_it_comes_only_when_no_write_is_under_way(
+    server: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is half past it would be copied over."""
+    server.add("copy-on-read", "cor", file="top")
+    export = {"type": "nbd", "id": "vda", "node-name": "top", "writable": True}
+    server.execute("block-export-add", export)
+    top, held_up, go = server.graph.nodes["top"], threading.Event(), threading.Event()
+    do_pwrite = top.do_pwrite
+
+    def slow(buf: memoryview, offset: int, flags: int) -> None:
+        held_up.set()
+        assert go.wait(10)
+        do_pwrite(buf, offset, flags)
+
+    monkeypatch.setattr(top, "do_pwrite", slow)
+    monkeypatch.setattr(top, "form", lambda: ("slow",))
+    server.graph.transaction([])
+    client = server.graph.connect("vda", ignore)
+    writer = Worker(lambda: client.pwrite(memoryview(b"new"), 0, 0))
+    assert held_up.wait(10)
+    edge = {"parent": "vda", "child": "top", "node": "cor"}
+    editor = Worker(lambda: server.execute("block-insert-node", edge))
+    eventually(lambda: server.graph.exports["vda"].gate is not None)
+    go.set()
+    for worker in (writer, editor):
+        worker.finish()
+    assert server.graph.exports["vda"].root.name == "cor"
+
+
 def test_it_leaves_only_when_nothing_is_being_copied(
     server: InProcess, monkeypatch: pytest.MonkeyPatch
 ) -> None:
