@@ -15,13 +15,18 @@ ROUNDS = 12
 """The issue's hundred are done by hand: see its note."""
 
 
+def image(name: str) -> dict[str, object]:
+    """A qcow2 node's options."""
+    wire = {"driver": "qcow2", "node-name": name, "file": f"{name}-file", "backing": None}
+    return {**wire, "create": True, "size": SIZE}
+
+
 def add_overlay(qmp: Qmp, service: Service, name: str) -> None:
     """A new image, without a backing yet."""
     path = str(service.file.parent / f"{name}.qcow2")
     file = {"driver": "file", "node-name": f"{name}-file", "path": path}
     qmp.do("blockdev-add", **file, size=0, create=True)
-    wire = {"driver": "qcow2", "node-name": name, "file": f"{name}-file", "backing": None}
-    qmp.do("blockdev-add", **wire, create=True, size=SIZE)
+    qmp.do("blockdev-add", **image(name))
 
 
 def drop_overlay(qmp: Qmp, name: str) -> None:
@@ -77,6 +82,40 @@ def test_stacked_and_streamed_away(serve: Serve) -> None:
     stopped = service.blkrun("stop")
     assert stopped.returncode == 0, stopped.stderr
     checked(service.file.parent / f"{below}.qcow2")
+
+
+def test_copied_up_while_written(serve: Serve) -> None:
+    """Clients read all of the disk while others write it, and copy-on-read comes and goes."""
+    service = serve(DIRECT)
+    writers = Writers([service.uri()] * WRITERS)
+    with writers.at_work(), service.qmp() as qmp:
+        wait_for_writes(writers)
+        add_overlay(qmp, service, "top")
+        qmp.do("blockdev-snapshot", node="disk", overlay="top")
+        cor = {"driver": "copy-on-read", "node-name": "cor", "file": "top"}
+        edge = {"parent": "vda", "child": "top", "node": "cor"}
+        qmp.do("blockdev-add", **cor)
+        for _ in range(4):
+            qmp.do("block-insert-node", **edge)
+            toggle_filter(qmp, "cor", "top")
+            wait_for_writes(writers)
+            read_all(service.uri(), SIZE // 4)
+            qmp.do("block-remove-node", **edge)
+            wait_for_writes(writers)
+        qmp.do("block-insert-node", **edge)
+        read_all(service.uri(), SIZE)
+        nodes = qmp.do("x-blkrun-query-graph")["nodes"]
+        (copied,) = [each for each in nodes if each["node-name"] == "cor"]
+        assert copied["driver-specific"]["copied"] > 0
+        qmp.do("block-remove-node", **edge)
+        qmp.do("blockdev-del", **{"node-name": "cor"})
+        qmp.do("blockdev-reopen", options=[image("top")])  # without a backing
+        wait_for_writes(writers)
+    assert writers.errors == []
+    disk = read_all(service.uri(), SIZE)
+    assert writers.check(parts(disk, WRITERS)) == writers.answered
+    assert service.blkrun("stop").returncode == 0
+    checked(service.file.parent / "top.qcow2")
 
 
 def test_stacked_and_committed(serve: Serve) -> None:
