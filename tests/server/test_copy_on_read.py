@@ -141,6 +141,19 @@ def test_what_is_copied_is_marked_as_nothing_new(
     assert seen == [("write", 0, FLAG_WRITE_UNCHANGED), ("zero", MIB, FLAG_WRITE_UNCHANGED)]
 
 
+def test_a_point_in_time_below_has_nothing_to_keep(server: InProcess) -> None:
+    """§6.1: what is read is the same before and after; a write of something else is kept from."""
+    fill(server, "base", 1, 0, 1)
+    server.add("memory", "scratch", size=SIZE)
+    server.add("copy-before-write", "cbw", file="top", target="scratch")
+    server.add("copy-on-read", "cor", file="cbw")
+    read(server, "cor", MIB, 0)
+    assert held(server, "top") == set(range(MIB // CLUSTER))
+    assert server.node("cbw")["driver-specific"]["to-copy"] == SIZE
+    server.graph.nodes["cor"].pwrite(memoryview(b"new"), 0, 0)
+    assert server.node("cbw")["driver-specific"]["to-copy"] == SIZE - CLUSTER
+
+
 def test_iotest_216(server: InProcess) -> None:
     """Across nodes: below a filter that reads are throttled by, and below raw, each copies."""
     fill(server, "base", 1, 0, 1)
