@@ -18,6 +18,7 @@ from blkrun.errors import FileError
 from blkrun.job_options import JobOptions
 from blkrun.model import Config, GraphModel
 from blkrun.options import children_of, key_of
+from blkrun.reconcile.disks import unfiltered
 from blkrun.reconcile.pivots import move_of, pivoted, with_job_done
 
 _TRIES = 5
@@ -87,14 +88,14 @@ def changes_for(
     ends: dict[KeyPath, bool] = {}
     graph = config.graph
     for job in pivoted(config.graph, live):
-        move = move_of(graph, job)
+        move, overlay = move_of(graph, job), unfiltered(graph, job.device)
         graph = with_job_done(graph, job)
         for edge, child in written.items():
             now = child
             if move is not None and child == move[0]:
                 now = child if child in _live_children(edge, config, live) else move[1]
-            elif move is None and edge == ("nodes", job.device, "backing"):
-                now = children_of(graph.nodes[job.device]).get("backing", "")
+            elif move is None and edge == ("nodes", overlay, "backing"):
+                now = children_of(graph.nodes[overlay]).get("backing", "")
             if now != child:
                 written[edge] = moved[edge] = now
         ends["jobs", job.job_id, "enabled"] = False
