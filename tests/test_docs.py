@@ -9,7 +9,7 @@ from textual.binding import Binding
 from blkrun.cli import COMMANDS, Exit
 from blkrun.dashboard.dialogs.help_screen import help_text
 from blkrun.dashboard.keyboard import ALL
-from blkrun.job_options import JOBS, JobOptions
+from blkrun.job_options import JOBS, CopyOptions, JobOptions
 from blkrun.options import DRIVERS, BitmapOptions
 from blkrun.server.qmp.commands import COMMANDS as QMP_COMMANDS
 
@@ -28,7 +28,8 @@ def test_every_job_is_in_the_readme(job: str) -> None:
     """A row in the table of jobs, with the keys that only it has; what all have is below."""
     (row,) = [line for line in README.splitlines() if line.startswith(f"| `{job}` |")]
     text = README.split("| job | keys of its own")[1].split("| settings |")[0]
-    shared = {*JobOptions.__struct_encode_fields__} - {"job-id"}
+    shared = {*JobOptions.__struct_encode_fields__, *CopyOptions.__struct_encode_fields__}
+    shared -= {"job-id"}
     for key in {*JOBS[job].__struct_encode_fields__} - shared - {"job-id"}:
         assert f"`{key}`" in row
     for key in shared - {"device", "target"} | {"enabled"}:

@@ -14,6 +14,7 @@ SHARED = {
     "decode",
     "diagnostic",
     "errors",
+    "image_options",
     "job_options",
     "limits",
     "messages",

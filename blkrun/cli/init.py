@@ -62,9 +62,10 @@ def _starter(file: Path, image: Path | None) -> dict[Path, bytes]:
         text = starter(
             file.name,
             _from(file, image),
-            about=f"{format_about(seen.size_bytes)}, raw",
+            about=f"{format_about(seen.size_bytes)}, {seen.format}",
             new=False,
             writable=seen.writable,
+            image_format=seen.format,
         )
     return {file: _with_schema(text).encode()}
 

@@ -69,7 +69,7 @@ def switched_on(args: argparse.Namespace) -> Ask:
 
 def _has_ended(state: JobState | None, name: str) -> bool:
     if state is not None and state.pivoted:
-        raise BlkrunError(f"job {name} has pivoted: its target is the disk now")
+        raise BlkrunError(f"job {name} has led edges elsewhere: what it works on is no more so")
     return state is not None and state.ended
 
 

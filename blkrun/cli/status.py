@@ -150,7 +150,7 @@ def _jobs(after: Graph) -> Table:
 
 def _job_status(job: Mapping[str, Any]) -> str:
     """QEMU's word, and what it leaves out."""
-    if job["pivoted"]:
+    if job["pivoted"] and job["type"] != "stream":
         return f"{job['status']}, pivoted"
     if job["cancelled"]:
         return f"{job['status']}, cancelled"

@@ -33,7 +33,9 @@ from blkrun.options import DRIVERS, EDGES, ThrottleLimits
 from blkrun.toml.diagnostics import dotted
 
 INSERTABLE = tuple(
-    name for name, each in DRIVERS.items() if "file" in EDGES[each] and not each.only_reads
+    name
+    for name, each in DRIVERS.items()
+    if "file" in EDGES[each] and not (each.only_reads or each.has_image)
 )
 """Drivers with a main child that what is above may have through them: filters, and raw."""
 

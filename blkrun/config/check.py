@@ -20,6 +20,7 @@ from blkrun.config.check_exports import (
 )
 from blkrun.config.check_jobs import (
     bitmaps,
+    chains,
     copied_onto_itself,
     filter_names,
     granularities,
@@ -27,7 +28,14 @@ from blkrun.config.check_jobs import (
     taken_twice,
     targets_in_use,
 )
-from blkrun.config.check_options import files_used_twice, limits, nbd_source, nul_characters
+from blkrun.config.check_options import (
+    bottoms,
+    files_used_twice,
+    images,
+    limits,
+    nbd_source,
+    nul_characters,
+)
 from blkrun.config.graph import by_name, cycles, role_of
 from blkrun.config.names import RULE, is_name
 from blkrun.config.tables import Draft, ExportTable, Table
@@ -76,6 +84,8 @@ def references(draft: Draft) -> Iterator[Problem]:
         for role, child in node.edges():
             if child not in nodes:
                 yield names.unknown((*node.path, role), child, but=node.name)
+        if node.bottom and node.bottom not in nodes:
+            yield names.unknown((*node.path, "bottom"), node.bottom, but=node.name)
     users: tuple[Table[Any], ...] = (*draft.exports, *draft.bitmaps)
     for table in users:
         name = table.text("node")
@@ -171,7 +181,9 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     groups,
     acyclic,
     limits,
+    images,
     nbd_source,
+    bottoms,
     files_used_twice,
     export_names,
     made_names,
@@ -185,6 +197,7 @@ CHECKS: tuple[Callable[[Draft], Iterator[Problem]], ...] = (
     bitmaps_of_devices,
     copied_onto_itself,
     taken_twice,
+    chains,
     targets_in_use,
     nul_characters,
 )

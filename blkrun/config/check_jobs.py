@@ -11,7 +11,8 @@ from blkrun.config.graph import by_name, main_chain, over_all, parents, skip_dis
 from blkrun.config.names import JOB_RULE, RULE, is_job_name, is_name
 from blkrun.config.tables import Draft, ExportTable, JobTable, NodeTable
 from blkrun.decode import Kind, Path, Problem
-from blkrun.job_options import BackupOptions, MirrorOptions
+from blkrun.job_options import BackupOptions, CommitOptions, MirrorOptions, StreamOptions
+from blkrun.options import EDGES
 from blkrun.toml.diagnostics import dotted
 
 MIN_GRANULARITY_BYTES = 512
@@ -152,6 +153,90 @@ def taken_twice(draft: Draft) -> Iterator[Problem]:
         targets.setdefault(target, job)
 
 
+def chains(draft: Draft) -> Iterator[Problem]:
+    """Streams and commits work on a chain that nobody else works on, from the device down."""
+    nodes = by_name(draft)
+    others = [
+        (job, skip_disabled(name, nodes))
+        for job in draft.jobs
+        if job.enabled
+        for _, name in job.nodes()
+    ]
+    for job in draft.jobs:
+        ends = {key: skip_disabled(name, nodes) for key, name in job.nodes()}
+        if job.type not in (StreamOptions, CommitOptions) or ends.get("device") not in nodes:
+            continue
+        yield from _chain_ends(job, ends, nodes)
+        for other, name in others if job.enabled else ():
+            if other is not job and name == ends["device"]:
+                yield _busy(job, "device", name, other)
+                break
+
+
+def _chain_ends(
+    job: JobTable, ends: dict[str, str], nodes: dict[str, NodeTable]
+) -> Iterator[Problem]:
+    if {"base-node", "bottom"} <= ends.keys():
+        path = (*job.path, "bottom")
+        words = "'bottom' and 'base-node' cannot be specified at the same time: remove one of them"
+        yield Problem(path=path, kind=Kind.OTHER, message=f"{dotted(path)}: {words}")
+        return
+    images = _images(ends["device"], nodes)
+    if images is None or not job.enabled:  # what it was over may be gone by now
+        return
+    is_commit = job.type is CommitOptions
+    for key in ("base-node", "bottom", "top-node"):
+        name = ends.get(key)
+        if name in nodes and name not in images[key != "top-node" :]:
+            words = f"Node '{name}' is not a backing image of '{ends['device']}'"
+            if is_commit:
+                words = f"'{name}' is not in this backing file chain"
+            yield _at(job, key, words)
+            return
+    if is_commit:
+        yield from _commit_ends(job, ends, nodes, images)
+
+
+def _commit_ends(
+    job: JobTable, ends: dict[str, str], nodes: dict[str, NodeTable], images: list[str]
+) -> Iterator[Problem]:
+    base, top = ends.get("base-node", images[-1]), ends.get("top-node", images[0])
+    if base not in images or top not in images:
+        return
+    if images.index(base) <= images.index(top):
+        yield _at(job, "device", "cannot commit an image into itself")
+    elif read_only(nodes[base]):
+        words = f"the job writes to '{base}', but {dotted(nodes[base].path)} is read-only"
+        yield _at(job, "base-node" if "base-node" in ends else "device", words)
+
+
+def _at(job: JobTable, key: str, words: str) -> Problem:
+    path = (*job.path, key)
+    return Problem(path=path, kind=Kind.REFERENCE, message=f"{dotted(path)}: {words}")
+
+
+def _images(top: str, nodes: dict[str, NodeTable]) -> list[str] | None:
+    """The chain from a node down, without filters; None where only opening tells all of it."""
+    found, name = [], top
+    for _ in nodes:
+        node = nodes.get(skip_disabled(name, nodes))
+        if node is None or node.driver is None:
+            return None
+        if node.driver.is_filter:
+            name = node.text("file") or ""
+            continue
+        found.append(node.name)
+        if "backing" not in EDGES[node.driver]:
+            return found
+        below = node.text("backing")
+        if below is None:
+            return None
+        if not below:
+            return found
+        name = below
+    return None
+
+
 def _busy(job: JobTable, key: str, node: str, other: JobTable) -> Problem:
     path = (*job.path, key)
     message = (
@@ -202,5 +287,5 @@ def _at_work(draft: Draft, nodes: dict[str, NodeTable]) -> Iterator[tuple[JobTab
     """Jobs that are switched on, with device and target as they will be."""
     for job in draft.jobs:
         ends = {key: skip_disabled(name, nodes) for key, name in job.nodes()}
-        if job.enabled and len(ends) == 2 and all(name in nodes for name in ends.values()):
+        if job.enabled and "target" in ends and all(name in nodes for name in ends.values()):
             yield job, ends["device"], ends["target"]

@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from typing import Any
 
+from blkrun.config.graph import by_name
 from blkrun.config.tables import Draft, NodeTable, Table
 from blkrun.decode import Kind, Problem
+from blkrun.image_options import check_image_options
 from blkrun.limits import check_limits
-from blkrun.options import FileOptions, NbdOptions
+from blkrun.options import FileOptions, NbdOptions, Qcow2Options
 from blkrun.toml.diagnostics import dotted
 from blkrun.toml.source import absolute
 
@@ -20,6 +22,17 @@ def limits(draft: Draft) -> Iterator[Problem]:
         if broken is not None:
             path = (*table, broken.option)
             message = f"{dotted(path)}: {broken.message}"
+            yield Problem(path=path, kind=Kind.OTHER, message=message)
+
+
+def images(draft: Draft) -> Iterator[Problem]:
+    """What can be said of images without looking at them."""
+    for node in draft.nodes:
+        if not isinstance(node.options, Qcow2Options):
+            continue
+        if (broken := check_image_options(node.options)) is not None:
+            path = (*node.path, broken.option if broken.option in node.raw else "driver")
+            message = f"{dotted(node.path)}: {broken.message}"
             yield Problem(path=path, kind=Kind.OTHER, message=message)
 
 
@@ -39,6 +52,18 @@ def nbd_source(draft: Draft) -> Iterator[Problem]:
         elif node.raw.get("command") == []:
             message = f'{dotted(command)} is empty: write ["nbdkit", "memory", "64M"] or the like'
             yield Problem(path=command, kind=Kind.VALUE, message=message)
+
+
+def bottoms(draft: Draft) -> Iterator[Problem]:
+    """A copy-on-read's bottom has data of its own: it is no filter."""
+    nodes = by_name(draft)
+    for node in draft.nodes:
+        bottom = nodes.get(node.bottom or "")
+        if bottom is not None and bottom.driver is not None and bottom.driver.is_filter:
+            path = (*node.path, "bottom")
+            words = f'"{bottom.name}" is a filter: name the node with the data, below it'
+            message = f"{dotted(path)}: {words}"
+            yield Problem(path=path, kind=Kind.VALUE, message=message, related=bottom.path)
 
 
 def files_used_twice(draft: Draft) -> Iterator[Problem]:

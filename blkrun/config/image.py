@@ -1,4 +1,4 @@
-"""What an image file is: its size, and whether its bytes are the disk's."""
+"""What an image file is: the disk's size, and whether there is a driver for its bytes."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,6 @@ from blkrun.errors import FileError
 
 _HEAD_BYTES = 512
 _AT_THE_START = {
-    b"QFI\xfb": "qcow2",
     b"QED\0": "qed",
     b"KDMV": "vmdk",
     b"# Disk DescriptorFile": "vmdk",
@@ -19,7 +18,10 @@ _AT_THE_START = {
     b"WithoutFreeSpace": "parallels",
     b"WithouFreSpacExt": "parallels",
 }
-"""First bytes → QEMU's name of the format."""
+"""First bytes → QEMU's name of a format that there is no driver for."""
+
+_QCOW2_MAGIC = b"QFI\xfb"
+_QCOW2_SIZE = slice(24, 32)
 
 _COMPRESSED = {
     b"\x1f\x8b": "gunzip",
@@ -32,17 +34,21 @@ _VDI_MAGIC = b"\x7f\x10\xda\xbe"
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A file or block device whose bytes are the disk's."""
+    """A file or block device with a disk in it; ``format`` is "raw" or "qcow2"."""
 
     path: Path
     size_bytes: int
     writable: bool
+    format: str = "raw"
 
 
 def look_at(path: Path) -> Image:
-    """Raises FileError if it cannot be read, or if its bytes are not the disk's."""
+    """Raises FileError if it cannot be read, or if there is no driver for its bytes."""
     try:
         with path.open("rb") as file:
+            if (head := file.read(_HEAD_BYTES)).startswith(_QCOW2_MAGIC):
+                disk_bytes = int.from_bytes(head[_QCOW2_SIZE], "big")
+                return Image(path, disk_bytes, os.access(path, os.W_OK), "qcow2")
             size_bytes = file.seek(0, os.SEEK_END)
             why = next(_why_not(file, size_bytes, str(path)), None)
     except OSError as error:

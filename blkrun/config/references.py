@@ -38,8 +38,11 @@ def users_of(document: Document, table: Path) -> Iterator[Path]:
     section, name = table
     if section in NODE_SECTIONS:
         yield from edges_to(document, str(name))
+        yield from _naming(document, "nodes", ("bottom",), name)
         yield from _naming(document, "bitmaps", ("node",), name)
-        yield from _naming(document, "jobs", ("device", "target"), name)
+        yield from _naming(
+            document, "jobs", ("device", "target", "base-node", "bottom", "top-node"), name
+        )
     elif section == "throttle-groups":
         yield from _naming(document, "nodes", ("throttle-group",), name)
     elif section == "bitmaps":

@@ -11,7 +11,7 @@ from msgspec import structs
 
 from blkrun.config.graph import by_name, skip_disabled
 from blkrun.config.tables import Draft, ExportTable, NodeTable
-from blkrun.job_options import JobOptions
+from blkrun.job_options import JobOptions, nodes_of
 from blkrun.model import GraphModel
 from blkrun.options import (
     BitmapOptions,
@@ -88,11 +88,11 @@ def _bitmap(options: BitmapOptions, tables: dict[str, NodeTable]) -> BitmapOptio
 
 
 def _job(options: JobOptions, tables: dict[str, NodeTable]) -> JobOptions:
-    return structs.replace(
-        options,
-        device=skip_disabled(options.device, tables),
-        target=skip_disabled(options.target, tables),
-    )
+    nodes = {
+        key.replace("-", "_"): skip_disabled(node, tables)
+        for key, node in nodes_of(options).items()
+    }
+    return structs.replace(options, **nodes)
 
 
 def _throttle(table: ExportTable, below: str) -> ThrottleOptions:

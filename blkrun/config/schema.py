@@ -87,7 +87,7 @@ def _properties(entries: Mapping[str, Entry]) -> Value:
         "nodes": _collection("nodes", _one_of(nodes, "driver", "what stands over another node")),
         "exports": _collection("exports", _ref("exports")),
         "bitmaps": _collection("bitmaps", _ref("bitmaps")),
-        "jobs": _collection("jobs", _one_of(jobs, "type", "background work on two disks")),
+        "jobs": _collection("jobs", _one_of(jobs, "type", "background work on disks")),
     }
 
 

@@ -28,10 +28,10 @@ _TEXT = """\
 {backend}
 
 # A node stands over another one.  blkrun drivers lists what there is.
-[nodes.limit]
+{image}[nodes.limit]
 driver         = "throttle"
 throttle-group = "limits"
-file           = "disk"            # the node below
+file           = {below:<7}           # the node below
 enabled        = true              # false takes it out, and puts it back
 
 # An export is what a client opens, here
@@ -41,7 +41,23 @@ enabled        = true              # false takes it out, and puts it back
 """
 
 
-def starter(name: str, path: str, *, about: str = "", new: bool, writable: bool = True) -> str:
+_QCOW2 = """\
+[nodes.image]
+driver = "qcow2"                   # the disk that is in the image, over what the image names
+file   = "disk"
+
+"""
+
+
+def starter(  # noqa: PLR0913 - by name, as they are written
+    name: str,
+    path: str,
+    *,
+    about: str = "",
+    new: bool,
+    writable: bool = True,
+    image_format: str = "raw",
+) -> str:
     """The text of a file ``name`` for the image at ``path``; ``about`` is a comment beside it."""
     where = "relative to this file" + (f"; {about}" if about else "")
     rows = [("driver", '"file"', ""), ("path", value_of(path).text, where)]
@@ -50,7 +66,15 @@ def starter(name: str, path: str, *, about: str = "", new: bool, writable: bool 
     export = [("node", '"limit"', "")]
     export += () if writable else (("read-only", "true", "so clients may not either"),)
     stem = name.removesuffix(".toml")
-    return _TEXT.format(name=name, stem=stem, backend=_aligned(rows), export=_aligned(export))
+    is_qcow2 = image_format == "qcow2"
+    return _TEXT.format(
+        name=name,
+        stem=stem,
+        backend=_aligned(rows),
+        image=_QCOW2 if is_qcow2 else "",
+        below='"image"' if is_qcow2 else '"disk"',
+        export=_aligned(export),
+    )
 
 
 def _aligned(rows: list[tuple[str, str, str]]) -> str:

@@ -18,6 +18,7 @@ from blkrun.options import (
     EDGES,
     BitmapOptions,
     BlockdevOptions,
+    CopyOnReadOptions,
     DashboardOptions,
     ExportOptions,
     RunnerOptions,
@@ -62,6 +63,11 @@ class NodeTable(Table[BlockdevOptions]):
             if child := self.text(role):
                 yield role, child
 
+    @property
+    def bottom(self) -> str | None:
+        """The node that a copy-on-read names besides its edges."""
+        return self.text("bottom") if self.driver is CopyOnReadOptions else None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExportTable(Table[ExportOptions]):
@@ -98,8 +104,8 @@ class JobTable(Table[JobOptions]):
         return self.text("filter-node-name") or f"{self.name}-filter"
 
     def nodes(self) -> Iterator[tuple[str, str]]:
-        """Key and node's name, for ``device`` and ``target`` where they are written."""
-        for key in ("device", "target"):
+        """Key and node's name, for ``device`` and others of its type where they are written."""
+        for key in ("device", "target") if self.type is None else self.type.names:
             if (node := self.text(key)) is not None:
                 yield key, node
 

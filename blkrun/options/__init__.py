@@ -18,7 +18,9 @@ is read, with a warning.  QMP does not take them.
 
 from blkrun.options.bitmap import DEFAULT_GRANULARITY_BYTES, BitmapOptions
 from blkrun.options.drivers import DRIVERS
+from blkrun.options.drivers.commit_top import CommitTopOptions
 from blkrun.options.drivers.copy_before_write import BitmapPlace, CopyBeforeWriteOptions
+from blkrun.options.drivers.copy_on_read import CopyOnReadOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import DEFAULT_MEMORY_SIZE_BYTES, MemoryOptions
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
@@ -48,7 +50,9 @@ __all__ = [
     "BitmapPlace",
     "BlockdevOptions",
     "Bytes",
+    "CommitTopOptions",
     "CopyBeforeWriteOptions",
+    "CopyOnReadOptions",
     "DashboardOptions",
     "ExportOptions",
     "FileOptions",

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from blkrun.options.drivers import DRIVERS
+from blkrun.options.drivers.commit_top import CommitTopOptions
 from blkrun.options.drivers.mirror_top import MirrorTopOptions
 from blkrun.options.fields import extra_of
 from blkrun.options.node import BlockdevOptions
@@ -19,7 +20,7 @@ def _edge_fields(options: type[BlockdevOptions]) -> dict[str, str]:
     return roles
 
 
-_NODES: tuple[type[BlockdevOptions], ...] = (*DRIVERS.values(), MirrorTopOptions)
+_NODES: tuple[type[BlockdevOptions], ...] = (*DRIVERS.values(), CommitTopOptions, MirrorTopOptions)
 
 EDGES = {options: _edge_fields(options) for options in _NODES}
 """Options type → {role: field name}: which fields name children."""

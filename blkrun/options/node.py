@@ -30,6 +30,9 @@ class BlockdevOptions(Struct, frozen=True, kw_only=True, rename="kebab", tag_fie
     fixed_edges: ClassVar[frozenset[str]] = frozenset()
     """Roles whose child a node keeps for life: to change it, the plan puts in a new node."""
 
+    has_image: ClassVar[bool] = False
+    """Its child's bytes are not the disk's: it cannot be put between the two ends of an edge."""
+
     only_reads: ClassVar[bool] = False
     """It never writes to what is below, and cannot be written."""
 

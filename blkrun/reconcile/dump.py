@@ -10,9 +10,9 @@ import msgspec
 import tomli_w
 
 from blkrun.errors import BlkrunError
-from blkrun.job_options import JobOptions, job_to_wire
+from blkrun.job_options import CommitOptions, JobOptions, StreamOptions, job_to_wire, nodes_of
 from blkrun.limits import any_average
-from blkrun.model import GraphModel
+from blkrun.model import GraphModel, JobState
 from blkrun.options import (
     OPTIONAL_EDGES,
     BlockdevOptions,
@@ -31,6 +31,8 @@ Tables = Iterator[tuple[str, str, dict[str, Any], str]]
 
 _SPENT = "has done its work and left by itself: the table keeps it from coming back"
 _PIVOTED = "has pivoted: who used the device uses the target"
+_STREAMED = "has ended: the device does without what was streamed into it"
+_COMMITTED = "has ended: who used what was committed uses the base"
 _LEAVING = "is being cancelled"
 
 
@@ -103,7 +105,7 @@ def _users(node: str, graph: GraphModel) -> Iterator[str]:
     for options in graph.nodes.values():
         yield from ("node" for child in children_of(options).values() if child == node)
     yield from ("bitmap" for bitmap in graph.bitmaps.values() if bitmap.node == node)
-    yield from ("job" for job in graph.jobs.values() if node in (job.device, job.target))
+    yield from ("job" for job in graph.jobs.values() if node in nodes_of(job).values())
 
 
 def _node(options: BlockdevOptions) -> dict[str, Any]:
@@ -133,8 +135,16 @@ def _job(name: str, job: JobOptions, graph: GraphModel) -> tuple[dict[str, Any],
         del table["filter-node-name"]
     state = graph.states[name]
     if state.pivoted or state.leaving:
-        return {**table, "enabled": False}, _PIVOTED if state.pivoted else _LEAVING
+        return {**table, "enabled": False}, _end_words(job, state)
     return table, ""
+
+
+def _end_words(job: JobOptions, state: JobState) -> str:
+    if state.leaving:
+        return _LEAVING
+    if isinstance(job, CommitOptions):
+        return _COMMITTED
+    return _STREAMED if isinstance(job, StreamOptions) else _PIVOTED
 
 
 def _written(options: ThrottleLimits | msgspec.Struct) -> dict[str, Any]:

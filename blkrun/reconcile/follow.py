@@ -1,4 +1,4 @@
-"""The file follows the pivot of a mirror: it names the target where it named the device.
+"""The file follows a mirror's pivot, and a stream: it names what edges lead to now.
 
 Comments, order and layout stay.  The mirror's own table gets ``enabled = false``: it has done its
 work, and says where the disk came from.  A plan made of the edited file is empty.
@@ -15,8 +15,8 @@ from blkrun.config.save import save_sources
 from blkrun.errors import FileError
 from blkrun.job_options import JobOptions
 from blkrun.model import Config, GraphModel
-from blkrun.options import EDGES
-from blkrun.reconcile.pivots import pivoted
+from blkrun.options import EDGES, children_of
+from blkrun.reconcile.pivots import move_of, pivoted, with_job_done
 
 _TRIES = 5
 
@@ -43,11 +43,13 @@ def follow(
             changes = changes_for(document_in(sources), config, live)
             if _write(sources, changes):
                 words = [_words(key, value, config) for key, value in changes.items()]
-                return _report(path, jobs) | {"changes": words}
+                return _report(path, jobs, config.graph) | {"changes": words}
     except FileError as error:
         jobs = list(pivoted(last.graph, live_for(last.graph)))
-        return _report(path, jobs) | {"message": str(error)} if jobs else None
-    return _report(path, jobs) | {"message": f"{path.name} was changed again and again meanwhile"}
+        return _report(path, jobs, last.graph) | {"message": str(error)} if jobs else None
+    return _report(path, jobs, last.graph) | {
+        "message": f"{path.name} was changed again and again meanwhile"
+    }
 
 
 def _write(before: Sources, changes: Changes) -> bool:
@@ -80,10 +82,18 @@ def changes_for(
     """What the file says otherwise from now on: every edge that does not lead to the device now."""
     written = dict(edges(document))
     changes: dict[Key, str | bool] = {}
+    graph = config.graph
     for job in pivoted(config.graph, live):
+        move = move_of(graph, job)
+        graph = with_job_done(graph, job)
         for key, child in written.items():
-            if child == job.device and _live_child(key, config, live) != child:
-                written[key] = changes[key] = job.target
+            now = child
+            if move is not None and child == move[0] and _live_child(key, config, live) != child:
+                now = move[1]
+            elif move is None and key == ("nodes", job.device, "backing"):
+                now = children_of(graph.nodes[job.device]).get("backing", "")
+            if now != child:
+                written[key] = changes[key] = now
         changes["jobs", job.job_id, "enabled"] = False
     return changes
 
@@ -102,8 +112,12 @@ def _live_child(key: Key, config: Config, live: GraphModel) -> str | None:
     return getattr(options, field) if field is not None else None
 
 
-def _report(path: Path, jobs: list[JobOptions]) -> dict[str, Any]:
-    moved = [{"id": job.job_id, "device": job.device, "target": job.target} for job in jobs]
+def _report(path: Path, jobs: list[JobOptions], graph: GraphModel) -> dict[str, Any]:
+    moved = []
+    for job in jobs:
+        device, target = move_of(graph, job) or (job.device, "")
+        moved.append({"id": job.job_id, "device": device, "target": target})
+        graph = with_job_done(graph, job)
     return {"file": path.name, "jobs": moved}
 
 

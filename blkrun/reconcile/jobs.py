@@ -12,7 +12,17 @@ from typing import Any
 
 from msgspec import structs
 
-from blkrun.job_options import JOBS, BackupOptions, JobOptions, MirrorOptions, job_to_wire
+from blkrun.job_options import (
+    JOBS,
+    BackupOptions,
+    CommitOptions,
+    JobOptions,
+    MirrorOptions,
+    StreamOptions,
+    job_to_wire,
+    nodes_of,
+    target_of,
+)
 from blkrun.model import GraphModel, JobState
 from blkrun.options import fields_of
 from blkrun.reconcile.operation import Operation
@@ -50,7 +60,7 @@ def jobs_started(
 
 def started_by(operation: Operation) -> str | None:
     """The name of the job that an operation starts, if it does."""
-    starts = operation.type in {f"blockdev-{kind}" for kind in JOBS}
+    starts = operation.type in {kind.command for kind in JOBS.values()}
     return str(operation.data["job-id"]) if starts else None
 
 
@@ -108,7 +118,7 @@ def _waiting(desired: GraphModel, live: GraphModel, late: Collection[str]) -> It
 
 
 def _share(one: JobOptions, other: JobOptions) -> bool:
-    return bool({one.device, one.target} & {other.device, other.target})
+    return bool({*nodes_of(one).values()} & {*nodes_of(other).values()})
 
 
 def _why_removed(name: str, desired: GraphModel, live: GraphModel) -> str | None:
@@ -124,16 +134,19 @@ def _why_removed(name: str, desired: GraphModel, live: GraphModel) -> str | None
 
 def is_another(old: JobOptions, new: JobOptions, state: JobState) -> bool:
     """Whether it has to be started again.  After a pivot it is not: the target is the disk now."""
-    if state.pivoted and old.target == new.target:
+    if state.pivoted and target_of(old) == target_of(new) is not None:
         return False
     return type(old) is not type(new) or bool(_lasting(old, new))
 
 
 def _start(new: JobOptions) -> Operation:
     data = {key: value for key, value in job_to_wire(new).items() if key != "type"}
-    data |= {"sync": _sync(new), "auto-dismiss": False, "x-blkrun-of-file": True}
-    text = f"{_words(new)} ({', '.join(_how(new))})"
-    return Operation(f"blockdev-{_type(new)}", data, "+", text, f"jobs.{new.job_id}")
+    if (sync := _sync(new)) is not None:
+        data["sync"] = sync
+    data |= {"auto-dismiss": False, "x-blkrun-of-file": True}
+    how = ", ".join(_how(new))
+    text = f"{_words(new)} ({how})" if how else _words(new)
+    return Operation(new.command, data, "+", text, f"jobs.{new.job_id}")
 
 
 def _change(old: JobOptions, new: JobOptions) -> Iterator[Operation]:
@@ -163,17 +176,26 @@ def _lasting(old: JobOptions, new: JobOptions) -> set[str]:
 
 
 def _words(job: JobOptions) -> str:
-    return f"{_type(job)} {job.job_id} of {job.device} to {job.target}"
+    if isinstance(job, StreamOptions):
+        return f"stream {job.job_id} into {job.device}"
+    if isinstance(job, CommitOptions):
+        return f"commit {job.job_id} of {job.top_node or job.device}"
+    return f"{_type(job)} {job.job_id} of {job.device} to {target_of(job)}"
 
 
 def _how(job: JobOptions) -> Iterator[str]:
-    yield f"sync {_sync(job)}"
+    if (sync := _sync(job)) is not None:
+        yield f"sync {sync}"
     if bitmap_of(job) is not None:
         yield f"bitmap {bitmap_of(job)}"
+    if isinstance(job, StreamOptions):
+        yield f"down to {job.bottom}" if job.bottom else f"base {job.base_node or 'none'}"
+    if isinstance(job, CommitOptions):
+        yield f"to {job.base_node or 'the last of its images'}"
     if isinstance(job, MirrorOptions):
         yield job.copy_mode
-        if job.when_ready != "wait":
-            yield f"when ready: {job.when_ready}"
+    if isinstance(job, (CommitOptions, MirrorOptions)) and job.when_ready != "wait":
+        yield f"when ready: {job.when_ready}"
     if job.speed:
         yield f"speed {format_bytes(job.speed)}"
 
@@ -185,9 +207,8 @@ def _value(job: JobOptions, key: str) -> str:
     return str(value)
 
 
-def _sync(job: JobOptions) -> str:
-    assert isinstance(job, (BackupOptions, MirrorOptions))  # noqa: S101 - all that there are
-    return job.sync
+def _sync(job: JobOptions) -> str | None:
+    return job.sync if isinstance(job, (BackupOptions, MirrorOptions)) else None
 
 
 def _type(job: JobOptions) -> str:

@@ -31,7 +31,8 @@ def _other_disks(desired: GraphModel, live: GraphModel, name: str) -> set[str]:
     """
     old, new = live.nodes[name], desired.nodes[name]
     found = set()
-    for role in children_of(new) if type(new).fixed_edges else ():
+    roles = children_of(new).keys() - {"backing"} if type(new).fixed_edges else ()
+    for role in roles:
         disk = unfiltered(live, _get(old, role))
         is_same = disk == unfiltered(desired, _get(new, role))
         if not is_same or (disk in live.nodes and why_replaced(desired, live, disk) is not None):

@@ -1,4 +1,7 @@
-"""Mirrors that have pivoted: everybody who used the device has the target now, and stays there.
+"""Jobs that have led edges elsewhere, which stay there: mirrors that have pivoted, and streams.
+
+After a pivot everybody who used the device has the target; after a stream the device has another
+backing image, or none.
 
 The file that asked for it still names the device, until the runner has edited it (see
 ``blkrun.reconcile.follow``).  Until then what it says of the device is read as the target, so that
@@ -7,20 +10,22 @@ no edit, and no runner that was away, leads clients back to the old disk.
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
-from blkrun.job_options import JobOptions
+from blkrun.job_options import CommitOptions, JobOptions, StreamOptions, nodes_of, target_of
 from blkrun.model import GraphModel, JobState
-from blkrun.options import children_of, with_child
+from blkrun.options import children_of, to_wire, with_child
 from blkrun.pivot_record import PivotRecord, read_records, remove_record
+from blkrun.reconcile.nodes import unfiltered
 
 
 def pivoted(desired: GraphModel, live: GraphModel) -> Iterator[JobOptions]:
-    """The file's mirrors that have pivoted, in the order in which they were started."""
+    """The file's jobs that have led edges elsewhere, in the order in which they were started."""
     for name, old in live.jobs.items():
         new = desired.jobs.get(name)
-        same = new is not None and (new.device, new.target) == (old.device, old.target)
+        same = new is not None and nodes_of(new) == nodes_of(old)
         if same and live.states[name].pivoted:
             yield old
 
@@ -50,14 +55,81 @@ def forget_recorded(desired: GraphModel, control: Path) -> None:
 
 
 def _is_of(record: PivotRecord, job: JobOptions) -> bool:
-    return (record.device, record.target) == (job.device, job.target)
+    if isinstance(job, CommitOptions):
+        return job.base_node in (None, record.target)
+    return (record.device, record.target) == (job.device, target_of(job))
 
 
 def with_pivots(desired: GraphModel, live: GraphModel) -> GraphModel:
-    """The graph that a file asks for, with the target wherever it still says the device."""
+    """The graph that a file asks for, with what it still says otherwise as it is now."""
     for job in pivoted(desired, live):
-        desired = _moved(desired, job.device, job.target)
+        desired = with_job_done(desired, job)
     return desired
+
+
+def with_job_done(graph: GraphModel, job: JobOptions) -> GraphModel:
+    """A graph as a job that has led edges elsewhere leaves it."""
+    if isinstance(job, StreamOptions):
+        return _streamed(graph, job)
+    move = move_of(graph, job)
+    return graph if move is None else _moved(graph, *move)
+
+
+def move_of(graph: GraphModel, job: JobOptions) -> tuple[str, str] | None:
+    """Which node such a job has led everybody away from, and to which; None: a stream nobody."""
+    target = target_of(job)
+    if target is not None:
+        return job.device, target
+    if not isinstance(job, CommitOptions):
+        return None
+    images = _images(graph, job.device)
+    places = {image.data: at for at, image in enumerate(images)}
+    top = places.get(job.top_node or images[0].data)
+    base = places.get(job.base_node or images[-1].data)
+    if top is None or base is None or base <= top:
+        return None  # the file does not know of them any more
+    if top == 0:
+        return images[0].data, images[base].data
+    return images[top].data, images[base].name
+
+
+class _Image(NamedTuple):
+    """In a chain: as the edge above names it, and below the filters there."""
+
+    name: str
+    data: str
+
+
+def _images(graph: GraphModel, top: str) -> list[_Image]:
+    """A chain as far as a graph tells it, from the top down; bounded where there is a cycle."""
+    found: list[_Image] = []
+    name: str | None = top
+    while name is not None and len(found) <= len(graph.nodes):
+        data = unfiltered(graph, name)
+        found.append(_Image(name, data))
+        options = graph.nodes.get(data)
+        name = None if options is None else children_of(options).get("backing")
+    return found
+
+
+def _streamed(graph: GraphModel, job: StreamOptions) -> GraphModel:
+    """The device's backing edge leads to where that of the last image does that was copied from."""
+    device = graph.nodes.get(job.device)
+    if device is None or "backing" not in children_of(device):
+        return graph
+    images = _images(graph, job.device)
+    places = {image.data: at for at, image in enumerate(images)}
+    below: str | None = None
+    if job.base_node is not None or job.bottom is not None:
+        at = places.get(job.base_node or job.bottom or "")
+        if at is None:
+            return graph  # the file does not know of it any more
+        rest = images[at if job.bottom is None else at + 1 :]
+        if not rest and "backing" not in to_wire(graph.nodes[images[-1].data]):
+            return graph  # nor of this: only the image says what is below
+        below = rest[0].name if rest else None
+    nodes = {**graph.nodes, job.device: with_child(device, "backing", below)}
+    return msgspec.structs.replace(graph, nodes=nodes)
 
 
 def _moved(graph: GraphModel, device: str, target: str) -> GraphModel:

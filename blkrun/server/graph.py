@@ -243,16 +243,22 @@ class Graph:
             node.drain_begin()
 
     def _starting(self, staging: Staging) -> set[Node[Any]]:
-        """Nodes that come into the way of requests at rest only, and what is right below them."""
+        """Nodes that come into the way of requests at rest only, and what is right below them.
+
+        And those that go out of it at rest only.
+        """
         live = set(self.nodes.values())
+        leaving = {node for node in live if node.leaves_at_rest and not node.detached}
         coming = {
             node
             for node in staging.nodes.values()
             if node.starts_at_rest and (node.detached or node not in live)
         }
-        if coming:  # one that no export leads to is in nobody's way
-            coming &= set().union(*map(staging.below, staging.exports.values()))
-        return coming.union(*(staging.children(node).values() for node in coming))
+        if coming or leaving:  # one that no export leads to is in nobody's way
+            below = set().union(*map(staging.below, staging.exports.values()))
+            coming &= below
+            leaving -= below
+        return leaving.union(coming, *(staging.children(node).values() for node in coming))
 
     @staticmethod
     def _is_swap(edge: Edge, node: Node[Any] | None) -> bool:
@@ -273,7 +279,7 @@ class Graph:
             if child is not None:
                 parent.attach(role, child)
             elif isinstance(parent, Node):
-                parent.detach(role)
+                parent.detach(role, by_itself=(parent, role) in staging.by_itself)
         self.nodes, self.exports = staging.nodes, staging.exports
         self.groups, self.memberships = staging.groups, staging.memberships
         self.spent = staging.spent

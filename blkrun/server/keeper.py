@@ -62,12 +62,8 @@ class Keeper(Node[O]):
             )
         if not staging.parents(self) and self.job_id is None:
             return
-        for who, root in writers(staging, self):
-            if self._disks["file"] in written_past(staging, root, self):
-                raise CommandError(
-                    f"{who} writes to '{self.children['file'].name}' past node '{self.name}', "
-                    f"which {self.keeps} it; export it read-only, or lead it through '{self.name}'"
-                )
+        words = f"past node '{self.name}', which {self.keeps} it"
+        refuse_writers_past(staging, self, self._disks["file"], words)
 
     def _check_disks(self, staging: Staging) -> None:
         for role, child in staging.children(self).items():
@@ -129,6 +125,19 @@ def unfiltered(staging: Staging, node: Node[Any]) -> Node[Any]:
     return chain.unfiltered(node, staging.child)
 
 
+def refuse_writers_past(staging: Staging, node: Node[Any], disk: Node[Any], words: str) -> None:
+    """Raises CommandError if somebody writes to what is below a node and does not come by there.
+
+    QEMU has permissions for this: such a filter unshares write on ``file``.
+    """
+    for who, root in writers(staging, node):
+        if disk in written_past(staging, root, node):
+            raise CommandError(
+                f"{who} writes to '{node.children['file'].name}' {words}; "
+                f"export it read-only, or lead it through '{node.name}'"
+            )
+
+
 def writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[Any]]]:
     """Who makes writes, and at which node: clients, and other jobs."""
     for export in staging.exports.values():
@@ -136,8 +145,9 @@ def writers(staging: Staging, keeper: Node[Any]) -> Iterator[tuple[str, Node[Any
         if root is not None and not export.options.read_only:
             yield f"Export '{export.name}'", root
     for node in staging.nodes.values():
-        if node.job_id is not None and node is not keeper:
-            yield f"Job '{node.job_id}'", staging.children(node)["target"]
+        target = staging.children(node).get("target") if node.job_id is not None else None
+        if target is not None and node is not keeper:
+            yield f"Job '{node.job_id}'", target
 
 
 def written_past(staging: Staging, root: Node[Any], keeper: Node[Any]) -> set[Node[Any]]:
@@ -149,5 +159,6 @@ def written_past(staging: Staging, root: Node[Any], keeper: Node[Any]) -> set[No
         if node is not keeper and node not in found:
             found.add(node)
             if not node.options.only_reads:
-                rest.extend(staging.children(node).values())
+                children = staging.children(node).items()
+                rest.extend(child for role, child in children if role != "backing")
     return found

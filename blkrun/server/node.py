@@ -9,6 +9,7 @@ Errors are ``OSError`` with the errno for the client, and reach it unchanged.
 """
 
 import errno
+import os
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
@@ -21,6 +22,7 @@ from blkrun.server.way import (
     EXTENT_DATA,
     FLAG_FAST_ZERO,
     FLAG_FUA,
+    Allocated,
     Extent,
     Way,
 )
@@ -70,6 +72,9 @@ class Node(Generic[O]):
     listens: ClassVar[bool] = False
     """It has a ``do_debug_event``."""
 
+    leaves_at_rest: ClassVar[bool] = False
+    """And it goes out of it only then."""
+
     def __init__(self, options: O) -> None:
         self.options = options
         self.name = options.node_name
@@ -93,11 +98,15 @@ class Node(Generic[O]):
         self.children[role] = child
         setattr(self, role.replace("-", "_"), child)
 
-    def detach(self, role: str) -> None:
-        """Let the edge ``role``, which it can do without, lead nowhere; its options say so too."""
+    def detach(self, role: str, *, by_itself: bool = False) -> None:
+        """Let the edge ``role``, which it can do without, lead nowhere.
+
+        Its options say so too, but where the driver would do that ``by_itself``.
+        """
         self.children.pop(role, None)
         setattr(self, role.replace("-", "_"), None)
-        self.options = cast("O", with_child(self.options, role, None))
+        if not by_itself:
+            self.options = cast("O", with_child(self.options, role, None))
 
     def open(self, staging: "Staging") -> None:
         """Acquire what is needed.  Raises OSError or CommandError, leaving nothing behind."""
@@ -139,6 +148,18 @@ class Node(Generic[O]):
         """Whether it has a child of its own choice for an optional edge that nothing is said of."""
         del role
         return False
+
+    def cluster_bytes(self) -> int:
+        """What is allocated for a single byte, where a backing image shows through."""
+        return self.children[self.main].cluster_bytes() if self.is_filter else 1
+
+    def change_backing_file(self, name: str | None, image_format: str | None) -> None:
+        """Write down, durably, which file the backing image is; None: there is none.
+
+        At rest.  Raises OSError; ENOTSUP where nothing is written down.
+        """
+        del name, image_format
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP))
 
     def block_bytes(self) -> int:
         """What clients' requests are best made in multiples of: the backend's word."""
@@ -272,6 +293,14 @@ class Node(Generic[O]):
         route = self._enter()
         return route.uncounted(route.way.extents, count, offset, flags)
 
+    def allocated(self, count: int, offset: int) -> list[Allocated]:
+        """What of a range it has itself: in order, without gaps, from ``offset`` on.
+
+        As with extents, the answer may end before the range does.
+        """
+        route = self._enter()
+        return route.uncounted(self.do_allocated, count, offset)
+
     def cache(self, count: int, offset: int) -> None:
         """Prefetch a range.  Advice."""
         route = self._enter()
@@ -326,6 +355,15 @@ class Node(Generic[O]):
     def do_extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """Everything is data, as far as this driver knows."""
         return [(offset, count, EXTENT_DATA)]
+
+    def do_allocated(self, count: int, offset: int) -> list[Allocated]:
+        """All of it; a filter has what its child has.  Formats with a backing image know better.
+
+        For who is inside a request that comes by here; everybody else asks ``allocated``.
+        """
+        if self.is_filter:
+            return self.children[self.main].do_allocated(count, offset)
+        return [(offset, count, True)]
 
     def do_cache(self, count: int, offset: int) -> None:
         """Prefetch."""

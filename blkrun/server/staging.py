@@ -53,6 +53,8 @@ class Staging:
         self.limits: dict[ThrottleGroup, ThrottleLimits] = {}
         self.edges: dict[Edge, Node[Any] | None] = {}
         """None: it will lead nowhere."""
+        self.by_itself: set[Edge] = set()
+        """Of the edges that will lead nowhere, those that nothing is said of."""
         self.commits: list[Callable[[], None]] = []
         self.settles: list[Callable[[], None]] = []
         """Done when all that is disturbed is at rest, before anything changes; may fail."""
@@ -129,8 +131,11 @@ class Staging:
         return self._jobs.get(job_id) or self.graph.jobs.find(job_id)
 
     def departing(self) -> Iterable[Node[Any]]:
-        """Live nodes that this transaction is going to remove or replace."""
-        return [self.graph.nodes[name] for name in self._departing if name in self.graph.nodes]
+        """Live nodes that this transaction is going to remove or replace, with those inline."""
+        found = [self.graph.nodes[name] for name in self._departing if name in self.graph.nodes]
+        for node in found:  # which grows: inline nodes have inline ones
+            found += (child for child in node.children.values() if not child.monitor_owned)
+        return found
 
     def is_used(self, group: "ThrottleGroup") -> bool:
         """Whether nodes will be members of a group."""

@@ -9,6 +9,11 @@ FLAG_REQ_ONE = 4
 FLAG_FAST_ZERO = 8
 """nbdkit's request flags (nbdkit-plugin(3)); they travel down the graph as they came."""
 
+FLAG_WRITE_UNCHANGED = 2**16
+"""None of nbdkit's, but ours, as QEMU's BDRV_REQ_WRITE_UNCHANGED: what is written is what is read
+there already.  A format must not refer to it before it is durable, as the old data may have been.
+"""
+
 EXTENT_DATA = 0
 EXTENT_HOLE = 1
 EXTENT_ZERO = 2
@@ -16,6 +21,10 @@ EXTENT_ZERO = 2
 
 Extent = tuple[int, int, int]
 """(offset, length, EXTENT_* bits)"""
+
+
+Allocated = tuple[int, int, bool]
+"""(offset, length, whether a node has that itself, rather than its backing image)"""
 
 
 class Late(Protocol):

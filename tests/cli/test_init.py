@@ -9,7 +9,7 @@ from blkrun.cli import Exit, init, main
 from blkrun.config import check, load, read
 from blkrun.config.changes import limit
 from blkrun.config.edit import document_in, perform_in
-from blkrun.options import FileOptions
+from blkrun.options import FileOptions, Qcow2Options, children_of
 
 EXAMPLES = sorted(init._examples())
 
@@ -65,8 +65,18 @@ def test_an_image_that_may_only_be_read(tmp_path: Path, monkeypatch: pytest.Monk
     assert load(tmp_path / "vm.toml").graph.exports["disk"].read_only
 
 
+def test_a_qcow2_image_gets_its_driver(tmp_path: Path) -> None:
+    """Clients see the disk in it: its size is told, not the file's."""
+    image = tmp_path / "disk.qcow2"
+    image.write_bytes(b"QFI\xfb" + bytes(20) + (2**30).to_bytes(8, "big") + bytes(480))
+    assert main(["init", str(tmp_path / "vm.toml"), "--image", str(image)]) == Exit.DONE
+    graph = load(tmp_path / "vm.toml").graph
+    assert isinstance(graph.nodes["image"], Qcow2Options)
+    assert children_of(graph.nodes["limit"]) == {"file": "image"}
+    assert "1GiB, qcow2" in (tmp_path / "vm.toml").read_text()
+
+
 HEADS = {
-    b"QFI\xfb": "is a qcow2 image",
     b"KDMV": "is a vmdk image",
     b"vhdxfile": "is a vhdx image",
     bytes(64) + b"\x7f\x10\xda\xbe": "is a vdi image",

@@ -195,7 +195,7 @@ REFUSED: dict[str, tuple[Callable[[], list[Step]], str]] = {
     ),
     "a driver that is nothing in between": (
         lambda: insert(DOCUMENT, "new", driver="memory", above="disk"),
-        r'no driver that can be put in between "memory"; there is: copy-before-write, raw',
+        r'no driver that can be put in between "memory"; there is: copy-before-write, copy-on-read',
     ),
     "a parent that leads elsewhere": (
         lambda: insert(DOCUMENT, "new", driver="raw", above="limit", below="old"),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from blkrun import config
-from blkrun.job_options import JOBS, JobOptions
+from blkrun.job_options import JOBS, CopyOptions, JobOptions
 from blkrun.options import DRIVERS, BitmapOptions, FileOptions
 
 FILES = sorted((Path(__file__).parents[2] / "examples").glob("*.toml"))
@@ -68,9 +68,10 @@ def test_every_key_of_a_job_has_an_example(job: str) -> None:
         if table["type"] == job
     ]
     shown = {key for file in FILES for key in _job_keys(file)}
-    own = {*JOBS[job].__struct_encode_fields__} - {*JobOptions.__struct_encode_fields__}
+    shared = {*JobOptions.__struct_encode_fields__, *CopyOptions.__struct_encode_fields__}
+    own = {*JOBS[job].__struct_encode_fields__} - shared
     assert own <= {key for table in tables for key in table}
-    assert {*JobOptions.__struct_encode_fields__, "type", "enabled"} - {"job-id"} <= shown
+    assert {*shared, "type", "enabled"} - {"job-id"} <= shown
     assert any(table.get("enabled", True) for table in tables)
 
 

@@ -42,12 +42,30 @@ def test_the_good_file_is_good() -> None:
     assert found(GOOD) == []
 
 
-NODES = (
-    "for [nodes.*] it is one of: copy-before-write, raw, snapshot-access, throttle, write-threshold"
+_NODE_DRIVERS = (
+    "copy-before-write, copy-on-read, qcow2, raw, snapshot-access, throttle, write-threshold"
 )
+NODES = f"for [nodes.*] it is one of: {_NODE_DRIVERS}"
 BACKENDS = "for [backends.*] it is one of: file, memory, nbd, null"
 
+COPYING = GOOD.replace(
+    'file = "disk"\n', 'file = "disk"\n[nodes.cor]\ndriver = "copy-on-read"\nfile = "limit"\n', 1
+)
+
 CASES = {
+    "bottom that is not there": (
+        COPYING.replace('"limit"\n[exports', '"limit"\nbottom = "disc"\n[exports'),
+        (13, 10, 'nodes.cor.bottom: there is no node or backend "disc"', "disk"),
+    ),
+    "bottom that is a filter": (
+        COPYING.replace('"limit"\n[exports', '"limit"\nbottom = "limit"\n[exports'),
+        (
+            13,
+            10,
+            'nodes.cor.bottom: "limit" is a filter: name the node with the data, below it',
+            None,
+        ),
+    ),
     "top-level table": (
         "[node.x]\n" + GOOD,
         (1, 2, 'unknown table "node"', "nodes"),
@@ -260,6 +278,16 @@ CASES = {
             None,
         ),
     ),
+    "a new image without a size": (
+        GOOD + "[nodes.image]\ndriver = 'qcow2'\nfile = 'disk'\ncreate = true\n",
+        (13, 1, "nodes.image: 'create' needs 'size': there is no backing to take it from", None),
+    ),
+    "a new image that cannot be": (
+        GOOD
+        + "[nodes.image]\ndriver = 'qcow2'\nfile = 'disk'\ncreate = true\nsize = '1GiB'\n"
+        + "cluster-size = '3KiB'\n",
+        (17, 1, "nodes.image: Cluster size must be a power of two between 512 and 2048k", None),
+    ),
     "nbd without a server": (
         GOOD + "[backends.far]\ndriver = 'nbd'\n",
         (12, 1, '"uri" or "command" is missing in backends.far: where is the NBD server?', None),
@@ -325,6 +353,8 @@ def test_how_one_mistake_looks(case: str) -> None:
 
 REFERENCES = {
     "unknown node of an edge": (3, "backends.disk"),
+    "bottom that is not there": (3, "backends.disk"),
+    "bottom that is a filter": (6, "nodes.limit"),
     "unknown node of an export": (6, "nodes.limit"),
     "unknown node of a bitmap": (3, "backends.disk"),
     "unknown node of a job": (3, "backends.disk"),

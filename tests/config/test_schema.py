@@ -21,6 +21,7 @@ from blkrun.options import (
     EDGES,
     BlockdevOptions,
     NbdOptions,
+    Qcow2Options,
     ThrottleOptions,
     choices_of,
     extra_of,
@@ -110,7 +111,13 @@ def _only_uri(table: dict[str, Any]) -> dict[str, Any]:
 
 def _node(driver: str, struct: type[BlockdevOptions]) -> st.SearchStrategy[Any]:
     switch = {"enabled": st.booleans()} if struct.is_filter else {}
-    return values(struct, driver=st.just(driver), **switch)
+    tables = values(struct, driver=st.just(driver), **switch)
+    return tables.map(_of_an_old_image) if struct is Qcow2Options else tables
+
+
+def _of_an_old_image(table: dict[str, Any]) -> dict[str, Any]:
+    """Whatever else it says of new ones goes together with that."""
+    return {key: each for key, each in table.items() if key not in ("create", "cache-size")}
 
 
 BACKENDS = st.one_of([_backend(*each) for each in DRIVERS.items() if each[1].is_backend])
@@ -139,6 +146,13 @@ JOBS = st.one_of(
 )
 
 
+def backend_of(table: dict[str, Any], nodes: dict[str, Any]) -> str:
+    """What is below a node by ``file``, at the end."""
+    while table["file"] in nodes:
+        table = nodes[table["file"]]
+    return str(table["file"])
+
+
 @st.composite
 def documents(draw: st.DrawFn) -> dict[str, Any]:
     """Files with nothing wrong in them: every driver, references that hold, any notation."""
@@ -153,6 +167,8 @@ def documents(draw: st.DrawFn) -> dict[str, Any]:
         table = draw(NODES)
         struct = DRIVERS[table["driver"]]
         nodes[name] = table | {role: draw(below) for role in EDGES[struct]}
+        if "bottom" in table:
+            nodes[name]["bottom"] = backend_of(nodes[name], nodes)
         if struct is ThrottleOptions:
             nodes[name]["throttle-group"] = group
     node = st.sampled_from(names)

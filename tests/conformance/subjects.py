@@ -14,6 +14,7 @@ import msgspec
 from blkrun.options import (
     BlockdevOptions,
     CopyBeforeWriteOptions,
+    CopyOnReadOptions,
     FileOptions,
     MemoryOptions,
     MirrorTopOptions,
@@ -156,6 +157,14 @@ def _copy_before_write(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     )
 
 
+def _copy_on_read(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    del shop
+    return (
+        MemoryOptions(node_name="disk", size=SIZE),
+        CopyOnReadOptions(node_name="subject", file="disk"),
+    )
+
+
 def _two_disks(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     del shop
     return (MemoryOptions(node_name="disk", size=SIZE), MemoryOptions(node_name="copy", size=SIZE))
@@ -229,6 +238,7 @@ ROWS = {
     "copy-before-write": Row(
         _copy_before_write, settle=lambda node: node.copy(0, node.moment.access.clusters)
     ),
+    "copy-on-read": Row(_copy_on_read),
     "file": Row(_file),
     "memory": Row(_memory),
     "nbd": Row(_nbd, size=NBD_SIZE),

@@ -10,7 +10,7 @@ import msgspec
 
 from blkrun.decode import Problem, decode
 from blkrun.errors import CommandError
-from blkrun.job_options import JOBS, JobOptions, job_to_wire
+from blkrun.job_options import JOBS, JobOptions, job_to_wire, nodes_of, target_of
 from blkrun.model import EMPTY, GraphModel, JobState
 from blkrun.reconcile.jobs import bitmap_of
 from blkrun.reconcile.operation import Operation
@@ -80,7 +80,7 @@ class LiveWithJobs:
         elif operation.type == "x-blkrun-job-change":
             self._change(data)
         else:
-            self._start(operation.type.removeprefix("blockdev-"), data)
+            self._start(operation.type.rpartition("-")[2], data)
 
     def end(self) -> None:
         """Let everything end that is being cancelled."""
@@ -93,15 +93,15 @@ class LiveWithJobs:
     def _start(self, kind: str, data: dict[str, Any]) -> None:
         assert data.pop("auto-dismiss") is False
         assert data.pop("x-blkrun-of-file") is True
-        assert "sync" in data
+        assert ("sync" in data) == (kind != "stream")
         problems: list[Problem] = []
         options = decode(JOBS[kind], data, problems)
         assert options is not None, problems
         assert options.job_id not in self.jobs
-        assert {options.device, options.target} <= self.server.model().nodes.keys()
+        names = {*nodes_of(options).values()}
+        assert names <= self.server.model().nodes.keys()
         for other in self._at_work():
-            used = {other.options.device, other.options.target}
-            assert not used & {options.device, options.target}, "the node is busy"
+            assert names.isdisjoint(nodes_of(other.options).values()), "the node is busy"
         if (bitmap := bitmap_of(options)) is not None:
             assert options.device == self.server.model().bitmaps[bitmap].node
         self.jobs[options.job_id] = FakeJob(options)
@@ -126,7 +126,13 @@ class LiveWithJobs:
         )
 
 
-JOB_ACTIONS = {"blockdev-backup", "blockdev-mirror", "x-blkrun-job-remove", "x-blkrun-job-change"}
+JOB_ACTIONS = {
+    "blockdev-backup",
+    "blockdev-mirror",
+    "block-stream",
+    "x-blkrun-job-remove",
+    "x-blkrun-job-change",
+}
 
 
 class JobClient:
@@ -172,12 +178,14 @@ class JobClient:
     def pivot(self, name: str) -> None:
         """End a mirror as the server does: its device's exports get the target."""
         job = self.live.jobs[name]
+        target = target_of(job.options)
+        assert target is not None
         for export, options in self.live.model().exports.items():
             if options.node == job.options.device:
-                data = {"parent": export, "role": "root", "child": job.options.target}
+                data = {"parent": export, "role": "root", "child": target}
                 self.live.server.execute("x-blkrun-set-edge", data)
         job.state = JobState(status="concluded", pivoted=True)
-        disks = {"device": job.options.device, "target": job.options.target}
+        disks = {"device": job.options.device, "target": target}
         self.emit("X_BLKRUN_JOB_PIVOTED", id=name, **disks)
         self.emit("JOB_STATUS_CHANGE", id=name, status="concluded")
 

@@ -36,7 +36,10 @@ THROTTLED = EXPORT + "iops-total = 5\n"
 BITMAP = '[bitmaps.map]\nnode = "disk"\n'
 BACKUP = '[jobs.job]\ntype = "backup"\ndevice = "disk"\ntarget = "copy"\n'
 MIRROR = BACKUP.replace("backup", "mirror")
+STREAM = '[jobs.job]\ntype = "stream"\ndevice = "disk"\n'
 BASE = DISK + COPY + GROUP
+CHAIN = DISK + '[nodes.top]\ndriver = "qcow2"\nfile = "copy"\nbacking = "disk"\n' + COPY
+COMMIT = '[jobs.job]\ntype = "commit"\ndevice = "top"\n'
 
 
 class Case(NamedTuple):
@@ -112,6 +115,8 @@ CASES = [
     ),
     Case("blockdev-backup", BASE, BASE + BACKUP, "jobs.job"),
     Case("blockdev-mirror", BASE, BASE + MIRROR, "jobs.job"),
+    Case("block-commit", CHAIN, CHAIN + COMMIT, "jobs.job"),
+    Case("block-stream", BASE, BASE + STREAM, "jobs.job"),
     Case("x-blkrun-job-change", BASE + BACKUP, BASE + BACKUP + "speed = 512\n", "jobs.job"),
     Case("x-blkrun-job-remove", BASE + BACKUP, BASE, "jobs.job", gone=True),
     Case("x-blkrun-job-remove", BASE + BACKUP, BASE + BACKUP + "enabled = false\n", "jobs.job"),
@@ -120,7 +125,6 @@ CASES = [
 
 EXPANDED = {
     "block-*-node": {"block-insert-node", "block-remove-node"},
-    "blockdev-*": {f"blockdev-{kind}" for kind in JOBS},
 }
 """Types of operations that the code puts together → those that there are."""
 
@@ -183,6 +187,8 @@ def types_of(written: ast.expr) -> set[str]:
     """One, or what the pieces of a string make."""
     if isinstance(written, ast.Constant):
         return {str(written.value)}
+    if isinstance(written, ast.Attribute) and written.attr == "command":
+        return {kind.command for kind in JOBS.values()}
     assert isinstance(written, ast.JoinedStr)
     pieces = (str(each.value) if isinstance(each, ast.Constant) else "*" for each in written.values)
     return EXPANDED["".join(pieces)]

@@ -16,6 +16,7 @@ from blkrun.options import BlockdevOptions, Bytes, NodeName
 from blkrun.options.edges import EDGES, OPTIONAL_EDGES
 from blkrun.server import drivers
 from blkrun.server.node import Node
+from blkrun.server.way import Allocated
 
 CLUSTER_BYTES = 2**16
 
@@ -46,6 +47,21 @@ class Overlay(Node[OverlayOptions]):
         """As it was made, whatever is below."""
         del sizes
         return self.options.size
+
+    def cluster_bytes(self) -> int:
+        """As it says."""
+        return CLUSTER_BYTES
+
+    def do_allocated(self, count: int, offset: int) -> list[Allocated]:
+        """The clusters that have been written."""
+        return [
+            (offset + at, length, number in self.clusters)
+            for number, _, at, length in pieces(count, offset)
+        ]
+
+    def change_backing_file(self, name: str | None, image_format: str | None) -> None:
+        """Kept, for tests to look at."""
+        self.header = (name, image_format)
 
     def do_pread(self, buf: memoryview, offset: int) -> None:
         """Its own clusters, or what is below."""

@@ -378,3 +378,51 @@ def test_no_write_is_lost_while_overlays_come_and_filters_with_them(server: InPr
             top = name
         stop.set()
     assert all(latest)
+
+
+# change-backing-file
+
+
+def test_the_backing_file_is_written_down(server: InProcess) -> None:
+    """Name and format, of an overlay in use; the edges stay."""
+    server.execute("blockdev-snapshot", {"node": "base", "overlay": "top"})
+    top = server.graph.nodes["top"]
+    assert isinstance(top, overlay.Overlay)
+    name = {"device": "top", "image-node-name": "top", "backing-file": "base.img"}
+    server.execute("change-backing-file", name)
+    assert top.header == ("base.img", "raw")
+    assert server.node("top")["children"] == {"backing": "base"}
+    server.execute("change-backing-file", {**name, "backing-file": ""})
+    assert list(top.header) == [None, "raw"]
+
+
+@pytest.mark.parametrize(
+    ("device", "image", "message"),
+    [
+        ("nope", "top", "Cannot find device='nope' nor node-name='nope'"),
+        ("top", "nope", "Cannot find device='' nor node-name='nope'"),
+        ("mid", "mid", "Need a root block node"),
+        ("top", "mid", "not allowing backing file change on an image without a backing file"),
+        ("base", "top", "'base' and image file are not in the same chain"),
+    ],
+)
+def test_change_backing_file_refused(
+    server: InProcess, device: str, image: str, message: str
+) -> None:
+    """As qemu-storage-daemon 7.2 says it."""
+    server.execute("blockdev-reopen", reopen("top", backing="mid"))
+    arguments = {"device": device, "image-node-name": image, "backing-file": "x"}
+    assert server.refused("change-backing-file", arguments) == (GENERIC, message)
+
+
+def test_what_cannot_be_written_down(server: InProcess, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason is the image's."""
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    server.execute("blockdev-reopen", reopen("top", backing="mid"))
+    monkeypatch.setattr(server.graph.nodes["top"], "change_backing_file", fail)
+    arguments = {"device": "top", "image-node-name": "top", "backing-file": "x"}
+    refused = server.refused("change-backing-file", arguments)
+    assert refused[1] == "Could not change backing file to 'x': No space left on device"

@@ -91,7 +91,7 @@ def _row(job: Job) -> JobRow:
         name=job.id,
         type=job.type,
         device=str(job.options.get("device", "?")),
-        target=str(job.options.get("target", "?")),
+        target=_target(job),
         state=state,
         mood=mood,
         share=job_share(job),
@@ -102,6 +102,15 @@ def _row(job: Job) -> JobRow:
         ran_s=job.running_ns / _NS_PER_S if ended else None,
         error="" if job.cancelled else job.error or "",
     )
+
+
+def _target(job: Job) -> str:
+    """Where it ends: a stream with what stays below the device."""
+    if job.type == "stream":
+        return str(job.options.get("base-node") or "alone")
+    if job.type == "commit":
+        return str(job.options.get("base-node") or "the last image")
+    return str(job.options.get("target", "?"))
 
 
 def _failed(job: Job) -> bool:
@@ -128,7 +137,7 @@ def _end(job: Job) -> tuple[str, Mood]:
         return "cancelled", "gone"
     if job.error is not None:
         return "FAILED", "failed"
-    return ("pivoted" if job.pivoted else "done"), "done"
+    return ("pivoted" if job.pivoted and job.type != "stream" else "done"), "done"
 
 
 def _standing(job: Job) -> tuple[str, Mood]:

@@ -1,6 +1,7 @@
 """The drivers' options, one file a driver, and the table of those that can be asked for."""
 
 from blkrun.options.drivers.copy_before_write import CopyBeforeWriteOptions
+from blkrun.options.drivers.copy_on_read import CopyOnReadOptions
 from blkrun.options.drivers.file import FileOptions
 from blkrun.options.drivers.memory import MemoryOptions
 from blkrun.options.drivers.nbd import NbdOptions
@@ -14,6 +15,7 @@ from blkrun.options.node import BlockdevOptions
 
 DRIVERS: dict[str, type[BlockdevOptions]] = {
     "copy-before-write": CopyBeforeWriteOptions,
+    "copy-on-read": CopyOnReadOptions,
     "file": FileOptions,
     "memory": MemoryOptions,
     "nbd": NbdOptions,

@@ -15,6 +15,7 @@ class Qcow2Options(BlockdevOptions, frozen=True, tag="qcow2"):
     What is for new images only, says nothing of one that is there; but ``size`` must be its size.
     """
 
+    has_image = True
     reopenable = BlockdevOptions.reopenable | {
         "create",
         "cluster-size",
@@ -63,7 +64,7 @@ class Qcow2Options(BlockdevOptions, frozen=True, tag="qcow2"):
         Literal["v2", "v3"], Meta(description=f"{_NEW}; v2 is for QEMU before 1.1")
     ] = "v3"
     refcount_bits: Annotated[
-        Literal[1, 2, 4, 8, 16, 32, 64], Meta(description=f"{_NEW}: width of a refcount")
+        int, Meta(ge=1, le=64, description=f"{_NEW}: width of a refcount, a power of two")
     ] = 16
     extended_l2: Annotated[
         bool, Meta(description=f"{_NEW}: allocate a 32nd of a cluster at a time")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from blkrun.server.drivers.copy_before_write import CopyBeforeWrite
+from blkrun.server.drivers.copy_on_read import CopyOnRead
 from blkrun.server.drivers.file import File
 from blkrun.server.drivers.memory import Memory
 from blkrun.server.drivers.nbd import Nbd
@@ -18,6 +19,7 @@ DRIVERS: dict[str, type[Node[Any]]] = {
     driver.driver: driver
     for driver in (
         CopyBeforeWrite,
+        CopyOnRead,
         File,
         Memory,
         Nbd,

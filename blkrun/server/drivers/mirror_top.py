@@ -9,7 +9,9 @@ from typing import Any
 
 from blkrun.options import MirrorTopOptions
 from blkrun.server.divergence import Divergence
+from blkrun.server.frozen import Frozen, check_frozen
 from blkrun.server.keeper import Keeper
+from blkrun.server.staging import Staging
 from blkrun.server.way import FLAG_MAY_TRIM
 
 
@@ -19,6 +21,13 @@ class MirrorTop(Keeper[MirrorTopOptions]):
     driver = "mirror_top"
     keeps = "mirrors"
     divergence: Divergence
+    frozen: Frozen = ()
+    """Of a commit's: the chain that it needs as it is."""
+
+    def check(self, staging: Staging) -> None:
+        """And the chain is as it was."""
+        super().check(staging)
+        check_frozen(staging, staging.children(self)["file"], self.frozen)
 
     def describe(self) -> dict[str, Any]:
         """How much may differ, and whether writes go to both."""

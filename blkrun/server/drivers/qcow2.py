@@ -1,5 +1,6 @@
 """QEMU's qcow2 over ``file``: see ``blkrun.server.qcow2``, which this puts into the graph."""
 
+import errno
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -10,6 +11,7 @@ from typing import Any
 from msgspec import UNSET
 
 from blkrun.errors import CommandError
+from blkrun.image_options import check_image_options
 from blkrun.options import Qcow2Options
 from blkrun.server.chain import chain
 from blkrun.server.drivers._image_disks import ImageDisks
@@ -19,6 +21,7 @@ from blkrun.server.naming import generated_name
 from blkrun.server.node import Node
 from blkrun.server.qcow2 import features
 from blkrun.server.qcow2 import header as headers
+from blkrun.server.qcow2.backing_name import with_backing_name
 from blkrun.server.qcow2.cache_sizes import cache_sizes
 from blkrun.server.qcow2.errors import ImageError
 from blkrun.server.qcow2.header import Header
@@ -31,7 +34,7 @@ from blkrun.server.reaching import reaching
 from blkrun.server.route import Key
 from blkrun.server.routing import apart
 from blkrun.server.staging import Staging
-from blkrun.server.way import Extent, Way
+from blkrun.server.way import Allocated, Extent, Way
 
 MOST_IMAGES = 100
 """In a chain: what is read goes all the way down it on one thread's stack."""
@@ -73,6 +76,8 @@ class Qcow2(Node[Qcow2Options]):
         """
         self._emit = staging.graph.events.emit
         self._is_read_only = staging.read_only(self)
+        if (broken := check_image_options(self.options)) is not None:
+            raise CommandError(f"Could not open node '{self.name}': {broken.message}")
         try:
             if self.options.create and not self._is_read_only and is_blank(self.file):
                 create_image(self, staging)
@@ -147,6 +152,22 @@ class Qcow2(Node[Qcow2Options]):
                 self._load()
         except (ImageError, OSError) as error:
             raise CommandError(f"Could not open node '{self.name}' anew: {error}") from error
+
+    def cluster_bytes(self) -> int:
+        """A subcluster's, where entries have them."""
+        return 1 << self.image.geometry.subcluster_bits
+
+    def change_backing_file(self, name: str | None, image_format: str | None) -> None:
+        """In the header, durably.  No request is under way."""
+        self._begin_writing()
+        image = self.image
+        try:
+            header = with_backing_name(image.header, name, image_format)
+        except ImageError as error:
+            raise OSError(errno.ENOSPC, str(error)) from error
+        image.store.pwrite(memoryview(header.to_bytes()), 0)
+        image.header = header
+        image.store.flush()
 
     def size_over(self, sizes: Mapping[str, int]) -> int:
         """The disk's, as the header says; the file's is another matter."""
@@ -276,8 +297,9 @@ class Qcow2(Node[Qcow2Options]):
     # Requests
 
     def lower(self, below: Way, late: Way) -> Way:
-        """Reads go straight to the reader."""
-        return super().lower(below, late)._replace(pread=self.reader.pread)
+        """Reads go straight to the reader; the long way, if somebody below listens to events."""
+        pread = self.reader.read if _is_listened_to(self.file) else self.reader.pread
+        return super().lower(below, late)._replace(pread=pread)
 
     def do_pread(self, buf: memoryview, offset: int) -> None:
         """Guest data."""
@@ -286,6 +308,10 @@ class Qcow2(Node[Qcow2Options]):
     def do_extents(self, count: int, offset: int, flags: int) -> list[Extent]:
         """What is allocated here and below."""
         return self.reader.extents(count, offset, flags)
+
+    def do_allocated(self, count: int, offset: int) -> list[Allocated]:
+        """What the image maps to something, zeroes included."""
+        return self.reader.allocated(count, offset)
 
     def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
         """Guest data."""
@@ -317,6 +343,13 @@ class Qcow2(Node[Qcow2Options]):
             if self._writer is None:
                 self._writer = Writer(self.image, self.reader)
             return self._writer
+
+
+def _is_listened_to(node: Node[Any]) -> bool:
+    """Whether a node on the way to the file acts on events: routes are made anew when one comes."""
+    while not node.listens and node.main in node.children:
+        node = node.children[node.main]
+    return node.listens
 
 
 @contextmanager

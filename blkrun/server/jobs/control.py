@@ -64,7 +64,7 @@ class JobControl:
         self.pivots = False
         """With ``completing``: it was job-complete."""
         self.pivoted = False
-        """It has ended by giving its target to everybody who used its device."""
+        """It has ended by leading edges elsewhere: a mirror everybody's, a stream its overlay's."""
         self.in_run = False
         self._events = events
         self._transaction = transaction or JobTransaction()

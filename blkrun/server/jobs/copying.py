@@ -7,13 +7,13 @@ so the graph can be edited around a running job as if it were not there.
 
 import sys
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import msgspec
 
 from blkrun.errors import CommandError
-from blkrun.job_options import JobOptions, job_to_wire
+from blkrun.job_options import CopyOptions, JobOptions, job_to_wire
 from blkrun.server.actions import check_new_name, check_no_job, find_node, generated_name
 from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.policy import Conduct
@@ -93,16 +93,19 @@ class CopyJob(Job):
 
 
 def find_places(
-    staging: Staging, options: JobOptions, *, of_file: bool
+    staging: Staging, options: CopyOptions, *, of_file: bool
 ) -> tuple[Node[Any], Node[Any]]:
     """The device and the target.  Raises CommandError, in QEMU's words (qemu-semantics §6.3).
 
     A device is an export first, as in QEMU; but a file means the node, whatever exports are called.
     """
+    return find_device(staging, options, of_file=of_file), find_node(staging, options.target)
+
+
+def find_device(staging: Staging, options: JobOptions, *, of_file: bool) -> Node[Any]:
+    """The same, of the device alone."""
     name = options.device if of_file else _device_name(staging, options.device)
-    device = find_node(staging, name)
-    target = find_node(staging, options.target)
-    return device, target
+    return find_node(staging, name)
 
 
 def put_in(
@@ -113,11 +116,18 @@ def put_in(
     Raises CommandError: another job has either of them, or one cannot be copied to the other.
     """
     _check_places(staging, device, target)
+    put_over(staging, node, {"file": device, "target": target}, job_id)
+
+
+def put_over(
+    staging: Staging, node: Node[Any], children: Mapping[str, Node[Any]], job_id: str
+) -> None:
+    """The same, for whatever a job has checked.  Raises CommandError for the filter's name."""
     check_new_name(staging, node.name, owned=not node.name.startswith("#"))
-    users = set(staging.parents(device))
+    users = set(staging.parents(children["file"]))
     node.monitor_owned = False
     node.job_id = job_id
-    staging.add_node(node, {"file": device, "target": target})
+    staging.add_node(node, children)
     for parent, role in users:
         staging.set_edge(parent, role, node)
 

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from blkrun.errors import CommandError
-from blkrun.job_options import MirrorOptions
+from blkrun.job_options import JobOptions, MirrorOptions
 from blkrun.options import MirrorTopOptions
 from blkrun.pivot_record import PivotRecord, remove_record, write_record
 from blkrun.server.bitmap import Run
@@ -48,10 +48,10 @@ class Mirror(CopyJob):
     type = "mirror"
     completable = True
     filter: MirrorTop
-    copy_options: MirrorOptions
+    copy_options: Any  # MirrorOptions, or a commit's
 
     def __init__(
-        self, staging: Staging, options: MirrorOptions, conduct: Conduct, filter_node: MirrorTop
+        self, staging: Staging, options: JobOptions, conduct: Conduct, filter_node: MirrorTop
     ) -> None:
         super().__init__(staging, options, conduct, filter_node)
         self._length_noted_ns = 0
@@ -79,8 +79,7 @@ class Mirror(CopyJob):
 
     def run(self) -> None:
         """Until it is told to complete, and then until nothing is left."""
-        if self.copy_options.sync == "top":
-            self._mark_data()
+        self.mark()
         self._copy_what_differs()
         self.ready()
         self._pivot_if_wanted()
@@ -134,7 +133,8 @@ class Mirror(CopyJob):
         control = self._graph.control
         if control is None or not (self.pivots and self.options.of_file):
             return None
-        return control, PivotRecord(self.id, self.copy_options.device, self.copy_options.target)
+        device, target = self.filter.file.name, self.filter.target.name
+        return control, PivotRecord(self.id, device, target)
 
     def _forget_record(self) -> None:
         """There was no pivot after all."""
@@ -194,8 +194,10 @@ class Mirror(CopyJob):
             self.progress(min(past * cluster_bytes, end) - offset)
             divergence.copied(run, past)
 
-    def _mark_data(self) -> None:
+    def mark(self) -> None:
         """``sync top``: what is no hole.  What is written meanwhile marks itself."""
+        if self.copy_options.sync != "top":
+            return
         for start, length, kind in self.device_extents():
             if not kind & EXTENT_HOLE:
                 self._divergence.mark(start, length)

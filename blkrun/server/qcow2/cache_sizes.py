@@ -1,7 +1,6 @@
 """How much memory an image's tables may take: QEMU's rules.  Pure."""
 
 from blkrun.options import Qcow2Options
-from blkrun.server.qcow2.errors import ImageError
 from blkrun.server.qcow2.geometry import Geometry
 
 MOST_L2_BYTES = 32 * 2**20
@@ -11,7 +10,7 @@ _LEAST_REFCOUNT_CLUSTERS = 4
 
 
 def cache_sizes(options: Qcow2Options, geometry: Geometry) -> tuple[int, int]:
-    """Bytes for L2 tables and for refcount blocks.  Raises ImageError for what contradicts."""
+    """Bytes for L2 tables and for refcount blocks, of options that do not contradict."""
     total, l2_bytes, refcount_bytes = (
         options.cache_size,
         options.l2_cache_size,
@@ -23,13 +22,6 @@ def cache_sizes(options: Qcow2Options, geometry: Geometry) -> tuple[int, int]:
         if l2_bytes is None:
             l2_bytes = min(MOST_L2_BYTES, covering)
         return l2_bytes, least if refcount_bytes is None else refcount_bytes
-    if l2_bytes is not None and refcount_bytes is not None:
-        raise ImageError(
-            "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time"
-        )
-    for name, part in (("l2-cache-size", l2_bytes), ("refcount-cache-size", refcount_bytes)):
-        if part is not None and part > total:
-            raise ImageError(f"{name} may not exceed cache-size")
     if l2_bytes is not None:
         return l2_bytes, total - l2_bytes
     if refcount_bytes is not None:

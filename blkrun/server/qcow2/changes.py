@@ -74,8 +74,11 @@ class Changes:
 
     # Writing
 
-    def write(self, buf: memoryview, offset: int) -> int:
-        """Write what has to be allocated first, up to what has not.  How many bytes that was."""
+    def write(self, buf: memoryview, offset: int, *, is_old: bool = False) -> int:
+        """Write what has to be allocated first, up to what has not.  How many bytes that was.
+
+        ``is_old``: it is what the guest reads there already, which may have been durable.
+        """
         geometry = self._geometry
         l1_index = geometry.l1_index(offset)
         end = min(offset + len(buf), (l1_index + 1) * geometry.table_span_bytes)
@@ -86,7 +89,8 @@ class Changes:
             try:
                 at = offset
                 while at < end and (mappings := self._to_allocate(table, at, end)):
-                    at += self._allocate(table, mappings, buf[at - offset : end - offset], at)
+                    part = buf[at - offset : end - offset]
+                    at += self._allocate(table, mappings, part, at, is_old=is_old)
                 return at - offset
             finally:
                 self._image.tables.release(table)
@@ -149,7 +153,9 @@ class Changes:
         """Whether it has a cluster that nobody else has, and that it keeps."""
         return mapping.has_cluster and mapping.copied
 
-    def _allocate(self, table: Table, mappings: list[Mapping], buf: memoryview, offset: int) -> int:
+    def _allocate(
+        self, table: Table, mappings: list[Mapping], buf: memoryview, offset: int, *, is_old: bool
+    ) -> int:
         """Write into clusters that the guest has not got yet.  How many bytes that was."""
         geometry = self._geometry
         base = offset - geometry.in_cluster(offset)
@@ -169,7 +175,7 @@ class Changes:
                 kept = mapping.allocated if host.taken is None else 0
                 words.append((mapping.zeroed & ~mask) << 32 | kept | mask)
         frees = [run for mapping in mappings for run in self._host_runs(mapping)]
-        change = Change(geometry.l2_index(offset), words, is_late)
+        change = Change(geometry.l2_index(offset), words, is_late or is_old)
         if host.taken is not None:
             change = change._replace(frees=frees, given=(host.taken,))
         self._links.change(geometry.l1_index(offset), table, change)

@@ -24,7 +24,7 @@ def decompressor(compression_type: int) -> Decompress:
     except ImportError as error:
         raise ImageError(
             "Clusters are compressed with zstd: that needs the Python package zstandard; "
-            "install it with: pip install zstandard"
+            "install it with: pip install 'blkrun[zstd]'"
         ) from error
     return _zstd(zstandard)
 

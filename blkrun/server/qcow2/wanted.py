@@ -2,7 +2,6 @@
 
 from blkrun.options import Qcow2Options
 from blkrun.server.qcow2.create import Layout, NewImage, layout_of
-from blkrun.server.qcow2.errors import ImageError
 
 _VERSIONS = {"v2": 2, "v3": 3}
 
@@ -18,7 +17,7 @@ def wanted_image(
     """``backing``: name and format to write into it.  Raises ImageError for what cannot be."""
     size_bytes = backing_bytes if options.size is None else options.size
     if size_bytes is None:
-        raise ImageError("'create' needs 'size': there is no backing to take it from")
+        raise AssertionError("an image with neither size nor backing was checked")
     name, image_format = backing or (None, None)
     return layout_of(
         NewImage(

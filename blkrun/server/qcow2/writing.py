@@ -22,7 +22,7 @@ from blkrun.server.qcow2.links import Links
 from blkrun.server.qcow2.reading import Reader
 from blkrun.server.qcow2.refcounts import Refcounts
 from blkrun.server.qcow2.reserve import Reserve
-from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM
+from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM, FLAG_WRITE_UNCHANGED
 
 _MOST_LATE = 4096
 """Entries that wait for a flush, or clusters that do, before the image is flushed by itself."""
@@ -73,8 +73,8 @@ class Writer:
 
     def write(self, buf: memoryview, offset: int, flags: int) -> None:
         """Write all of ``buf``, whatever the range is made of."""
-        fua = flags & FLAG_FUA
-        self._with_room(lambda: self._write_pieces(buf, offset, fua))
+        fua, is_old = flags & FLAG_FUA, bool(flags & FLAG_WRITE_UNCHANGED)
+        self._with_room(lambda: self._write_pieces(buf, offset, fua, is_old=is_old))
         self._settle(fua)
 
     def zero(self, count: int, offset: int, flags: int) -> None:
@@ -170,14 +170,16 @@ class Writer:
 
         return pwrite
 
-    def _write_pieces(self, buf: memoryview, offset: int, fua: int) -> None:
+    def _write_pieces(
+        self, buf: memoryview, offset: int, fua: int, *, is_old: bool = False
+    ) -> None:
         """In turn what is allocated, and what is not."""
         done = 0
         while done < len(buf):
             here = self._write_in_place(buf[done:], offset + done, fua)
             done += here
             if done < len(buf) and not here:
-                done += self._changes.write(buf[done:], offset + done)
+                done += self._changes.write(buf[done:], offset + done, is_old=is_old)
 
     def _write_in_place(self, buf: memoryview, offset: int, fua: int) -> int:
         """As much as is allocated, for itself, and in a row.  How many bytes that was."""

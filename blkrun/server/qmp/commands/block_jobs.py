@@ -7,8 +7,16 @@ import msgspec
 from msgspec import Struct
 
 from blkrun.errors import CommandError
-from blkrun.job_options import BackupOptions, JobOptions, MirrorOptions
-from blkrun.server.jobs import backup, copying, mirror
+from blkrun.job_options import (
+    BackupOptions,
+    CommitOptions,
+    CopyOptions,
+    JobOptions,
+    MirrorOptions,
+    OnError,
+    StreamOptions,
+)
+from blkrun.server.jobs import backup, commit, copying, mirror, stream
 from blkrun.server.jobs.policy import Conduct
 from blkrun.server.qmp.dispatch import Command, arguments
 
@@ -50,7 +58,7 @@ def _parse_start(options_type: type[J]) -> Callable[[dict[str, Any]], StartArgum
     def parse(raw: dict[str, Any]) -> StartArguments[J]:
         if not raw.get("job-id"):
             raise CommandError(f"Invalid job ID '{raw.get('job-id', '')}'")
-        if "sync" not in raw:
+        if "sync" in options_type.__struct_encode_fields__ and "sync" not in raw:
             raise CommandError("Parameter 'sync' is missing")
         _check_speed(raw)
         conduct = parse_conduct({key: value for key, value in raw.items() if key in names})
@@ -61,11 +69,16 @@ def _parse_start(options_type: type[J]) -> Callable[[dict[str, Any]], StartArgum
 
 
 def _conduct(options: JobOptions, arguments_: ConductArguments) -> Conduct:
+    on_error: dict[str, OnError] = {}
+    if isinstance(options, CopyOptions):
+        on_error["on_source_error"] = options.on_source_error
+        on_error["on_target_error"] = options.on_target_error
+    elif isinstance(options, (CommitOptions, StreamOptions)):
+        on_error = dict.fromkeys(("on_source_error", "on_target_error"), options.on_error)
     return Conduct(
         id=options.job_id,
         speed=options.speed,
-        on_source_error=options.on_source_error,
-        on_target_error=options.on_target_error,
+        **on_error,
         auto_finalize=arguments_.auto_finalize,
         auto_dismiss=arguments_.auto_dismiss,
         of_file=arguments_.x_blkrun_of_file,
@@ -101,6 +114,18 @@ COMMANDS: tuple[Command[Any], ...] = (
         doc="Make a node equal to another in use, and then, if told to, its successor.",
         parse=_parse_start(MirrorOptions),
         stage=lambda staging, args: mirror.start(staging, args.options, args.conduct),
+    ),
+    Command(
+        name="block-stream",
+        doc="Copy into an overlay what it reads from its backing images, and drop them.",
+        parse=_parse_start(StreamOptions),
+        stage=lambda staging, args: stream.start(staging, args.options, args.conduct),
+    ),
+    Command(
+        name="block-commit",
+        doc="Copy what images have down into one below them, which they then are not needed over.",
+        parse=_parse_start(CommitOptions),
+        stage=lambda staging, args: commit.start(staging, args.options, args.conduct),
     ),
     Command(
         name="x-blkrun-job-change",

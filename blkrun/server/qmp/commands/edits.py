@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from blkrun.errors import CommandError
 from blkrun.options import ExportOptions
-from blkrun.server import actions
+from blkrun.server import actions, backing_file
 from blkrun.server.qmp.dispatch import AddedNodes, Command, arguments, parse_blockdev
 from blkrun.server.staging import Staging
 
@@ -30,6 +30,14 @@ class SnapshotArguments(Struct, frozen=True):
 
     node: str
     overlay: str
+
+
+class BackingFileArguments(Struct, frozen=True, rename="kebab"):
+    """change-backing-file."""
+
+    device: str
+    image_node_name: str
+    backing_file: str
 
 
 class SetEdgeArguments(Struct, frozen=True, kw_only=True, rename="kebab"):
@@ -134,6 +142,14 @@ COMMANDS: tuple[Command[Any], ...] = (
         doc="Put an overlay over a node: everybody who uses the node gets the overlay.",
         parse=arguments(SnapshotArguments),
         stage=lambda staging, args: actions.blockdev_snapshot(staging, args.node, args.overlay),
+    ),
+    Command(
+        name="change-backing-file",
+        doc="Write down in an overlay's image which file its backing image is.",
+        parse=arguments(BackingFileArguments),
+        stage=lambda staging, args: backing_file.change_backing_file(
+            staging, args.device, args.image_node_name, args.backing_file
+        ),
     ),
     Command(
         name="block-insert-node",

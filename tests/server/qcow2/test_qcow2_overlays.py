@@ -1,0 +1,148 @@
+"""qcow2 as an overlay: what it has itself, copies of old data, and the name of its backing file."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from blkrun.server.chain import gaps
+from blkrun.server.qcow2.backing_name import with_backing_name
+from blkrun.server.qcow2.errors import ImageError
+from blkrun.server.qcow2.header import BACKING_FORMAT, Header, parse
+from tests.server.inprocess import InProcess, ignore, leave_thread_states_alone
+
+SIZE = 4 * 2**20
+CLUSTER = 2**16
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """``base.img`` full of a pattern, and ``top.qcow2`` over it with one cluster of its own."""
+    (tmp_path / "base.img").write_bytes(b"b" * SIZE)
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "raw", "-b", "base.img"]
+    subprocess.run([*command, str(tmp_path / "top.qcow2")], check=True)
+    write = ["-c", f"write -q -P 116 {CLUSTER} {CLUSTER}"]
+    subprocess.run(["qemu-io", *write, str(tmp_path / "top.qcow2")], check=True)
+    return tmp_path
+
+
+@pytest.fixture
+def server(images: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[InProcess]:
+    """``top`` and its backing file, which the image names."""
+    leave_thread_states_alone(monkeypatch)
+    server = InProcess()
+    server.add("file", "file", path=str(images / "top.qcow2"))
+    server.add("qcow2", "top", file="file")
+    yield server
+    server.graph.close()
+
+
+def checked(image: Path) -> dict[str, Any]:
+    """What qemu-img says of an image in which it finds nothing wrong."""
+    subprocess.run(["qemu-img", "check", "-q", str(image)], check=True)
+    command = ["qemu-img", "info", "--output=json", str(image)]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    assert isinstance(found, dict)
+    return found
+
+
+def read(server: InProcess, node: str, length: int, offset: int) -> bytes:
+    """At a node."""
+    data = bytearray(length)
+    server.graph.nodes[node].pread(memoryview(data), offset)
+    return bytes(data)
+
+
+def missing(server: InProcess) -> list[tuple[int, int]]:
+    """What of the disk the image has not."""
+    return list(gaps(server.graph.nodes["top"].allocated, 0, SIZE))
+
+
+def test_it_knows_what_it_has(server: InProcess) -> None:
+    """The cluster that was written, and nothing of the backing file's."""
+    assert server.graph.nodes["top"].cluster_bytes() == CLUSTER
+    assert missing(server) == [(0, CLUSTER), (2 * CLUSTER, SIZE)]
+
+
+def test_copy_on_read_fills_the_image(server: InProcess, images: Path) -> None:
+    """Then it stands by itself, and qemu-img finds nothing wrong with it."""
+    server.add("copy-on-read", "cor", file="top")
+    read(server, "cor", 10, 5)
+    assert missing(server) == [(2 * CLUSTER, SIZE)]
+    read(server, "cor", SIZE, 0)
+    assert missing(server) == []
+    server.execute("blockdev-del", {"node-name": "cor"})
+    server.execute(
+        "blockdev-reopen",
+        {"options": [{"driver": "qcow2", "node-name": "top", "file": "file", "backing": None}]},
+    )
+    alone = b"b" * CLUSTER + b"t" * CLUSTER + b"b" * (SIZE - 2 * CLUSTER)
+    assert read(server, "top", SIZE, 0) == alone
+    arguments = {"device": "top", "image-node-name": "top", "backing-file": ""}
+    assert "without a backing file" in server.refused("change-backing-file", arguments)[1]
+    server.graph.close()
+    checked(images / "top.qcow2")
+
+
+def test_copied_data_are_referred_to_when_they_are_durable(server: InProcess) -> None:
+    """A crash must not leave an entry that leads to what was never written: it was there below."""
+    top, file = server.graph.nodes["top"], server.graph.nodes["file"]
+    server.add("copy-on-read", "cor", file="top")
+    read(server, "cor", 10, 0)  # prepares the image for writes
+    top.flush()
+    before = file.stats.writes.done
+    read(server, "cor", 10, 9 * CLUSTER)
+    assert file.stats.writes.done == before + 1  # the data, and no entry yet
+    top.flush()
+    assert file.stats.writes.done == before + 2
+
+
+@pytest.mark.parametrize("clients", [0, 1])
+def test_the_header_says_another_backing_file(
+    server: InProcess, images: Path, clients: int
+) -> None:
+    """With the format of what is below; as qemu-img reads it; while it is in use."""
+    add = {"type": "nbd", "id": "vda", "node-name": "top", "writable": True}
+    server.execute("block-export-add", add)
+    users = [server.graph.connect("vda", ignore) for _ in range(clients)]
+    for user in users:
+        user.pwrite(memoryview(b"new"), 0, 0)
+    arguments = {"device": "top", "image-node-name": "top", "backing-file": "./base.img"}
+    server.execute("change-backing-file", arguments)
+    for user in users:
+        server.graph.disconnect(user)
+    server.graph.close()
+    said = checked(images / "top.qcow2")
+    assert (said["backing-filename"], said["backing-filename-format"]) == ("./base.img", "raw")
+
+
+def test_a_read_only_image_keeps_its_header(server: InProcess) -> None:
+    """QEMU would open it anew for writing; here that is for the file to say."""
+    server.execute("blockdev-del", {"node-name": "top"})
+    server.add("qcow2", "top", file="file", read_only=True)
+    arguments = {"device": "top", "image-node-name": "top", "backing-file": "x"}
+    refused = server.refused("change-backing-file", arguments)
+    assert refused[1] == "Node 'top' is read-only: its backing file stays what it is"
+
+
+def test_a_name_is_put_into_a_header_and_taken_out() -> None:
+    """Other extensions stay; what does not fit is refused, and nothing is cut off."""
+    header = Header(
+        cluster_bits=9,
+        size_bytes=SIZE,
+        l1_size=1,
+        l1_table_offset=1024,
+        refcount_table_offset=512,
+        refcount_table_clusters=1,
+    )
+    named = with_backing_name(header, "below.img", "raw")
+    assert parse(named.to_bytes().ljust(512, b"\0")) == named
+    assert (named.backing_file, named.text(BACKING_FORMAT)) == ("below.img", "raw")
+    again = with_backing_name(named, "b", "qcow2")
+    assert (again.backing_file, again.text(BACKING_FORMAT)) == ("b", "qcow2")
+    assert with_backing_name(again, None, None) == header
+    with pytest.raises(ImageError, match="does not fit"):
+        with_backing_name(header, "x" * 500, "raw")
