@@ -30,6 +30,7 @@ _LEVELS = {
     "X_BLKRUN_REVERTED": Level.GOOD,
     "X_BLKRUN_DRIFT_ENDED": Level.GOOD,
     "BLOCK_EXPORT_DELETED": Level.WARNING,
+    "BLOCK_IMAGE_CORRUPTED": Level.ERROR,
     "BLOCK_WRITE_THRESHOLD": Level.WARNING,
     "BLOCK_JOB_COMPLETED": Level.GOOD,
     "BLOCK_JOB_CANCELLED": Level.WARNING,
@@ -127,6 +128,11 @@ def _beyond_threshold(data: dict[str, Any]) -> str:
         f"{data.get('node-name')}: a write goes {format_bytes(beyond)} "
         f"beyond the threshold of {format_bytes(threshold)}"
     )
+
+
+def _corrupted(data: dict[str, Any]) -> str:
+    remedy = "; end the server, and let qemu-img check look at it" if data.get("fatal") else ""
+    return f"{data.get('node-name')}: the image is damaged: {data.get('msg')}{remedy}"
 
 
 def _job_status(data: dict[str, Any]) -> str:
@@ -253,6 +259,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "SHUTDOWN": lambda data: f"the server ends ({data.get('reason')})",
     "BLOCK_EXPORT_DELETED": lambda data: f"export {data.get('id')} deleted",
+    "BLOCK_IMAGE_CORRUPTED": _corrupted,
     "BLOCK_WRITE_THRESHOLD": _beyond_threshold,
     "JOB_STATUS_CHANGE": _job_status,
     "BLOCK_JOB_READY": lambda data: f"job {data.get('device')} is ready: its target has caught up",

@@ -34,6 +34,16 @@ def job_event(name: str, **data: Any) -> dict[str, Any]:
     ("happened", "level", "text"),
     [
         (
+            event("BLOCK_IMAGE_CORRUPTED", **{"node-name": "a", "msg": "no", "fatal": True}),
+            Level.ERROR,
+            "a: the image is damaged: no; end the server, and let qemu-img check look at it",
+        ),
+        (
+            event("BLOCK_IMAGE_CORRUPTED", **{"node-name": "a", "msg": "no", "fatal": False}),
+            Level.ERROR,
+            "a: the image is damaged: no",
+        ),
+        (
             event("JOB_STATUS_CHANGE", id="nightly", status="running"),
             Level.INFO,
             "job nightly runs",

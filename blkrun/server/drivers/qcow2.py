@@ -297,8 +297,9 @@ class Qcow2(Node[Qcow2Options]):
     # Requests
 
     def lower(self, below: Way, late: Way) -> Way:
-        """Reads go straight to the reader."""
-        return super().lower(below, late)._replace(pread=self.reader.pread)
+        """Reads go straight to the reader; the long way, if somebody below listens to events."""
+        pread = self.reader.read if _is_listened_to(self.file) else self.reader.pread
+        return super().lower(below, late)._replace(pread=pread)
 
     def do_pread(self, buf: memoryview, offset: int) -> None:
         """Guest data."""
@@ -342,6 +343,13 @@ class Qcow2(Node[Qcow2Options]):
             if self._writer is None:
                 self._writer = Writer(self.image, self.reader)
             return self._writer
+
+
+def _is_listened_to(node: Node[Any]) -> bool:
+    """Whether a node on the way to the file acts on events: routes are made anew when one comes."""
+    while not node.listens and node.main in node.children:
+        node = node.children[node.main]
+    return node.listens
 
 
 @contextmanager

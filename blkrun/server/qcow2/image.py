@@ -106,6 +106,10 @@ class Image:
             self.on_fatal()
         raise OSError(errno.EIO, f"{self.owner.name}: {message}")
 
+    def event(self, name: str) -> None:
+        """About to do what QEMU calls so (BlkdebugEvent): a blkdebug node below may act on it."""
+        self.store.node.debug_event(name)
+
     def _load_table(self, l1_index: int) -> Table | None:
         try:
             offset = decode_l1(self.l1[l1_index], self.geometry)
@@ -120,6 +124,7 @@ class Image:
                 f"(L1 index: 0x{l1_index:x})",
                 fatal=True,
             )
+        self.event("l2_load")
         return Table(offset, decode_words(self.store.read(length, offset)))
 
 

@@ -118,6 +118,7 @@ class Reader:
             part = buf[at : at + piece.length]
             if piece.kind is Kind.DATA:
                 self._check_end(piece)
+                image.event("read_aio")
                 image.data.pread(part, piece.host)
             elif piece.kind is Kind.COMPRESSED:
                 unpacked = self._unpack(piece.mapping)
@@ -141,6 +142,7 @@ class Reader:
         backing = self._image.backing()
         there = 0 if backing is None else min(max(backing.size_bytes - offset, 0), len(buf))
         if backing is not None and there:
+            self._image.event("read_backing_aio")
             backing.pread(buf[:there], offset)
         if there < len(buf):
             fill_zeroes(buf[there:])
@@ -151,6 +153,7 @@ class Reader:
         key = (mapping.offset, mapping.length, image.reuse.count)
         if (found := self._unpacked.get(key)) is not None:
             return found
+        image.event("read_compressed")
         packed = bytearray(mapping.length)
         image.data.pread(memoryview(packed), mapping.offset)
         try:
