@@ -369,11 +369,41 @@ class Changes:
     def _changed_runs(
         self, table: Table, start: int, end: int, new_mapping: NewMapping
     ) -> Iterator[Change]:
-        """The entries that change, those in a row together."""
+        """The entries that change, those in a row together.
+
+        One that is late, and goes on leading to the same cluster, stays late.
+        """
         geometry = self._geometry
-        words = array("Q")
+        l1_index = geometry.l1_index(start)
+        last: Change | None = None
         frees: list[Run] = []
-        first = 0
+        for at, mask in self._cluster_masks(start, end):
+            mapping = mapping_of(self._image, table, at)
+            new = new_mapping(mapping, mask)
+            if new is None:
+                continue
+            entry = geometry.l2_index(at)
+            words = array("Q", self._image.entries.encode(new)[: geometry.entry_words])
+            is_late = new.has_cluster and self._links.is_late(l1_index, entry)
+            if last is not None and self._goes_on(last, entry, is_late=is_late):
+                last.words.extend(words)
+            else:
+                if last is not None:
+                    yield last
+                frees = []
+                last = Change(entry, words, is_late, frees)
+            if not new.has_cluster:
+                frees += self._host_runs(mapping)
+        if last is not None:
+            yield last
+
+    def _goes_on(self, last: Change, entry: int, *, is_late: bool) -> bool:
+        entries = len(last.words) // self._geometry.entry_words
+        return last.is_late == is_late and last.entry + entries == entry
+
+    def _cluster_masks(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """(guest offset, subclusters meant) for each cluster of a range."""
+        geometry = self._geometry
         at = start
         while at < end:
             into = geometry.in_cluster(at)
@@ -383,17 +413,5 @@ class Changes:
                 mask = touched_subclusters(geometry, into, length)
                 if at + length == geometry.size_bytes:  # to the disk's end is to the cluster's
                     mask |= ALL_SUBCLUSTERS ^ ((1 << geometry.subcluster(at)) - 1)
-            mapping = mapping_of(self._image, table, at)
-            new = new_mapping(mapping, mask)
-            if new is not None:
-                first = first if words else geometry.l2_index(at)
-                word, bitmap = self._image.entries.encode(new)
-                words.extend((word, bitmap)[: geometry.entry_words])
-                if not new.has_cluster:
-                    frees += self._host_runs(mapping)
-            elif words:
-                yield Change(first, words, frees=frees)
-                words, frees = array("Q"), []
+            yield at, mask
             at += length
-        if words:
-            yield Change(first, words, frees=frees)

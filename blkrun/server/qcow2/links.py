@@ -87,6 +87,10 @@ class Links:
         """Tables that stay in memory until then."""
         return len(self._late_in)
 
+    def is_late(self, l1_index: int, entry: int) -> bool:
+        """Whether an entry waits for a flush; to be asked by who has claimed its cluster."""
+        return (l1_index, entry) in self._late
+
     # Tables
 
     def table_for_change(self, l1_index: int) -> Table:
