@@ -205,6 +205,8 @@ def _commit_ends(
         return
     if images.index(base) <= images.index(top):
         yield _at(job, "device", "cannot commit an image into itself")
+    elif top != images[0] and "when-ready" in job.raw:
+        yield _at(job, "when-ready", "only a commit of the device itself gets ready: remove this")
     elif read_only(nodes[base]):
         words = f"the job writes to '{base}', but {dotted(nodes[base].path)} is read-only"
         yield _at(job, "base-node" if "base-node" in ends else "device", words)

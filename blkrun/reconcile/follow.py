@@ -16,6 +16,7 @@ from blkrun.errors import FileError
 from blkrun.job_options import JobOptions
 from blkrun.model import Config, GraphModel
 from blkrun.options import EDGES, children_of
+from blkrun.reconcile.nodes import unfiltered
 from blkrun.reconcile.pivots import move_of, pivoted, with_job_done
 
 _TRIES = 5
@@ -84,14 +85,14 @@ def changes_for(
     changes: dict[Key, str | bool] = {}
     graph = config.graph
     for job in pivoted(config.graph, live):
-        move = move_of(graph, job)
+        move, overlay = move_of(graph, job), unfiltered(graph, job.device)
         graph = with_job_done(graph, job)
         for key, child in written.items():
             now = child
             if move is not None and child == move[0] and _live_child(key, config, live) != child:
                 now = move[1]
-            elif move is None and key == ("nodes", job.device, "backing"):
-                now = children_of(graph.nodes[job.device]).get("backing", "")
+            elif move is None and key == ("nodes", overlay, "backing"):
+                now = children_of(graph.nodes[overlay]).get("backing", "")
             if now != child:
                 written[key] = changes[key] = now
         changes["jobs", job.job_id, "enabled"] = False

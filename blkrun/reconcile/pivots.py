@@ -114,10 +114,10 @@ def _images(graph: GraphModel, top: str) -> list[_Image]:
 
 def _streamed(graph: GraphModel, job: StreamOptions) -> GraphModel:
     """The device's backing edge leads to where that of the last image does that was copied from."""
-    device = graph.nodes.get(job.device)
+    images = _images(graph, job.device)
+    device = graph.nodes.get(images[0].data)
     if device is None or "backing" not in children_of(device):
         return graph
-    images = _images(graph, job.device)
     places = {image.data: at for at, image in enumerate(images)}
     below: str | None = None
     if job.base_node is not None or job.bottom is not None:
@@ -128,7 +128,7 @@ def _streamed(graph: GraphModel, job: StreamOptions) -> GraphModel:
         if not rest and "backing" not in to_wire(graph.nodes[images[-1].data]):
             return graph  # nor of this: only the image says what is below
         below = rest[0].name if rest else None
-    nodes = {**graph.nodes, job.device: with_child(device, "backing", below)}
+    nodes = {**graph.nodes, device.node_name: with_child(device, "backing", below)}
     return msgspec.structs.replace(graph, nodes=nodes)
 
 

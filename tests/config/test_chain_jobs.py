@@ -116,6 +116,10 @@ def test_a_commit() -> None:
             "jobs.flatten.device: cannot commit an image into itself",
         ),
         (
+            COMMIT + 'top-node = "mid"\nwhen-ready = "pivot"',
+            "jobs.flatten.when-ready: only a commit of the device itself gets ready: remove this",
+        ),
+        (
             COMMIT.replace('"memory"', '"memory"\nread-only = true'),
             "jobs.flatten.device: the job writes to 'base', but backends.base is read-only",
         ),

@@ -194,6 +194,12 @@ def _overlay(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     return (base, *_qcow2(shop, {"backing": "base", "cluster-size": 4096}))
 
 
+def _copied_up(shop: Workshop) -> tuple[BlockdevOptions, ...]:
+    below = MemoryOptions(node_name="base", size=QCOW2_SIZE)
+    top = _qcow2(shop, {"node-name": "top", "backing": "base", "cluster-size": 4096})
+    return (below, *top, CopyOnReadOptions(node_name="subject", file="top"))
+
+
 def _data_file(shop: Workshop) -> tuple[BlockdevOptions, ...]:
     path = str(shop.directory / "data")
     data = FileOptions(node_name="data", path=path, create=True, size=QCOW2_SIZE)
@@ -252,6 +258,7 @@ ROWS = {
 
 CHAINS = {
     "chain": Row(_chain),
+    "copy-on-read-overlay": _image(_copied_up),
     "coarse": Row(_coarse, size=NBD_SIZE, trim_zeroes=False),
     "mirror_top": Row(_two_disks, partial(_mirror_top, blocking=False)),
     "mirror_top-blocking": Row(_two_disks, partial(_mirror_top, blocking=True)),
@@ -264,8 +271,8 @@ CHAINS = {
     "tmpfs": Row(_tmpfs),
 }
 """More, held to the same rules: the filter of a mirror, in both its modes; raw over
-throttle over file; a server and a device with sectors; a filesystem that makes holes, but zeroes
-nothing without.
+throttle over file; copy-on-read over an overlay; a server and a device with sectors; a filesystem
+that makes holes, but zeroes nothing without.
 """
 
 SUBJECTS = ROWS | CHAINS

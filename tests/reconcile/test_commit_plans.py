@@ -76,6 +76,22 @@ def test_the_file_follows(tmp_path: Path, more: str, change: tuple[str, str, str
     assert follow(path, config.load(path), lambda _: live) is None
 
 
+def test_limits_of_the_export_hold(tmp_path: Path) -> None:
+    """Iotest 191 of the seed's branch: they are over the disk before, and over the base after."""
+    limited = FILE + "iops-total = 1000000\n"
+    path = tmp_path / "lab.toml"
+    path.write_text(limited + PIVOT)
+    server = LiveGraph(graph(limited))
+    throttle = server.graph.nodes["vda-throttle"]
+    server.perform(plan(graph(limited + PIVOT), server.model()))
+    live = done(server)
+    assert server.graph.exports["vda"].root is throttle
+    assert throttle.children["file"].name == "base"
+    assert follow(path, config.load(path), lambda _: live) is not None
+    assert tomllib.loads(path.read_text())["exports"]["vda"]["node"] == "base"
+    assert plan(config.load(path).graph, live) == ()
+
+
 def test_a_pivot_that_was_written_down(tmp_path: Path) -> None:
     """Should everything end before the file has followed, nobody is led back to the overlay."""
     control = tmp_path / "vm.qmp"

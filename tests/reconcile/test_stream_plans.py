@@ -111,3 +111,18 @@ def test_a_dump_says_that_it_has_ended() -> None:
     text = dump(done(server), {}, "as it is")
     assert "# j has ended: the device does without what was streamed into it.\n" in text
     assert plan(graph(text), done(server)) == ()
+
+
+def test_a_device_may_be_a_filter_over_the_overlay(tmp_path: Path) -> None:
+    """What is streamed into is what has the data."""
+    above = '[nodes.above]\ndriver = "throttle"\nthrottle-group = "g"\nfile = "top"\n'
+    before = FILE.replace('node = "top"', 'node = "above"') + above
+    path = tmp_path / "lab.toml"
+    path.write_text(before + JOB.replace('"top"', '"above"'))
+    server = LiveGraph(graph(before))
+    server.perform(plan(config.load(path).graph, server.model()))
+    live = done(server)
+    assert plan(config.load(path).graph, live) == ()
+    assert follow(path, config.load(path), lambda _: live) is not None
+    assert tomllib.loads(path.read_text())["nodes"]["top"]["backing"] == ""
+    assert plan(config.load(path).graph, live) == ()

@@ -290,8 +290,21 @@ def test_a_client_keeps_the_size_it_was_told(server: InProcess) -> None:
     assert read(client, 1024, SIZE - 512) == b"x" * 512 + bytes(512)
 
 
+def stack(server: InProcess, *, new: bool) -> None:
+    """An overlay over base, by blockdev-snapshot, or as a plan does it: a new node and an edge."""
+    if not new:
+        server.execute("blockdev-snapshot", {"node": "base", "overlay": "top"})
+        return
+    node = {"driver": "overlay", "node-name": "over", "size": SIZE, "backing": "base"}
+    edge = {"parent": "vda", "role": "root", "child": "over"}
+    server.transaction(("blockdev-add", node), ("x-blkrun-set-edge", edge))
+
+
+@pytest.mark.parametrize("new", [False, True])
 def test_a_snapshot_waits_for_writes_under_way(
-    server: InProcess, monkeypatch: pytest.MonkeyPatch
+    server: InProcess,
+    monkeypatch: pytest.MonkeyPatch,
+    new: bool,  # noqa: FBT001 - pytest's
 ) -> None:
     """One that is half done would be missed by the overlay's copy of its cluster, and hidden."""
     client, entered, go = connect(server), threading.Event(), threading.Event()
@@ -308,7 +321,7 @@ def test_a_snapshot_waits_for_writes_under_way(
     server.graph.transaction([])
     writer = Worker(lambda: client.pwrite(memoryview(b"w" * 512), 0, 0))
     assert entered.wait(10)
-    editor = Worker(lambda: server.execute("blockdev-snapshot", {"node": "base", "overlay": "top"}))
+    editor = Worker(lambda: stack(server, new=new))
     eventually(lambda: server.graph.exports["vda"].gate is not None)
     go.set()
     writer.finish()

@@ -146,6 +146,10 @@ def test_when_ready_it_pivots_by_itself_if_told(server: ChainServer) -> None:
         ({"device": "mid"}, "Need a root block node"),
         ({"device": "aside"}, "cannot commit an image into itself"),
         ({"backing_file": "x"}, "'backing-file' specified, but 'top' is the active layer"),
+        (
+            {"top_node": "mid", "when_ready": "pivot"},
+            "'when-ready' specified, but 'top' is not the active layer",
+        ),
     ],
 )
 def test_refused(server: ChainServer, options: dict[str, Any], message: str) -> None:

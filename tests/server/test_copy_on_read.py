@@ -141,6 +141,19 @@ def test_what_is_copied_is_marked_as_nothing_new(
     assert seen == [("write", 0, FLAG_WRITE_UNCHANGED), ("zero", MIB, FLAG_WRITE_UNCHANGED)]
 
 
+def test_a_point_in_time_below_has_nothing_to_keep(server: InProcess) -> None:
+    """§6.1: what is read is the same before and after; a write of something else is kept from."""
+    fill(server, "base", 1, 0, 1)
+    server.add("memory", "scratch", size=SIZE)
+    server.add("copy-before-write", "cbw", file="top", target="scratch")
+    server.add("copy-on-read", "cor", file="cbw")
+    read(server, "cor", MIB, 0)
+    assert held(server, "top") == set(range(MIB // CLUSTER))
+    assert server.node("cbw")["driver-specific"]["to-copy"] == SIZE
+    server.graph.nodes["cor"].pwrite(memoryview(b"new"), 0, 0)
+    assert server.node("cbw")["driver-specific"]["to-copy"] == SIZE - CLUSTER
+
+
 def test_iotest_216(server: InProcess) -> None:
     """Across nodes: below a filter that reads are throttled by, and below raw, each copies."""
     fill(server, "base", 1, 0, 1)
@@ -252,6 +265,36 @@ def test_a_write_is_never_copied_over(
     leader.finish()
     follower.finish()
     assert read(server, "cor", 14, 0) == b"new" * 4 + b"\1\1"
+
+
+def test_it_comes_only_when_no_write_is_under_way(
+    server: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is half past it would be copied over."""
+    server.add("copy-on-read", "cor", file="top")
+    export = {"type": "nbd", "id": "vda", "node-name": "top", "writable": True}
+    server.execute("block-export-add", export)
+    top, held_up, go = server.graph.nodes["top"], threading.Event(), threading.Event()
+    do_pwrite = top.do_pwrite
+
+    def slow(buf: memoryview, offset: int, flags: int) -> None:
+        held_up.set()
+        assert go.wait(10)
+        do_pwrite(buf, offset, flags)
+
+    monkeypatch.setattr(top, "do_pwrite", slow)
+    monkeypatch.setattr(top, "form", lambda: ("slow",))
+    server.graph.transaction([])
+    client = server.graph.connect("vda", ignore)
+    writer = Worker(lambda: client.pwrite(memoryview(b"new"), 0, 0))
+    assert held_up.wait(10)
+    edge = {"parent": "vda", "child": "top", "node": "cor"}
+    editor = Worker(lambda: server.execute("block-insert-node", edge))
+    eventually(lambda: server.graph.exports["vda"].gate is not None)
+    go.set()
+    for worker in (writer, editor):
+        worker.finish()
+    assert server.graph.exports["vda"].root.name == "cor"
 
 
 def test_it_leaves_only_when_nothing_is_being_copied(

@@ -23,6 +23,7 @@ from blkrun.server.keeper import Keeper
 from blkrun.server.point_in_time import PointInTime
 from blkrun.server.staging import Staging
 from blkrun.server.transfer import transfer
+from blkrun.server.way import FLAG_WRITE_UNCHANGED
 
 CLUSTER_BYTES = 2**16
 """What is copied for a single byte: QEMU's least."""
@@ -96,13 +97,15 @@ class CopyBeforeWrite(Keeper[CopyBeforeWriteOptions]):
     # Requests
 
     def do_pwrite(self, buf: memoryview, offset: int, flags: int) -> None:
-        """The old data first."""
-        self._keep(len(buf), offset)
+        """The old data first, unless they stay what they are."""
+        if not flags & FLAG_WRITE_UNCHANGED:
+            self._keep(len(buf), offset)
         self.file.pwrite(buf, offset, flags)
 
     def do_zero(self, count: int, offset: int, flags: int) -> None:
-        """The old data first."""
-        self._keep(count, offset)
+        """Likewise."""
+        if not flags & FLAG_WRITE_UNCHANGED:
+            self._keep(count, offset)
         self.file.zero(count, offset, flags)
 
     def do_trim(self, count: int, offset: int, flags: int) -> None:

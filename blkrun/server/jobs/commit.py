@@ -184,6 +184,8 @@ def start(staging: Staging, options: CommitOptions, conduct: Conduct) -> None:
             raise CommandError("'backing-file' specified, but 'top' is the active layer")
         _start_active(staging, options, conduct, found)
         return
+    if options.when_ready != "wait":
+        raise CommandError("'when-ready' specified, but 'top' is not the active layer")
     if found.overlay.options.read_only:
         raise CommandError(f"Node '{found.overlay.name}' is read-only: it could not say its base")
     top = CommitTop(

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from blkrun.errors import CommandError
-from blkrun.job_options import JobOptions, MirrorOptions
+from blkrun.job_options import CommitOptions, MirrorOptions
 from blkrun.options import MirrorTopOptions
 from blkrun.pivot_record import PivotRecord, remove_record, write_record
 from blkrun.server.bitmap import Run
@@ -48,10 +48,14 @@ class Mirror(CopyJob):
     type = "mirror"
     completable = True
     filter: MirrorTop
-    copy_options: Any  # MirrorOptions, or a commit's
+    copy_options: MirrorOptions | CommitOptions
 
     def __init__(
-        self, staging: Staging, options: JobOptions, conduct: Conduct, filter_node: MirrorTop
+        self,
+        staging: Staging,
+        options: MirrorOptions | CommitOptions,
+        conduct: Conduct,
+        filter_node: MirrorTop,
     ) -> None:
         super().__init__(staging, options, conduct, filter_node)
         self._length_noted_ns = 0
@@ -196,7 +200,7 @@ class Mirror(CopyJob):
 
     def mark(self) -> None:
         """``sync top``: what is no hole.  What is written meanwhile marks itself."""
-        if self.copy_options.sync != "top":
+        if not isinstance(self.copy_options, MirrorOptions) or self.copy_options.sync != "top":
             return
         for start, length, kind in self.device_extents():
             if not kind & EXTENT_HOLE:

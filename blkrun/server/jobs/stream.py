@@ -19,7 +19,7 @@ from blkrun.job_options import StreamOptions
 from blkrun.options import CopyOnReadOptions
 from blkrun.server.actions import check_no_job
 from blkrun.server.backing_file import format_of, path_of, write_down
-from blkrun.server.chain import chain
+from blkrun.server.chain import chain, unfiltered
 from blkrun.server.drivers.copy_on_read import CopyOnRead
 from blkrun.server.jobs.copying import CopyJob, filter_name, find_device, put_over
 from blkrun.server.jobs.job import CANCELED
@@ -116,7 +116,8 @@ class Stream(CopyJob):
 
 def start(staging: Staging, options: StreamOptions, conduct: Conduct) -> None:
     """As an action.  Raises CommandError in QEMU's words."""
-    top = find_device(staging, options, of_file=conduct.of_file)
+    device = find_device(staging, options, of_file=conduct.of_file)
+    top = unfiltered(device, staging.child)
     images, base = _images(staging, top, options)
     if base is None and options.backing_file is not None:
         raise CommandError("backing file specified, but streaming the entire chain")
@@ -141,8 +142,6 @@ def _images(
     if options.bottom is not None and options.base_node is not None:
         raise CommandError("'bottom' and 'base-node' cannot be specified at the same time")
     images = tuple(chain(top, staging.child))
-    if images[0] is not top:
-        raise CommandError(f"Node '{top.name}' is a filter: stream into '{images[0].name}', below")
     if options.base_node is not None:
         base = _find(staging, options.base_node)
         if base not in images[1:]:

@@ -146,3 +146,72 @@ def test_a_name_is_put_into_a_header_and_taken_out() -> None:
     assert with_backing_name(again, None, None) == header
     with pytest.raises(ImageError, match="does not fit"):
         with_backing_name(header, "x" * 500, "raw")
+
+
+def ended(server: InProcess, command: str, **options: str) -> None:
+    """A job of top, which is a success."""
+    server.execute(command, {"job-id": "j", "device": "top", **options})
+    job = server.context.jobs.find("j")
+    assert job.join(10.0)
+    assert job.error is None
+
+
+def test_a_stream_of_what_the_image_names(server: InProcess, images: Path) -> None:
+    """Nothing is said of a backing, before and after: then the image names none."""
+    assert "backing" not in server.node("top")["options"]
+    (inline,) = set(server.graph.nodes) - {"top", "file"}
+    before = read(server, "top", SIZE, 0)
+    ended(server, "block-stream")
+    assert "backing" not in server.node("top")["options"]
+    assert inline not in server.graph.nodes
+    assert read(server, "top", SIZE, 0) == before
+    server.graph.close()
+    assert "backing-filename" not in checked(images / "top.qcow2")
+
+
+def test_a_stream_down_to_what_an_image_below_names(images: Path, server: InProcess) -> None:
+    """The base comes with the image above it, and then with the overlay, whose image names it."""
+    command = ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "top.qcow2"]
+    subprocess.run([*command, str(images / "more.qcow2")], check=True)
+    server.execute("blockdev-del", {"node-name": "top"})
+    server.execute("blockdev-del", {"node-name": "file"})
+    server.add("file", "file", path=str(images / "more.qcow2"))
+    server.add("qcow2", "top", file="file")
+    before = read(server, "top", SIZE, 0)
+    middle = server.graph.nodes["top"].children["backing"]
+    base = middle.children["backing"].name
+    ended(server, "block-stream", **{"base-node": base})
+    assert server.node("top")["children"]["backing"] == base
+    assert "backing" not in server.node("top")["options"]
+    assert middle.name not in server.graph.nodes
+    assert read(server, "top", SIZE, 0) == before
+    server.graph.close()
+    said = checked(images / "more.qcow2")
+    assert Path(said["full-backing-filename"]) == images / "base.img"
+    assert said["backing-filename-format"] == "raw"
+
+
+def test_a_commit_to_what_the_image_names_is_refused(server: InProcess) -> None:
+    """It was opened to be read only; a base that is to be written has a table of its own."""
+    arguments = {"job-id": "j", "device": "top"}
+    refused = server.refused("block-commit", arguments)
+    assert refused[1].startswith("Block node is read-only: '#block")
+
+
+def test_a_commit_between_real_images(images: Path, server: InProcess) -> None:
+    """Three qcow2 images, the middle one committed; qemu-img reads the same of them afterwards."""
+    server.execute("blockdev-del", {"node-name": "top"})
+    server.add("file", "base-file", path=str(images / "base.img"))
+    server.add("qcow2", "middle", file="file", backing="base-file")
+    server.add("file", "new-file", path=str(images / "new.qcow2"), size=0, create=True)
+    server.add("qcow2", "top", file="new-file", backing="middle", create=True)
+    server.graph.nodes["top"].pwrite(memoryview(b"n" * 1000), CLUSTER + 7, 0)
+    before = read(server, "top", SIZE, 0)
+    ended(server, "block-commit", **{"top-node": "middle"})
+    assert server.node("top")["children"]["backing"] == "base-file"
+    assert read(server, "top", SIZE, 0) == before
+    server.graph.close()
+    assert checked(images / "new.qcow2")["full-backing-filename"] == str(images / "base.img")
+    command = ["qemu-img", "convert", "-O", "raw", str(images / "new.qcow2"), str(images / "flat")]
+    subprocess.run(command, check=True)
+    assert (images / "flat").read_bytes() == before
