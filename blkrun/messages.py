@@ -31,6 +31,7 @@ _LEVELS = {
     "X_BLKRUN_REVERTED": Level.GOOD,
     "X_BLKRUN_DRIFT_ENDED": Level.GOOD,
     "BLOCK_EXPORT_DELETED": Level.WARNING,
+    "BLOCK_IMAGE_CORRUPTED": Level.ERROR,
     "BLOCK_WRITE_THRESHOLD": Level.WARNING,
     "QUORUM_REPORT_BAD": Level.WARNING,
     "QUORUM_FAILURE": Level.ERROR,
@@ -173,6 +174,11 @@ def _mismatch(data: dict[str, Any]) -> str:
     return f"{who}: {what} does not end alike at both disks ({said})"
 
 
+def _corrupted(data: dict[str, Any]) -> str:
+    remedy = "; end the server, and let qemu-img check look at it" if data.get("fatal") else ""
+    return f"{data.get('node-name')}: the image is damaged: {data.get('msg')}{remedy}"
+
+
 def _job_status(data: dict[str, Any]) -> str:
     status = data.get("status")
     return f"job {data.get('id')} {_STATUS_WORDS.get(str(status), f'is {status}')}"
@@ -297,6 +303,7 @@ _WORDS: dict[str, Callable[[dict[str, Any]], str]] = {
     ),
     "SHUTDOWN": lambda data: f"the server ends ({data.get('reason')})",
     "BLOCK_EXPORT_DELETED": lambda data: f"export {data.get('id')} deleted",
+    "BLOCK_IMAGE_CORRUPTED": _corrupted,
     "BLOCK_WRITE_THRESHOLD": _beyond_threshold,
     "QUORUM_REPORT_BAD": _report_bad,
     "QUORUM_FAILURE": _quorum_failure,

@@ -47,6 +47,16 @@ def mismatch(**data: Any) -> dict[str, Any]:
     ("happened", "level", "text"),
     [
         (
+            event("BLOCK_IMAGE_CORRUPTED", **{"node-name": "a", "msg": "no", "fatal": True}),
+            Level.ERROR,
+            "a: the image is damaged: no; end the server, and let qemu-img check look at it",
+        ),
+        (
+            event("BLOCK_IMAGE_CORRUPTED", **{"node-name": "a", "msg": "no", "fatal": False}),
+            Level.ERROR,
+            "a: the image is damaged: no",
+        ),
+        (
             event("JOB_STATUS_CHANGE", id="nightly", status="running"),
             Level.INFO,
             "job nightly runs",

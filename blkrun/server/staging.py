@@ -131,8 +131,11 @@ class Staging:
         return self._jobs.get(job_id) or self.graph.jobs.find(job_id)
 
     def departing(self) -> Iterable[Node[Any]]:
-        """Live nodes that this transaction is going to remove or replace."""
-        return [self.graph.nodes[name] for name in self._departing if name in self.graph.nodes]
+        """Live nodes that this transaction is going to remove or replace, with those inline."""
+        found = [self.graph.nodes[name] for name in self._departing if name in self.graph.nodes]
+        for node in found:  # which grows: inline nodes have inline ones
+            found += (child for child in node.children.values() if not child.monitor_owned)
+        return found
 
     def is_used(self, group: "ThrottleGroup") -> bool:
         """Whether nodes will be members of a group."""

@@ -104,6 +104,26 @@ def test_an_overlay_under_load(serve: Callable[[str], Service]) -> None:
     assert as_raw(directory / "top.qcow2") == disk
 
 
+def test_the_images_own_backing_is_no_drift(serve: Callable[[str], Service]) -> None:
+    """It comes with the node, and a file that does not speak of it is in force as it is."""
+    service = serve(BASE + image(more=OVERLAY.format(backing="base")))
+    assert service.blkrun("stop", "--yes").returncode == 0
+    service = Service(service.file.parent, image(), "own")
+    try:
+        service.start()
+        names = {node["node-name"] for node in service.graph()["nodes"]}
+        assert len(names) == 4  # with the backing, and the file that has it
+        assert service.live() == service.desired()
+        said = service.blkrun("plan", "--exit-code")
+        assert said.returncode == 0, said.stdout
+        event = service.edit_and_wait(image(more='discard = "ignore"\n'))
+        assert event["event"] == "X_BLKRUN_CONFIG_APPLIED"
+        assert {node["node-name"] for node in service.graph()["nodes"]} == names
+        assert service.blkrun("stop", "--yes").returncode == 0
+    finally:
+        service.end()
+
+
 def test_a_server_that_is_killed_loses_nothing(serve: Callable[[str], Service]) -> None:
     """All that clients were answered is there; at worst clusters belong to nobody."""
     service = serve(image())

@@ -298,8 +298,14 @@ class Qcow2(Node[Qcow2Options]):
 
     def lower(self, below: Way, late: Way) -> Way:
         """Reads go straight to the reader; the long way, if somebody below listens to events."""
-        pread = self.reader.read if _is_listened_to(self.file) else self.reader.pread
-        return super().lower(below, late)._replace(pread=pread)
+        way = super().lower(below, late)
+        if _is_listened_to(self.file):
+            return way._replace(pread=self.reader.read, pwrite=self._write_telling)
+        return way._replace(pread=self.reader.pread)
+
+    def _write_telling(self, buf: memoryview, offset: int, flags: int) -> None:
+        """Guest data, the long way."""
+        (self._writer or self._begin_writing()).write(buf, offset, flags)
 
     def do_pread(self, buf: memoryview, offset: int) -> None:
         """Guest data."""

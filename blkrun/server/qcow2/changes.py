@@ -188,6 +188,7 @@ class Changes:
         if self._is_own(mappings[0]):
             self._guard.check_data(mappings[0].offset, 1)
             return Host(mappings[0].offset, 1, is_blank=False, taken=None)
+        self._image.event("cluster_alloc")
         first, past, is_blank = self._reserve.take(len(mappings))
         offset = first << self._geometry.cluster_bits
         return Host(offset, past - first, is_blank, (first, past))
@@ -242,6 +243,7 @@ class Changes:
         length = min(end, self._geometry.size_bytes) - start
         if length <= 0 or self._is_known_zero(mapping, start):
             return None
+        self._image.event("cow_read")
         data = bytearray(end - start)
         self._reader.read(memoryview(data)[:length], start)
         return None if data == _ZEROES[: len(data)] else data
@@ -268,6 +270,9 @@ class Changes:
     ) -> None:
         """One request, if it is not too much to copy together.  ``shift``: from guest to file."""
         write = self._image.data.pwrite
+        if head or tail:
+            self._image.event("cow_write")
+        self._image.event("write_aio")
         if not head and not tail:
             write(buf, offset + shift)
         elif len(head) + len(buf) + len(tail) <= _COPIED_TOGETHER_BYTES:

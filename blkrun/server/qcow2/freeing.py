@@ -67,6 +67,7 @@ class Freeing:
         """Free those that nobody may be at any more."""
         while (runs := self._next()) is not None:
             try:
+                self._image.event("cluster_free")
                 if self._image.settings.pass_discards:
                     self._discard(runs)
                 freed = self._refcounts.free(runs)

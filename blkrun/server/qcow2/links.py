@@ -143,6 +143,7 @@ class Links:
         self._link_table(l1_index, offset, is_late=True, frees=((cluster, cluster + 1),))
 
     def _write_table(self, table: Table, offset: int) -> None:
+        self.image.event("l2_alloc_write")
         self.image.store.pwrite(memoryview(encode_words(table.words)), offset)
 
     def _link_table(
@@ -161,6 +162,7 @@ class Links:
         self._be_late((_L1, l1_index), frees)
 
     def _write_l1(self, l1_index: int) -> None:
+        self.image.event("l1_update")
         word = encode_words(self.image.l1[l1_index : l1_index + 1])
         offset = self.image.header.l1_table_offset + l1_index * 8
         self.image.store.pwrite(memoryview(word), offset)
@@ -180,6 +182,7 @@ class Links:
                 self._be_late(place, ())
             return
         try:
+            self.image.event("l2_update")
             offset = table.offset + first * 8
             self.image.store.pwrite(memoryview(encode_words(words)), offset)
         except OSError:
@@ -296,6 +299,7 @@ class Links:
                     raise AssertionError("a table with late entries is held")
                 words = table.words[start * self._words : end * self._words]
                 offset = table.offset + start * self._words * 8
+                self.image.event("l2_update")
                 self.image.store.pwrite(memoryview(encode_words(words)), offset)
                 self._freeing.add(self._not_late([(l1_index, at) for at in range(start, end)]))
         finally:

@@ -140,6 +140,7 @@ class Refcounts:
         offset = self._block_offset(index)
         if not offset:
             return None
+        self._image.event("refblock_load")
         block = decode(
             bytes(self._store.read(self._cluster_bytes, offset)), self._geometry.refcount_order
         )
@@ -191,6 +192,7 @@ class Refcounts:
         if first < past:
             index, place = divmod(first, self._in_block)
             offset, data = block.part(place, place + past - first)
+            self._image.event("refblock_update_part")
             self._store.pwrite(memoryview(data), self._block_offset(index) + offset, flags)
 
     # Reserving
@@ -264,11 +266,13 @@ class Refcounts:
     def _settle_blocks(self, new: dict[int, RefcountBlock], places: dict[int, int]) -> None:
         """Durable refcounts; new blocks first, then what refers to them."""
         for index, block in new.items():
+            self._image.event("refblock_alloc_write")
             self._store.pwrite(memoryview(block.to_bytes()), places[index] * self._cluster_bytes)
         if new or not self.is_lazy:
             self._store.flush()
         for index in new:
             offset = places[index] * self._cluster_bytes
+            self._image.event("refblock_alloc_hookup")
             word = encode_words(array("Q", (offset,)))
             self._store.pwrite(memoryview(word), self._table_offset + index * 8)
         if new:
@@ -279,6 +283,7 @@ class Refcounts:
 
     def _grow_table(self, needed: int) -> None:
         """A larger table, after all that the old one covers; its blocks come just before it."""
+        self._image.event("reftable_grow")
         old = len(self.table)
         first = old * self._in_block
         clusters, blocks = self._size_table(max(needed, old * 3 // 2), old)

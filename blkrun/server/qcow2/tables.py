@@ -18,6 +18,10 @@ from contextlib import contextmanager
 _OVERHEAD_BYTES = 600
 """What a table takes besides its words: objects, and places in the dictionaries."""
 
+_LARGE_TABLE_BYTES = 2**14
+"""From here on that is not counted: who sets a size in QEMU's way, or has it set, to cover the disk
+with whole tables gets the last one too."""
+
 _LEAST_TABLES = 2
 """As in QEMU; requests go from one table to the next."""
 
@@ -41,7 +45,8 @@ class Tables:
     def __init__(
         self, table_bytes: int, most_bytes: int, load: Callable[[int], Table | None]
     ) -> None:
-        self.most_tables = max(most_bytes // (table_bytes + _OVERHEAD_BYTES), _LEAST_TABLES)
+        overhead = _OVERHEAD_BYTES if table_bytes < _LARGE_TABLE_BYTES else 0
+        self.most_tables = max(most_bytes // (table_bytes + overhead), _LEAST_TABLES)
         self._load = load
         self._found: dict[int, Table] = {}
         self.find = self._found.get

@@ -188,6 +188,7 @@ class Writer:
         try:
             host, length = self._allocated(offset, len(buf))
             if length:
+                self._image.event("write_aio")
                 self._image.data.pwrite(buf[:length], host, fua)
             return length
         finally:
@@ -285,11 +286,13 @@ class Writer:
 
     def _flush_children(self) -> None:
         image = self._image
+        image.event("flush_to_os")
         if image.data is not image.store:
             image.data.flush()
         image.store.flush()
 
     def _take_table(self) -> tuple[int, bool]:
+        self._image.event("cluster_alloc")
         first, _, is_blank = self._reserve.take(1)
         return first * self._geometry.cluster_bytes, is_blank
 

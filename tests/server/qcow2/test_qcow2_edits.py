@@ -253,6 +253,19 @@ def test_a_node_hands_its_image_over(graph: Graph, tmp_path: Path, options: dict
     check_whole(path, patterns.model)
 
 
+def test_a_data_file_of_the_images_own_is_handed_over_too(graph: Graph, tmp_path: Path) -> None:
+    """It is locked against others, and not against the node that comes in the old one's place."""
+    path, data = tmp_path / "a.qcow2", tmp_path / "data"
+    qemu_img("create", "-q", "-f", "qcow2", "-o", f"data_file={data}", path, str(SIZE))
+    add(graph, FileOptions(node_name="file", path=str(path)), qcow2())
+    old = graph.nodes["image"]
+    old.pwrite(memoryview(b"x" * BLOCK), BLOCK, 0)
+    new = partial(actions.replace_node, options=qcow2(l2_cache_size=BLOCK))
+    graph.transaction([new], departing=["image"])
+    assert graph.nodes["image"] is not old
+    assert read_all(graph.nodes["image"])[: 2 * BLOCK] == bytes(BLOCK) + b"x" * BLOCK
+
+
 def test_filters_come_and_go_below_an_image(graph: Graph, tmp_path: Path) -> None:
     """Between it and its file, while clients write and it grows."""
     path = tmp_path / "a.qcow2"

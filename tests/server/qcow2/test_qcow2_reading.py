@@ -46,15 +46,15 @@ def as_raw(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("name", FILLED)
-@pytest.mark.parametrize("step", [2**20, 4096, 10_007])
-def test_reads_are_qemus(tmp_path: Path, name: str, step: int) -> None:
+def test_reads_are_qemus(tmp_path: Path, name: str) -> None:
     """Of every variety, in large steps, in small ones, and across all boundaries."""
     require_zstandard(name)
     path = create(tmp_path / "a.qcow2", FILLED[name])
     fill(path, FILLED[name])
     with opened(path) as node:
         assert node.size_bytes == FILLED[name].size_bytes
-        assert read_all(node, step) == as_raw(path)
+        for step in (2**20, 4096, 10_007):
+            assert read_all(node, step) == as_raw(path)
 
 
 @pytest.mark.parametrize("kind", ["zlib", "zstd"])

@@ -170,3 +170,9 @@ def test_memory_is_shared_out_as_in_qemu(
     plain = Qcow2Options(node_name="top", file="file")
     options = msgspec.structs.replace(plain, **asked)
     assert cache_sizes(options, geometry) == expected
+
+
+@pytest.mark.parametrize("tables", [1, 8, 512])
+def test_a_cache_that_covers_the_disk_has_all_its_tables(tables: int) -> None:
+    """Set in QEMU's way: as many bytes as the tables have."""
+    assert Tables(65536, tables * 65536, lambda _: None).most_tables == max(tables, 2)

@@ -111,3 +111,38 @@ def test_what_is_written_is_read(
     guest.verify()
     guest.writer.close()
     guest.verify_by_qemu(tmp_path)
+
+
+def test_events_by_qemu_s_names() -> None:
+    """What blkdebug can act on is told before it is done, on the long way."""
+    base = b"b" * SIZE
+    guest = guest_with(
+        NewImage(size_bytes=SIZE, cluster_bytes=4096, backing_file=BACKING, backing_fmt="raw"),
+        base=base,
+    )
+    heard: list[str] = []
+    guest.disk.debug_event = heard.append  # type: ignore[assignment]
+
+    def told() -> list[str]:
+        found = [name for name in heard if not name.startswith("ref")]
+        heard.clear()
+        return found
+
+    guest.writer.write(memoryview(b"1"), 0, 0)
+    copied = ["cow_read", "read_backing_aio"]
+    assert told() == [
+        "cluster_alloc",
+        "l1_update",
+        "cluster_alloc",
+        *copied,
+        "cow_write",
+        "write_aio",
+    ]
+    guest.writer.write(memoryview(b"2"), 0, 0)
+    assert told() == ["write_aio"]
+    guest.writer.flush()
+    assert told() == ["flush_to_os", "l2_update"]
+    guest.writer.trim(4096, 0, 0)
+    assert told() == ["l2_update"]
+    guest.writer.flush()
+    assert told() == ["flush_to_os", "cluster_free"]
