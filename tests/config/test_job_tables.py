@@ -101,7 +101,7 @@ def test_a_filter_that_is_switched_off_counts_as_its_child() -> None:
     assert jobs(off) == {"nightly": NIGHTLY}
 
 
-CHOICES = "it is one of: backup, mirror"
+CHOICES = "it is one of: backup, commit, mirror, stream"
 BUSY = "; set enabled = false in one of them, or remove one that has ended"
 
 PROBLEMS = {
