@@ -289,6 +289,6 @@ def _at_work(draft: Draft, nodes: dict[str, NodeTable]) -> Iterator[tuple[JobTab
     """Jobs that are switched on, with device and target as they will be."""
     for job in draft.jobs:
         ends = {key: skip_disabled(name, nodes) for key, name in job.nodes()}
-        both = {"device", "target"} <= ends.keys()
+        both = {"device", "target"} <= ends.keys()  # a copy, and nothing of it is missing
         if job.enabled and both and all(name in nodes for name in ends.values()):
             yield job, ends["device"], ends["target"]
