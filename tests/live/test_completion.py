@@ -116,7 +116,7 @@ def terminal(request: pytest.FixtureRequest, folder: Path) -> Iterator[Terminal]
     [
         pytest.param("blkrun pla\t--help\r", "usage: blkrun plan", id="command"),
         pytest.param("blkrun drivers --js\tnull\r", '"kind": "backend"', id="option"),
-        pytest.param("blkrun drivers copy\t\r", "copy-before-write: a filter", id="driver"),
+        pytest.param("blkrun drivers copy-b\t\r", "copy-before-write: a filter", id="driver"),
         pytest.param("blkrun check vm\t\r", "vm.toml: ok", id="file"),
         pytest.param("blkrun check ten\ta\t\r", "tenants/a.toml: ok", id="file in a folder"),
         pytest.param("blkrun completion fi\t\r", "complete --command blkrun", id="choice"),

@@ -243,5 +243,5 @@ def test_a_mirror_that_has_pivoted_is_not_started_again(serve: Serve) -> None:
     wait_for(lambda: "enabled = false" in service.file.read_text(), "the file to follow")
     wait_for(lambda: look(service).jobs[0].status == "concluded", "the mirror's end")
     assert startable(look(service)) == ()
-    with pytest.raises(BlkrunError, match="job job has pivoted"):
+    with pytest.raises(BlkrunError, match="job job has changed the graph for good"):
         try_and_do(service, start_edit("job"))

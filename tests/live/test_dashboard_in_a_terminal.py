@@ -198,7 +198,7 @@ def nudge(terminal: Tmux, service: Service) -> None:
 def insert(terminal: Tmux, service: Service) -> None:
     """A second throttle, of the other group, above the first."""
     terminal.press("i")
-    terminal.wait_for("Insert above limit", "▸ copy-before-write")
+    terminal.wait_for("Insert above limit", "▸ blkdebug")
     terminal.type("thro")
     terminal.wait_for("▸ throttle")
     terminal.press("Enter")
