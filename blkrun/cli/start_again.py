@@ -69,7 +69,9 @@ def switched_on(args: argparse.Namespace) -> Ask:
 
 def _has_ended(state: JobState | None, name: str) -> bool:
     if state is not None and state.pivoted:
-        raise BlkrunError(f"job {name} has changed the graph for good: there is nothing left for it to do")
+        raise BlkrunError(
+            f"job {name} has changed the graph for good: there is nothing left for it to do"
+        )
     return state is not None and state.ended
 
 
