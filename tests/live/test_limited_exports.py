@@ -84,6 +84,29 @@ def test_limits_hold_over_what_a_mirror_pivots_to(serve: Serve, hammer: MakeHamm
     client.assert_unharmed()
 
 
+def test_limits_hold_over_overlays_and_what_they_are_committed_to(
+    serve: Serve, hammer: MakeHammer
+) -> None:
+    """The same, with a snapshot put over the disk, and a commit of the active layer that pivots."""
+    service = serve(DISK + "iops-total = 300\n")
+    client = hammer(service.uri())
+    next(client.said())
+    path = str(service.file.parent / "top.qcow2")
+    file = {"driver": "file", "path": path, "size": 0, "create": True}
+    with service.qmp() as qmp:
+        image = {"driver": "qcow2", "node-name": "top", "file": file, "backing": None}
+        qmp.do("blockdev-add", **image, create=True, size=64 * 2**20)
+        qmp.do("blockdev-snapshot", node="disk", overlay="top")
+        assert service.graph()["exports"][0]["node-name"] == "vda-throttle"
+        assert client.rate(1.5) < 400
+        qmp.do("block-commit", **{"job-id": "j", "device": "top", "when-ready": "pivot"})
+        succeeded(qmp)
+        qmp.do("blockdev-del", **{"node-name": "top"})
+    assert names(service) == ({"disk", "vda-throttle"}, {"vda": 300}, "vda-throttle")
+    assert client.rate(1.5) < 400
+    client.assert_unharmed()
+
+
 TENANT = """
 [throttle-groups.tenant]
 iops-total = 600
