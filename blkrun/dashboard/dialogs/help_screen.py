@@ -37,7 +37,8 @@ LEGENDS: Mapping[str, Sequence[tuple[str, str]]] = {
     "Letters of the drivers": (
         ("T", "throttle: a member of a throttle group"),
         ("W", "write-threshold"),
-        ("C", "copy-before-write"),
+        ("C", "copy-before-write, copy-on-read"),
+        ("Q", "qcow2"),
         ("S", "snapshot-access"),
         ("J", "the filter of a job, and how far it is"),
         ("R", "raw: a window of what is below"),
