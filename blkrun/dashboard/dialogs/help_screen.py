@@ -37,7 +37,10 @@ LEGENDS: Mapping[str, Sequence[tuple[str, str]]] = {
     "Letters of the drivers": (
         ("T", "throttle: a member of a throttle group"),
         ("W", "write-threshold"),
-        ("C", "copy-before-write"),
+        ("B", "blkdebug, blklogwrites, blkverify"),
+        ("C", "copy-before-write, copy-on-read"),
+        ("P", "preallocate"),
+        ("Q", "qcow2, quorum"),
         ("S", "snapshot-access"),
         ("J", "the filter of a job, and how far it is"),
         ("R", "raw: a window of what is below"),
