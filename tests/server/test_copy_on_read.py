@@ -357,11 +357,13 @@ def test_writers_and_readers_under_edits(server: InProcess) -> None:
             assert data == bytes([value]) * block
 
     works: list[Callable[[], object]] = [partial(work, number) for number in range(writers)]
+    edge = {"parent": "vda", "child": "top"}
+    server.execute("block-insert-node", {**edge, "node": "cor"})  # before writes take all clusters
     with workers(works):
         try:
-            for _ in range(15):
-                edge = {"parent": "vda", "child": "top"}
-                server.execute("block-insert-node", {**edge, "node": "cor"})
+            for turn in range(15):
+                if turn:
+                    server.execute("block-insert-node", {**edge, "node": "cor"})
                 until = [count + 3 for count in done]
                 eventually(lambda: all(map(operator.ge, done, until)))  # noqa: B023 - at once
                 lower = {"parent": "cor", "child": "top", "node": "limit"}
