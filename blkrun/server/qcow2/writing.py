@@ -230,13 +230,30 @@ class Writer:
     def _zero_parts(self, count: int, offset: int, fua: int, *, may_unmap: bool) -> None:
         """Whole subclusters by their entries; what is cut at both ends is written."""
         end = offset + count
-        first, past = self._whole(offset, end, self._geometry.subcluster_bits)
+        first, past = self._zeroed_by_entries(offset, end)
         if first >= past:
             self._write_zeroes(offset, end, fua)
             return
         self._write_zeroes(offset, first, fua)
         self._changes.zero(past - first, first, may_unmap=may_unmap)
         self._write_zeroes(past, end, fua)
+
+    def _zeroed_by_entries(self, start: int, end: int) -> tuple[int, int]:
+        """The whole subclusters; of a compressed cluster, which has none, only all of it."""
+        first, past = self._whole(start, end, self._geometry.subcluster_bits)
+        next_cluster, last_cluster = self._whole(start, end, self._geometry.cluster_bits)
+        if first < min(next_cluster, past) and self._is_compressed(first):
+            first = next_cluster
+        if max(first, last_cluster) < past and self._is_compressed(past - 1):
+            past = last_cluster
+        return first, past
+
+    def _is_compressed(self, offset: int) -> bool:
+        """Once it is not, it stays so: nothing is compressed here."""
+        table = self._image.tables.get(self._geometry.l1_index(offset))
+        return table is not None and (
+            mapping_of(self._image, table, offset).kind is Kind.COMPRESSED
+        )
 
     def _whole(self, start: int, end: int, bits: int) -> tuple[int, int]:
         """The units of ``1 << bits`` bytes in a range; the one at the disk's end is whole too."""

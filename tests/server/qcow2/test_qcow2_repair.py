@@ -9,6 +9,7 @@ import pytest
 from blkrun.server.qcow2 import features
 from blkrun.server.qcow2.create import NewImage
 from blkrun.server.qcow2.header import parse
+from blkrun.server.way import FLAG_MAY_TRIM
 from tests.server.qcow2.crash import Loss, left_of
 from tests.server.qcow2.disks import LogDisk
 from tests.server.qcow2.guest import Guest, guest_with
@@ -164,3 +165,23 @@ def test_clusters_that_only_seem_free_are_not_used(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Preventing invalid write"):
         guest.writer.pwrite(memoryview(b"y"), 0, 0)
     assert bytes(guest.disk.content[4096 : 4096 + len(before)]) == before
+
+
+@pytest.mark.parametrize("flags", [0, FLAG_MAY_TRIM], ids=["keep", "unmap"])
+@pytest.mark.parametrize(
+    ("offset", "count"),
+    [(4096, 2048), (60_000, 10_000), (65_536 - 2048, 2048), (65_536, 2048), (2048, 3 * 65_536)],
+)
+def test_a_part_of_a_compressed_cluster_is_zeroed(
+    tmp_path: Path, offset: int, count: int, flags: int
+) -> None:
+    """The rest of it stays: with extended entries too, it has no subclusters."""
+    (tmp_path / "data.raw").write_bytes(bytes(range(1, 256)) * 2000)
+    path = tmp_path / "image.qcow2"
+    options = ("-c", "-O", "qcow2", "-o", "extended_l2=on")
+    qemu_img("convert", *options, tmp_path / "data.raw", path)
+    guest = loaded(path)
+    guest.zero(count, offset, flags)
+    guest.verify()
+    guest.writer.close()
+    guest.verify_by_qemu(tmp_path)
