@@ -75,7 +75,9 @@ class Links:
         self._late_in: dict[int, int] = {}  # L1 index → how many of its table's entries
         self._generation = 0
         self.changes = 0
-        """Goes up before something is written, or becomes late, that a flush has to settle."""
+        """Goes up when something is written, or late, that a flush has to settle: before anybody
+        sees it, so that who writes where it leads finds that too, and after that, so that a flush
+        that knows of it does settle it."""
 
     @property
     def late_count(self) -> int:
@@ -149,37 +151,42 @@ class Links:
     def _link_table(
         self, l1_index: int, offset: int, *, is_late: bool, frees: tuple[Run, ...]
     ) -> None:
-        """A table that is not in the file at its place stays in memory until L1 leads to it."""
-        self.changes += 1
-        self.image.l1[l1_index] = offset | COPIED
-        if not is_late:
-            try:
-                self._write_l1(l1_index)
-            except OSError:
-                self._be_late((_L1, l1_index), frees)
-                raise
-            return
-        self._be_late((_L1, l1_index), frees)
+        """A table that is not in the file at its place stays in memory until L1 leads to it.
 
-    def _write_l1(self, l1_index: int) -> None:
+        Others see it only then: what they write, and flush, must not hang on a write under way.
+        """
+        word = offset | COPIED
+        try:
+            if is_late:
+                self._be_late((_L1, l1_index), frees)
+            else:
+                self._write_l1(l1_index, word)
+        except OSError:
+            self._be_late((_L1, l1_index), frees)
+            raise
+        finally:
+            self.changes += 1
+            self.image.l1[l1_index] = word
+
+    def _write_l1(self, l1_index: int, word: int) -> None:
         self.image.event("l1_update")
-        word = encode_words(self.image.l1[l1_index : l1_index + 1])
         offset = self.image.header.l1_table_offset + l1_index * 8
-        self.image.store.pwrite(memoryview(word), offset)
+        self.image.store.pwrite(memoryview(word.to_bytes(8, "big")), offset)
 
     # Entries
 
     def change(self, l1_index: int, table: Table, change: Change) -> None:
-        """Replace entries.  The caller holds the table, and has claimed their clusters."""
+        """Replace entries.  The caller holds the table, and has claimed their clusters.
+
+        Others see the new ones when they are in the file, or late: a flush that comes after what
+        they write there must find them so.
+        """
         index, words, is_late, frees, given = change
-        self.changes += 1
         first = index * self._words
         places = [(l1_index, index + at) for at in range(len(words) // self._words)]
         if is_late:
+            self._all_be_late(places, frees)
             table.words[first : first + len(words)] = words
-            self._be_late(places[0], tuple(frees))
-            for place in places[1:]:
-                self._be_late(place, ())
             return
         try:
             self.image.event("l2_update")
@@ -187,27 +194,33 @@ class Links:
             self.image.store.pwrite(memoryview(encode_words(words)), offset)
         except OSError:
             # Nobody knows what is in the file now: the old entries are written again later.
-            self._be_late(places[0], tuple(given))
-            for place in places[1:]:
-                self._be_late(place, ())
+            self._all_be_late(places, given)
             raise
+        self.changes += 1
         table.words[first : first + len(words)] = words
         self._freeing.add([*frees, *self._not_late(places)])
 
     def change_one(self, l1_index: int, table: Table, index: int, word: int) -> None:
         """The same for one entry that led nowhere, and leads to a new cluster now."""
-        self.changes += 1
         place = (l1_index, index)
         try:
             data = memoryview(word.to_bytes(8, "big"))
             self.image.store.node.pwrite(data, table.offset + index * 8, 0)
         except OSError:
             cluster = (word & OFFSET_MASK) // self._geometry.cluster_bytes
-            self._be_late(place, ((cluster, cluster + 1),))
+            self._all_be_late((place,), ((cluster, cluster + 1),))
             raise
+        self.changes += 1
         table.words[index] = word
         if self._late:
             self._freeing.add(self._not_late((place,)))
+
+    def _all_be_late(self, places: Sequence[Place], frees: Sequence[Run]) -> None:
+        """``frees``: once the first of them is written, which are written together."""
+        self._be_late(places[0], tuple(frees))
+        for place in places[1:]:
+            self._be_late(place, ())
+        self.changes += 1
 
     def _be_late(self, place: Place, frees: tuple[Run, ...]) -> None:
         with self._lock:
@@ -278,7 +291,7 @@ class Links:
         try:
             place = (_L1, l1_index)
             if self._is_due(place, generation):
-                self._write_l1(l1_index)
+                self._write_l1(l1_index, self.image.l1[l1_index])
                 self._freeing.add(self._not_late([place]))
         finally:
             self._l1_claims.release(run)
