@@ -11,7 +11,8 @@ Whoever changes entries has claimed their guest clusters (``Claims``), or for L1
 
 import threading
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from blkrun.server.qcow2.allocation import Claims
@@ -39,15 +40,16 @@ class Late(NamedTuple):
 class Change(NamedTuple):
     """New words for entries of an L2 table, from the one numbered ``entry`` on.
 
-    ``frees`` are clusters that the old entries led to; ``given`` those that the new ones do, and
-    that are free again, in the end, if writing these fails.
+    ``frees`` are the clusters that the old ones led to, for each entry; none: it led to nothing
+    that is given up.  ``gives``: each of the new ones leads to a cluster that is free again, in
+    the end, if writing them fails.
     """
 
     entry: int
     words: "array[int]"
     is_late: bool = False
-    frees: Sequence[Run] = ()
-    given: Sequence[Run] = ()
+    frees: Sequence[Sequence[Run]] = ()
+    gives: bool = False
 
 
 class Links:
@@ -155,17 +157,17 @@ class Links:
 
         Others see it only then: what they write, and flush, must not hang on a write under way.
         """
-        word = offset | COPIED
+        word, place = offset | COPIED, (_L1, l1_index)
         try:
             if is_late:
-                self._be_late((_L1, l1_index), frees)
+                self._all_be_late((place,), (frees,))
             else:
                 self._write_l1(l1_index, word)
+                self.changes += 1
         except OSError:
-            self._be_late((_L1, l1_index), frees)
+            self._all_be_late((place,), (frees,))
             raise
         finally:
-            self.changes += 1
             self.image.l1[l1_index] = word
 
     def _write_l1(self, l1_index: int, word: int) -> None:
@@ -181,7 +183,7 @@ class Links:
         Others see the new ones when they are in the file, or late: a flush that comes after what
         they write there must find them so.
         """
-        index, words, is_late, frees, given = change
+        index, words, is_late, frees, gives = change
         first = index * self._words
         places = [(l1_index, index + at) for at in range(len(words) // self._words)]
         if is_late:
@@ -194,11 +196,11 @@ class Links:
             self.image.store.pwrite(memoryview(encode_words(words)), offset)
         except OSError:
             # Nobody knows what is in the file now: the old entries are written again later.
-            self._all_be_late(places, given)
+            self._all_be_late(places, self._clusters_of(words) if gives else ())
             raise
         self.changes += 1
         table.words[first : first + len(words)] = words
-        self._freeing.add([*frees, *self._not_late(places)])
+        self._freeing.add([*chain.from_iterable(frees), *self._not_late(places)])
 
     def change_one(self, l1_index: int, table: Table, index: int, word: int) -> None:
         """The same for one entry that led nowhere, and leads to a new cluster now."""
@@ -207,29 +209,33 @@ class Links:
             data = memoryview(word.to_bytes(8, "big"))
             self.image.store.node.pwrite(data, table.offset + index * 8, 0)
         except OSError:
-            cluster = (word & OFFSET_MASK) // self._geometry.cluster_bytes
-            self._all_be_late((place,), ((cluster, cluster + 1),))
+            self._all_be_late((place,), self._clusters_of((word,)))
             raise
         self.changes += 1
         table.words[index] = word
         if self._late:
             self._freeing.add(self._not_late((place,)))
 
-    def _all_be_late(self, places: Sequence[Place], frees: Sequence[Run]) -> None:
-        """``frees``: once the first of them is written, which are written together."""
-        self._be_late(places[0], tuple(frees))
-        for place in places[1:]:
-            self._be_late(place, ())
+    def _clusters_of(self, words: Sequence[int]) -> list[tuple[Run]]:
+        """What each of them leads to."""
+        bits = self._geometry.cluster_bits
+        clusters = [(word & OFFSET_MASK) >> bits for word in words[:: self._words]]
+        return [((cluster, cluster + 1),) for cluster in clusters]
+
+    def _all_be_late(self, places: Sequence[Place], frees: Sequence[Sequence[Run]]) -> None:
+        """``frees`` are of each: not all of them may be written at once."""
+        with self._lock:
+            for at, place in enumerate(places):
+                self._be_late(place, tuple(frees[at]) if frees else ())
         self.changes += 1
 
     def _be_late(self, place: Place, frees: tuple[Run, ...]) -> None:
-        with self._lock:
-            before = self._late.get(place)
-            if before is not None:
-                frees = before.frees + frees
-            else:
-                self._pin(place)
-            self._late[place] = Late(self._generation, frees)
+        before = self._late.get(place)
+        if before is not None:
+            frees = before.frees + frees
+        else:
+            self._pin(place)
+        self._late[place] = Late(self._generation, frees)
 
     def _not_late(self, places: Sequence[Place]) -> list[Run]:
         """They have been written; what became free with earlier changes is so now."""
@@ -273,30 +279,37 @@ class Links:
             self._generation += 1
             return generation
 
-    def write_late(self, generation: int) -> bool:
-        """What they lead to is durable: write the entries.  Whether there were any."""
+    def write_late(self, generation: int, frees: list[Run]) -> bool:
+        """What they lead to is durable: write the entries.  Whether there were any.
+
+        What is free with that is added to ``frees``, also where one of them cannot be written.
+        """
         with self._lock:
             places = sorted(
                 place for place, late in self._late.items() if late.generation <= generation
             )
         for l1_index, first, past in _runs_of(places):
             if l1_index == _L1:
-                self._write_late_l1(first, generation)
+                frees += self._write_late_l1(first, generation)
             else:
-                self._write_late_entries(l1_index, first, past, generation)
+                for runs in self._write_late_entries(l1_index, first, past, generation):
+                    frees += runs
         return bool(places)
 
-    def _write_late_l1(self, l1_index: int, generation: int) -> None:
+    def _write_late_l1(self, l1_index: int, generation: int) -> list[Run]:
         run = self._l1_claims.claim(l1_index, l1_index + 1)
         try:
             place = (_L1, l1_index)
-            if self._is_due(place, generation):
-                self._write_l1(l1_index, self.image.l1[l1_index])
-                self._freeing.add(self._not_late([place]))
+            if not self._is_due(place, generation):
+                return []
+            self._write_l1(l1_index, self.image.l1[l1_index])
+            return self._not_late([place])
         finally:
             self._l1_claims.release(run)
 
-    def _write_late_entries(self, l1_index: int, first: int, past: int, generation: int) -> None:
+    def _write_late_entries(
+        self, l1_index: int, first: int, past: int, generation: int
+    ) -> Iterator[list[Run]]:
         """Those that are still due: some may have been changed since, or be late anew."""
         base = l1_index * self._geometry.l2_entries
         claim = self.claims.claim(base + first, base + past)
@@ -314,7 +327,7 @@ class Links:
                 offset = table.offset + start * self._words * 8
                 self.image.event("l2_update")
                 self.image.store.pwrite(memoryview(encode_words(words)), offset)
-                self._freeing.add(self._not_late([(l1_index, at) for at in range(start, end)]))
+                yield self._not_late([(l1_index, at) for at in range(start, end)])
         finally:
             self.claims.release(claim)
 

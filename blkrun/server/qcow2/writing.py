@@ -107,12 +107,12 @@ class Writer:
         """All that was acknowledged before this is durable on return."""
         with self._flushing:
             changes = self._links.changes
-            generation = self._links.before_flush()
+            # In this order: what is free now is so for good with the entries that are late now.
             frees = self._freeing.before_flush()
+            generation = self._links.before_flush()
             try:
                 self._flush_children()
-                if self._links.write_late(generation):
-                    frees += self._freeing.before_flush()
+                if self._links.write_late(generation, frees):
                     self._image.store.flush()
             except BaseException:
                 self._freeing.not_flushed(frees)

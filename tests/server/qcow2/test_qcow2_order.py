@@ -5,16 +5,19 @@ Where a race could be lost, one side is held up there while the other goes on.
 
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from blkrun.server.qcow2.create import NewImage
-from blkrun.server.way import FLAG_FUA
+from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM
 from tests.server.inprocess import PATIENCE_S, Worker, eventually
 from tests.server.qcow2.crash import Loss, left_of
 from tests.server.qcow2.disks import LogDisk
 from tests.server.qcow2.guest import BACKING, Guest, guest_with
+from tests.server.qcow2.images import Variety, create, qemu_img, qemu_io
+from tests.server.qcow2.making import check_bytes
 
 CLUSTER = 4096
 SIZE = 2**20
@@ -136,3 +139,49 @@ def test_fua_flushes_what_a_flush_under_way_has_missed() -> None:
     held.let_go()
     first.finish()
     assert Guest(LogDisk(content=left_now(guest.disk))).read(CLUSTER) == b"a" * CLUSTER
+
+
+def do_while_flushing(guest: Guest, work: Callable[[], None]) -> None:
+    """Flush; ``work`` is done while the file is being flushed for that."""
+
+    def before(kind: str, offset: int, count: int) -> None:
+        if kind == "flush":
+            guest.disk.before = lambda *_: None
+            work()
+
+    guest.disk.before = before
+    guest.writer.flush()
+
+
+def test_what_a_copied_table_gives_up_is_kept_until_l1_leads_to_the_copy(tmp_path: Path) -> None:
+    """In the file the old table is in use until then, and so is what it leads to."""
+    span = CLUSTER * CLUSTER // 8
+    variety = Variety({"cluster_size": str(CLUSTER)}, size_bytes=2 * span)
+    path = create(tmp_path / "image.qcow2", variety)
+    qemu_io(path, "write -P 1 0 64k", f"write -P 1 {span} 64k")
+    qemu_img("snapshot", "-c", "first", path)
+    guest = Guest(LogDisk(content=bytearray(path.read_bytes())))
+    guest.write(b"a" * CLUSTER, span)
+    do_while_flushing(guest, lambda: guest.write(b"b" * CLUSTER, 0))
+    check_bytes(guest.disk.content, tmp_path)
+    guest.writer.close()
+    guest.verify_by_qemu(tmp_path)
+
+
+def test_each_late_entry_keeps_what_it_led_to(tmp_path: Path) -> None:
+    """Of two that became late together, one is replaced: the other's cluster is still in use."""
+    (tmp_path / "data.raw").write_bytes(bytes(range(1, 256)) * 400)
+    path = tmp_path / "image.qcow2"
+    options = ("-c", "-O", "qcow2", "-o", f"cluster_size={CLUSTER}")
+    qemu_img("convert", *options, tmp_path / "data.raw", path)
+    guest = Guest(LogDisk(content=bytearray(path.read_bytes())))
+    guest.write(b"a" * 10, 9 * CLUSTER)
+
+    def work() -> None:
+        guest.write(b"b" * CLUSTER, CLUSTER // 2)
+        guest.zero(CLUSTER, 0, FLAG_MAY_TRIM)
+
+    do_while_flushing(guest, work)
+    check_bytes(guest.disk.content, tmp_path)
+    guest.writer.close()
+    guest.verify_by_qemu(tmp_path)
