@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from blkrun.server.jobs.job import Job
+from blkrun.server.way import Allocated
 from tests.server import overlay
 from tests.server.chain_server import CLUSTER, MIB, SIZE, ChainServer, arguments
 from tests.server.inprocess import eventually, ignore, leave_thread_states_alone, workers
@@ -121,6 +122,34 @@ def test_the_active_layer_is_kept_if_cancelled(server: ChainServer) -> None:
     ended(job)
     assert "error" not in server.data("BLOCK_JOB_COMPLETED")[0]
     assert root(server) == "top"
+    assert server.disk() == before
+
+
+@pytest.mark.parametrize("on_error", ["ignore", "stop"])
+def test_the_active_layer_asks_again_what_images_have(
+    server: ChainServer, monkeypatch: pytest.MonkeyPatch, on_error: str
+) -> None:
+    """What could not be said at first is asked for until it is: else it were not committed."""
+    low, told = server.overlay("low"), []
+    original = low.do_allocated
+
+    def fail_once(count: int, offset: int) -> list[Allocated]:
+        if offset >= MIB and not told:
+            told.append(offset)
+            raise OSError(errno.EIO, "Input/output error")
+        return original(count, offset)
+
+    monkeypatch.setattr(low, "do_allocated", fail_once)
+    before = server.disk()
+    job = commit(server, on_error=on_error)
+    if on_error == "stop":
+        eventually(lambda: server.listed()["io-status"] == "failed")
+        server.execute("block-job-resume", {"device": "j"})
+    eventually(lambda: job.is_ready)
+    server.execute("job-complete", {"id": "j"})
+    ended(job)
+    assert told
+    assert root(server) == "base"
     assert server.disk() == before
 
 
