@@ -31,8 +31,13 @@ Place = tuple[int, int]
 
 
 class Late(NamedTuple):
-    """``generation``: of the flush after which it can be written; ``frees``: what is free then."""
+    """``generation``: of the flush after which it can be written; ``frees``: what is free then.
 
+    ``since``: of the flush that has to write it.  An entry that is changed again while that flush
+    is under way leads to what needs another; but the first change was to be durable by then.
+    """
+
+    since: int
     generation: int
     frees: tuple[Run, ...]
 
@@ -76,6 +81,7 @@ class Links:
         self._late: dict[Place, Late] = {}
         self._late_in: dict[int, int] = {}  # L1 index → how many of its table's entries
         self._generation = 0
+        self._flushed = 0  # the last one whose entries lead to what is durable
         self.changes = 0
         """Goes up when something is written, or late, that a flush has to settle: before anybody
         sees it, so that who writes where it leads finds that too, and after that, so that a flush
@@ -230,12 +236,12 @@ class Links:
         self.changes += 1
 
     def _be_late(self, place: Place, frees: tuple[Run, ...]) -> None:
-        before = self._late.get(place)
+        before, since = self._late.get(place), self._generation
         if before is not None:
-            frees = before.frees + frees
+            since, frees = before.since, before.frees + frees
         else:
             self._pin(place)
-        self._late[place] = Late(self._generation, frees)
+        self._late[place] = Late(since, self._generation, frees)
 
     def _not_late(self, places: Sequence[Place]) -> list[Run]:
         """They have been written; what became free with earlier changes is so now."""
@@ -284,10 +290,9 @@ class Links:
 
         What is free with that is added to ``frees``, also where one of them cannot be written.
         """
+        self._flushed = generation
         with self._lock:
-            places = sorted(
-                place for place, late in self._late.items() if late.generation <= generation
-            )
+            places = sorted(place for place, late in self._late.items() if late.since <= generation)
         for l1_index, first, past in _runs_of(places):
             if l1_index == _L1:
                 frees += self._write_late_l1(first, generation)
@@ -310,7 +315,7 @@ class Links:
     def _write_late_entries(
         self, l1_index: int, first: int, past: int, generation: int
     ) -> Iterator[list[Run]]:
-        """Those that are still due: some may have been changed since, or be late anew."""
+        """Those that are still due: some may have been changed since."""
         base = l1_index * self._geometry.l2_entries
         claim = self.claims.claim(base + first, base + past)
         try:
@@ -319,6 +324,7 @@ class Links:
                 for place in ((l1_index, index) for index in range(first, past))
                 if self._is_due(place, generation)
             ]
+            self._flush_for(due)
             for _, start, end in _runs_of(due):
                 table = self.image.tables.find(l1_index)
                 if table is None:
@@ -333,7 +339,14 @@ class Links:
 
     def _is_due(self, place: Place, generation: int) -> bool:
         late = self._late.get(place)
-        return late is not None and late.generation <= generation
+        return late is not None and late.since <= generation
+
+    def _flush_for(self, places: Sequence[Place]) -> None:
+        """Some may lead to more by now than what has been flushed.  They are claimed."""
+        if any(self._late[place].generation > self._flushed for place in places):
+            generation = self.before_flush()
+            self.image.flush()
+            self._flushed = generation
 
 
 def _table_of(place: Place) -> int:

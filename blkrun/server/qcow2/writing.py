@@ -111,7 +111,7 @@ class Writer:
             frees = self._freeing.before_flush()
             generation = self._links.before_flush()
             try:
-                self._flush_children()
+                self._image.flush()
                 if self._links.write_late(generation, frees):
                     self._image.store.flush()
             except BaseException:
@@ -301,13 +301,6 @@ class Writer:
         """FUA: also the entries that lead to what was written, whoever wrote these."""
         if fua and self._links.changes != self._settled:
             self.flush()
-
-    def _flush_children(self) -> None:
-        image = self._image
-        image.event("flush_to_os")
-        if image.data is not image.store:
-            image.data.flush()
-        image.store.flush()
 
     def _take_table(self) -> tuple[int, bool]:
         self._image.event("cluster_alloc")

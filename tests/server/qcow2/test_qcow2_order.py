@@ -185,3 +185,24 @@ def test_each_late_entry_keeps_what_it_led_to(tmp_path: Path) -> None:
     check_bytes(guest.disk.content, tmp_path)
     guest.writer.close()
     guest.verify_by_qemu(tmp_path)
+
+
+def test_a_late_entry_that_is_changed_again_is_written_all_the_same() -> None:
+    """Else the flush under way would pass by what it is for: another part of the same cluster."""
+    new = NewImage(size_bytes=SIZE, cluster_bytes=2**14, extended_l2=True)
+    guest = guest_with(new)
+    guest.write(b"t", 0)
+    guest.writer.flush()
+    guest.write(b"a" * 512, 4096)
+    do_while_flushing(guest, lambda: guest.write(b"b" * 512, 8192))
+    assert Guest(LogDisk(content=left_now(guest.disk))).read(512, 4096) == b"a" * 512
+
+
+def test_zeroes_over_a_late_entry_do_not_bring_back_what_was_before() -> None:
+    """A flush was told to keep what they replace: after a crash it is that, or zeroes."""
+    new = NewImage(size_bytes=SIZE, cluster_bytes=CLUSTER, backing_file=BACKING, backing_fmt="raw")
+    guest = guest_with(new, base=b"o" * SIZE)
+    guest.write(b"a" * 512, 0)
+    do_while_flushing(guest, lambda: guest.zero(CLUSTER, 0))
+    after = Guest(LogDisk(content=left_now(guest.disk)), guest.base)
+    assert after.read(512) in (b"a" * 512, bytes(512))
