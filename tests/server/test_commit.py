@@ -131,7 +131,8 @@ def test_the_active_layer_asks_again_what_images_have(
     server: ChainServer, monkeypatch: pytest.MonkeyPatch, on_error: str
 ) -> None:
     """What could not be said at first is asked for until it is: else it were not committed."""
-    low, told = server.overlay("low"), []
+    low = server.overlay("low")
+    told: list[int] = []
     original = low.do_allocated
 
     def fail_once(count: int, offset: int) -> list[Allocated]:

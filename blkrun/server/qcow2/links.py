@@ -148,6 +148,7 @@ class Links:
         offset, _ = self._take_table()
         self._write_table(table, offset)
         self.guard.add_table(offset)
+        self.guard.remove_table(table.offset)
         cluster = table.offset // self._geometry.cluster_bytes
         table.offset = offset
         self._link_table(l1_index, offset, is_late=True, frees=((cluster, cluster + 1),))

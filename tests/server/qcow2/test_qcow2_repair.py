@@ -234,3 +234,21 @@ def test_a_repair_is_seen_by_who_has_read_before(tmp_path: Path) -> None:
     path.write_bytes(disk.content)
     qemu_img("snapshot", "-a", "first", path)
     qemu_io(path, "read -P 1 0 128k")
+
+
+def test_what_a_copied_table_leaves_is_used_again(tmp_path: Path) -> None:
+    """Its cluster is no metadata any more: here nobody else has it, though L1 does not say so."""
+    guest = guest_with(NewImage(size_bytes=MIB, cluster_bytes=4096))
+    guest.write(b"x" * 4096, 0)
+    guest.writer.close()
+    l1 = guest.image.header.l1_table_offset
+    guest.disk.content[l1] &= 0x7F
+    guest.open()
+    guest.write(b"y" * 4096, 4096)
+    guest.writer.flush()
+    guest.write(b"z" * (MIB - 8192), 8192)
+    guest.writer.flush()
+    guest.write(bytes(range(256)) * 4096, 0)
+    guest.verify()
+    guest.writer.close()
+    guest.verify_by_qemu(tmp_path)
