@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from blkrun.server.qcow2 import features
 from blkrun.server.qcow2.create import NewImage
+from blkrun.server.qcow2.header import parse
 from blkrun.server.way import FLAG_FUA, FLAG_MAY_TRIM
 from tests.server.inprocess import PATIENCE_S, Worker, eventually
 from tests.server.qcow2.crash import Loss, left_of
@@ -206,3 +208,22 @@ def test_zeroes_over_a_late_entry_do_not_bring_back_what_was_before() -> None:
     do_while_flushing(guest, lambda: guest.zero(CLUSTER, 0))
     after = Guest(LogDisk(content=left_now(guest.disk)), guest.base)
     assert after.read(512) in (b"a" * 512, bytes(512))
+
+
+def test_a_header_that_is_being_changed_is_marked_as_corrupt_after_that() -> None:
+    """Both changes are in it: else it would lead back to refcounts that others use by now."""
+    guest = guest_with(NewImage(size_bytes=SIZE, cluster_bytes=CLUSTER))
+    consistency = guest.writer._consistency
+    place = guest.disk.size_bytes
+    held = Held()
+    hold_write(guest, held, lambda offset: offset == 0)
+    first = Worker(lambda: consistency.move_refcount_table(place, 1))
+    assert held.came.wait(PATIENCE_S)
+    second = Worker(consistency.mark_corrupt)
+    second.join(0.1)  # it has written, or waits
+    held.let_go()
+    first.finish()
+    second.finish()
+    header = parse(bytes(guest.disk.content))
+    assert header.refcount_table_offset == place
+    assert header.incompatible & features.CORRUPT
