@@ -58,8 +58,9 @@ def written_below(
 
 
 def unheld(nodes: Iterable[Node[Any]], start: int, end: int) -> list[Range]:
-    """What of a range none of the nodes has.  Beyond its end a node has nothing.
+    """What of a range none of the nodes has.
 
+    Beyond its end a node has zeroes, if there is a backing image that these hide, else nothing.
     For who is inside a request that comes by there.
     """
     missing = [(start, end)]
@@ -95,5 +96,5 @@ def gaps(ask: Callable[[int, int], list[Allocated]], start: int, end: int) -> It
 def _gaps(node: Node[Any], start: int, end: int) -> Iterator[Range]:
     room = min(end, node.size_bytes)
     yield from gaps(node.do_allocated, start, room)
-    if max(start, room) < end:
+    if max(start, room) < end and "backing" not in node.children:
         yield max(start, room), end

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 
 from blkrun.server.jobs.job import Job
+from blkrun.server.node import Node
+from blkrun.server.way import Allocated
 from tests.server import overlay
 from tests.server.chain_server import CLUSTER, MIB, SIZE, ChainServer, arguments
 from tests.server.inprocess import eventually, ignore, leave_thread_states_alone, workers
@@ -121,6 +123,35 @@ def test_the_active_layer_is_kept_if_cancelled(server: ChainServer) -> None:
     ended(job)
     assert "error" not in server.data("BLOCK_JOB_COMPLETED")[0]
     assert root(server) == "top"
+    assert server.disk() == before
+
+
+@pytest.mark.parametrize("on_error", ["ignore", "stop"])
+def test_the_active_layer_asks_again_what_images_have(
+    server: ChainServer, monkeypatch: pytest.MonkeyPatch, on_error: str
+) -> None:
+    """What could not be said at first is asked for until it is: else it were not committed."""
+    low = server.overlay("low")
+    told: list[int] = []
+    original = low.do_allocated
+
+    def fail_once(count: int, offset: int) -> list[Allocated]:
+        if offset >= MIB and not told:
+            told.append(offset)
+            raise OSError(errno.EIO, "Input/output error")
+        return original(count, offset)
+
+    monkeypatch.setattr(low, "do_allocated", fail_once)
+    before = server.disk()
+    job = commit(server, on_error=on_error)
+    if on_error == "stop":
+        eventually(lambda: server.listed()["io-status"] == "failed")
+        server.execute("block-job-resume", {"device": "j"})
+    eventually(lambda: job.is_ready)
+    server.execute("job-complete", {"id": "j"})
+    ended(job)
+    assert told
+    assert root(server) == "base"
     assert server.disk() == before
 
 
@@ -273,3 +304,33 @@ def drop_unused(server: ChainServer) -> None:
     for name in ("top", "mid", "low", "o0", "o1"):
         if name in server.graph.nodes and name != export["node-name"]:
             server.execute("blockdev-del", {"node-name": name})
+
+
+@pytest.mark.parametrize("is_active", [False, True], ids=["middle", "active"])
+def test_what_a_short_image_hides_is_committed_as_zeroes(
+    server: ChainServer, *, is_active: bool
+) -> None:
+    """Beyond its end an image reads as zeroes, whatever is below it (QEMU's rule, §7)."""
+    server.add("overlay", "first", size=SIZE)
+    server.fill("first", 7, 0, SIZE)
+    server.add("overlay", "short", size=MIB, backing="first")
+    server.add("overlay", "second", size=SIZE, backing="short")
+    server.add("overlay", "third", size=SIZE, backing="second")
+    top = "third" if is_active else "second"
+    options = arguments(device="third", top_node=top, base_node="first", when_ready="wait")
+    before = read_all(server.graph.nodes["third"])
+    assert before == b"\7" * MIB + bytes(SIZE - MIB)
+    server.execute("block-commit", options)
+    job = server.context.jobs.find("j")
+    if is_active:
+        eventually(lambda: job.is_ready)
+        server.execute("job-complete", {"id": "j"})
+    ended(job)
+    assert read_all(server.graph.nodes["first"]) == before
+
+
+def read_all(node: Node[Any]) -> bytes:
+    """Past everything above."""
+    data = bytearray(SIZE)
+    node.pread(memoryview(data), 0)
+    return bytes(data)

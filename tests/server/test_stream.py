@@ -237,3 +237,16 @@ def test_writers_and_readers_meanwhile(server: ChainServer) -> None:
             stop.set()
     assert [data.get("error") for data in server.data("BLOCK_JOB_COMPLETED")] == [None] * 3
     assert server.node("top")["children"] == {}
+
+
+def test_what_a_short_image_hides_is_copied_as_zeroes(server: ChainServer) -> None:
+    """Beyond its end an image reads as zeroes, whatever is below it (QEMU's rule, §7)."""
+    server.add("overlay", "first", size=SIZE)
+    server.fill("first", 7, 0, SIZE)
+    server.add("overlay", "short", size=MIB, backing="first")
+    server.add("overlay", "second", size=SIZE, backing="short")
+    ended(server.stream(device="second", base_node="first"))
+    assert server.node("second")["children"] == {"backing": "first"}
+    data = bytearray(SIZE)
+    server.graph.nodes["second"].pread(memoryview(data), 0)
+    assert data == b"\7" * MIB + bytes(SIZE - MIB)

@@ -7,6 +7,7 @@ from blkrun.server.chain import unfiltered
 from blkrun.server.drivers._named_by_image import name_for
 from blkrun.server.node import Node
 from blkrun.server.qcow2.create import write_image
+from blkrun.server.qcow2.errors import ImageError
 from blkrun.server.qcow2.store import Store
 from blkrun.server.qcow2.wanted import wanted_image
 from blkrun.server.reaching import reaching
@@ -32,6 +33,8 @@ def create_image(node: Node[Qcow2Options], staging: Staging) -> None:
     Raises ImageError for what cannot be, and OSError where writing fails.
     """
     file = node.children["file"]
+    if staging.is_written(file):  # what is taken back at an abort could be somebody else's
+        raise ImageError(f"'{file.name}' is being written to; no image can be made there")
     backing, data_file = node.children.get("backing"), node.children.get("data-file")
     layout = wanted_image(
         node.options,

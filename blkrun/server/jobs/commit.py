@@ -103,14 +103,17 @@ class ActiveCommit(Mirror):
 
     def mark(self) -> None:
         """What the images have; what is written meanwhile marks itself."""
-        size_bytes = self.filter.size_bytes
-        for at in range(0, size_bytes, CHUNK_BYTES):
+        at, size_bytes = 0, self.filter.size_bytes
+        while at < size_bytes:
             self.pause_point()
+            end = min(at + CHUNK_BYTES, size_bytes)
             try:
-                for start, past in held_by(self.images, at, min(at + CHUNK_BYTES, size_bytes)):
+                for start, past in held_by(self.images, at, end):
                     self.filter.divergence.mark(start, past - start)
             except OSError as error:
                 self.on_error("read", error)
+                continue
+            at = end
 
 
 class Chain:

@@ -174,10 +174,9 @@ class Changes:
             if geometry.extended_l2:
                 kept = mapping.allocated if host.taken is None else 0
                 words.append((mapping.zeroed & ~mask) << 32 | kept | mask)
-        frees = [run for mapping in mappings for run in self._host_runs(mapping)]
         change = Change(geometry.l2_index(offset), words, is_late or is_old)
         if host.taken is not None:
-            change = change._replace(frees=frees, given=(host.taken,))
+            change = change._replace(frees=[*map(self._host_runs, mappings)], gives=True)
         self._links.change(geometry.l1_index(offset), table, change)
         return end - offset
 
@@ -381,7 +380,7 @@ class Changes:
         geometry = self._geometry
         l1_index = geometry.l1_index(start)
         last: Change | None = None
-        frees: list[Run] = []
+        frees: list[tuple[Run, ...]] = []
         for at, mask in self._cluster_masks(start, end):
             mapping = mapping_of(self._image, table, at)
             new = new_mapping(mapping, mask)
@@ -397,8 +396,7 @@ class Changes:
                     yield last
                 frees = []
                 last = Change(entry, words, is_late, frees)
-            if not new.has_cluster:
-                frees += self._host_runs(mapping)
+            frees.append(() if new.has_cluster else self._host_runs(mapping))
         if last is not None:
             yield last
 

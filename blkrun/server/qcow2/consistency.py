@@ -7,6 +7,7 @@
 """
 
 import errno
+import threading
 from dataclasses import replace
 
 from blkrun.server.qcow2 import features
@@ -22,6 +23,7 @@ class Consistency:
 
     def __init__(self, image: Image) -> None:
         self._image = image
+        self._changing = threading.Lock()  # the header: each changes it as the last one left it
         self.is_lazy = image.settings.lazy_refcounts and image.header.version > 2
 
     def begin(self) -> None:
@@ -78,15 +80,17 @@ class Consistency:
 
     def mark_corrupt(self) -> None:
         """Metadata are damaged: nobody is to write to this image before it is repaired."""
-        header = self._image.header
-        if header.version > 2 and not header.incompatible & features.CORRUPT:
-            self._write(replace(header, incompatible=header.incompatible | features.CORRUPT))
+        with self._changing:
+            header = self._image.header
+            if header.version > 2 and not header.incompatible & features.CORRUPT:
+                self._write(replace(header, incompatible=header.incompatible | features.CORRUPT))
 
     def move_refcount_table(self, offset: int, clusters: int) -> None:
         """The header refers to another refcount table.  Not durable yet."""
-        header = self._image.header
-        moved = replace(header, refcount_table_offset=offset, refcount_table_clusters=clusters)
-        self._write(moved)
+        with self._changing:
+            header = self._image.header
+            moved = replace(header, refcount_table_offset=offset, refcount_table_clusters=clusters)
+            self._write(moved)
 
     def _write(self, header: Header) -> None:
         """The fixed part: 112 bytes at most, which no disk writes in parts."""

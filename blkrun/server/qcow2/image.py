@@ -97,6 +97,13 @@ class Image:
             l1_index += _L1_STEP
         return max(l1_index, self.geometry.l1_entries)
 
+    def flush(self) -> None:
+        """What was written to the files is durable on return."""
+        self.event("flush_to_os")
+        if self.data is not self.store:
+            self.data.flush()
+        self.store.flush()
+
     def corrupted(
         self, message: str, offset: int | None = None, size: int | None = None, *, fatal: bool
     ) -> NoReturn:

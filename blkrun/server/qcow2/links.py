@@ -11,7 +11,8 @@ Whoever changes entries has claimed their guest clusters (``Claims``), or for L1
 
 import threading
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from typing import NamedTuple
 
 from blkrun.server.qcow2.allocation import Claims
@@ -30,8 +31,13 @@ Place = tuple[int, int]
 
 
 class Late(NamedTuple):
-    """``generation``: of the flush after which it can be written; ``frees``: what is free then."""
+    """``generation``: of the flush after which it can be written; ``frees``: what is free then.
 
+    ``since``: of the flush that has to write it.  An entry that is changed again while that flush
+    is under way leads to what needs another; but the first change was to be durable by then.
+    """
+
+    since: int
     generation: int
     frees: tuple[Run, ...]
 
@@ -39,15 +45,16 @@ class Late(NamedTuple):
 class Change(NamedTuple):
     """New words for entries of an L2 table, from the one numbered ``entry`` on.
 
-    ``frees`` are clusters that the old entries led to; ``given`` those that the new ones do, and
-    that are free again, in the end, if writing these fails.
+    ``frees`` are the clusters that the old ones led to, for each entry; none: it led to nothing
+    that is given up.  ``gives``: each of the new ones leads to a cluster that is free again, in
+    the end, if writing them fails.
     """
 
     entry: int
     words: "array[int]"
     is_late: bool = False
-    frees: Sequence[Run] = ()
-    given: Sequence[Run] = ()
+    frees: Sequence[Sequence[Run]] = ()
+    gives: bool = False
 
 
 class Links:
@@ -74,8 +81,11 @@ class Links:
         self._late: dict[Place, Late] = {}
         self._late_in: dict[int, int] = {}  # L1 index → how many of its table's entries
         self._generation = 0
+        self._flushed = 0  # the last one whose entries lead to what is durable
         self.changes = 0
-        """Goes up before something is written, or becomes late, that a flush has to settle."""
+        """Goes up when something is written, or late, that a flush has to settle: before anybody
+        sees it, so that who writes where it leads finds that too, and after that, so that a flush
+        that knows of it does settle it."""
 
     @property
     def late_count(self) -> int:
@@ -138,6 +148,7 @@ class Links:
         offset, _ = self._take_table()
         self._write_table(table, offset)
         self.guard.add_table(offset)
+        self.guard.remove_table(table.offset)
         cluster = table.offset // self._geometry.cluster_bytes
         table.offset = offset
         self._link_table(l1_index, offset, is_late=True, frees=((cluster, cluster + 1),))
@@ -149,37 +160,42 @@ class Links:
     def _link_table(
         self, l1_index: int, offset: int, *, is_late: bool, frees: tuple[Run, ...]
     ) -> None:
-        """A table that is not in the file at its place stays in memory until L1 leads to it."""
-        self.changes += 1
-        self.image.l1[l1_index] = offset | COPIED
-        if not is_late:
-            try:
-                self._write_l1(l1_index)
-            except OSError:
-                self._be_late((_L1, l1_index), frees)
-                raise
-            return
-        self._be_late((_L1, l1_index), frees)
+        """A table that is not in the file at its place stays in memory until L1 leads to it.
 
-    def _write_l1(self, l1_index: int) -> None:
+        Others see it only then: what they write, and flush, must not hang on a write under way.
+        """
+        word, place = offset | COPIED, (_L1, l1_index)
+        try:
+            if is_late:
+                self._all_be_late((place,), (frees,))
+            else:
+                self._write_l1(l1_index, word)
+                self.changes += 1
+        except OSError:
+            self._all_be_late((place,), (frees,))
+            raise
+        finally:
+            self.image.l1[l1_index] = word
+
+    def _write_l1(self, l1_index: int, word: int) -> None:
         self.image.event("l1_update")
-        word = encode_words(self.image.l1[l1_index : l1_index + 1])
         offset = self.image.header.l1_table_offset + l1_index * 8
-        self.image.store.pwrite(memoryview(word), offset)
+        self.image.store.pwrite(memoryview(word.to_bytes(8, "big")), offset)
 
     # Entries
 
     def change(self, l1_index: int, table: Table, change: Change) -> None:
-        """Replace entries.  The caller holds the table, and has claimed their clusters."""
-        index, words, is_late, frees, given = change
-        self.changes += 1
+        """Replace entries.  The caller holds the table, and has claimed their clusters.
+
+        Others see the new ones when they are in the file, or late: a flush that comes after what
+        they write there must find them so.
+        """
+        index, words, is_late, frees, gives = change
         first = index * self._words
         places = [(l1_index, index + at) for at in range(len(words) // self._words)]
         if is_late:
+            self._all_be_late(places, frees)
             table.words[first : first + len(words)] = words
-            self._be_late(places[0], tuple(frees))
-            for place in places[1:]:
-                self._be_late(place, ())
             return
         try:
             self.image.event("l2_update")
@@ -187,36 +203,46 @@ class Links:
             self.image.store.pwrite(memoryview(encode_words(words)), offset)
         except OSError:
             # Nobody knows what is in the file now: the old entries are written again later.
-            self._be_late(places[0], tuple(given))
-            for place in places[1:]:
-                self._be_late(place, ())
+            self._all_be_late(places, self._clusters_of(words) if gives else ())
             raise
+        self.changes += 1
         table.words[first : first + len(words)] = words
-        self._freeing.add([*frees, *self._not_late(places)])
+        self._freeing.add([*chain.from_iterable(frees), *self._not_late(places)])
 
     def change_one(self, l1_index: int, table: Table, index: int, word: int) -> None:
         """The same for one entry that led nowhere, and leads to a new cluster now."""
-        self.changes += 1
         place = (l1_index, index)
         try:
             data = memoryview(word.to_bytes(8, "big"))
             self.image.store.node.pwrite(data, table.offset + index * 8, 0)
         except OSError:
-            cluster = (word & OFFSET_MASK) // self._geometry.cluster_bytes
-            self._be_late(place, ((cluster, cluster + 1),))
+            self._all_be_late((place,), self._clusters_of((word,)))
             raise
+        self.changes += 1
         table.words[index] = word
         if self._late:
             self._freeing.add(self._not_late((place,)))
 
-    def _be_late(self, place: Place, frees: tuple[Run, ...]) -> None:
+    def _clusters_of(self, words: Sequence[int]) -> list[tuple[Run]]:
+        """What each of them leads to."""
+        bits = self._geometry.cluster_bits
+        clusters = [(word & OFFSET_MASK) >> bits for word in words[:: self._words]]
+        return [((cluster, cluster + 1),) for cluster in clusters]
+
+    def _all_be_late(self, places: Sequence[Place], frees: Sequence[Sequence[Run]]) -> None:
+        """``frees`` are of each: not all of them may be written at once."""
         with self._lock:
-            before = self._late.get(place)
-            if before is not None:
-                frees = before.frees + frees
-            else:
-                self._pin(place)
-            self._late[place] = Late(self._generation, frees)
+            for at, place in enumerate(places):
+                self._be_late(place, tuple(frees[at]) if frees else ())
+        self.changes += 1
+
+    def _be_late(self, place: Place, frees: tuple[Run, ...]) -> None:
+        before, since = self._late.get(place), self._generation
+        if before is not None:
+            since, frees = before.since, before.frees + frees
+        else:
+            self._pin(place)
+        self._late[place] = Late(since, self._generation, frees)
 
     def _not_late(self, places: Sequence[Place]) -> list[Run]:
         """They have been written; what became free with earlier changes is so now."""
@@ -260,31 +286,37 @@ class Links:
             self._generation += 1
             return generation
 
-    def write_late(self, generation: int) -> bool:
-        """What they lead to is durable: write the entries.  Whether there were any."""
+    def write_late(self, generation: int, frees: list[Run]) -> bool:
+        """What they lead to is durable: write the entries.  Whether there were any.
+
+        What is free with that is added to ``frees``, also where one of them cannot be written.
+        """
+        self._flushed = generation
         with self._lock:
-            places = sorted(
-                place for place, late in self._late.items() if late.generation <= generation
-            )
+            places = sorted(place for place, late in self._late.items() if late.since <= generation)
         for l1_index, first, past in _runs_of(places):
             if l1_index == _L1:
-                self._write_late_l1(first, generation)
+                frees += self._write_late_l1(first, generation)
             else:
-                self._write_late_entries(l1_index, first, past, generation)
+                for runs in self._write_late_entries(l1_index, first, past, generation):
+                    frees += runs
         return bool(places)
 
-    def _write_late_l1(self, l1_index: int, generation: int) -> None:
+    def _write_late_l1(self, l1_index: int, generation: int) -> list[Run]:
         run = self._l1_claims.claim(l1_index, l1_index + 1)
         try:
             place = (_L1, l1_index)
-            if self._is_due(place, generation):
-                self._write_l1(l1_index)
-                self._freeing.add(self._not_late([place]))
+            if not self._is_due(place, generation):
+                return []
+            self._write_l1(l1_index, self.image.l1[l1_index])
+            return self._not_late([place])
         finally:
             self._l1_claims.release(run)
 
-    def _write_late_entries(self, l1_index: int, first: int, past: int, generation: int) -> None:
-        """Those that are still due: some may have been changed since, or be late anew."""
+    def _write_late_entries(
+        self, l1_index: int, first: int, past: int, generation: int
+    ) -> Iterator[list[Run]]:
+        """Those that are still due: some may have been changed since."""
         base = l1_index * self._geometry.l2_entries
         claim = self.claims.claim(base + first, base + past)
         try:
@@ -293,6 +325,7 @@ class Links:
                 for place in ((l1_index, index) for index in range(first, past))
                 if self._is_due(place, generation)
             ]
+            self._flush_for(due)
             for _, start, end in _runs_of(due):
                 table = self.image.tables.find(l1_index)
                 if table is None:
@@ -301,13 +334,20 @@ class Links:
                 offset = table.offset + start * self._words * 8
                 self.image.event("l2_update")
                 self.image.store.pwrite(memoryview(encode_words(words)), offset)
-                self._freeing.add(self._not_late([(l1_index, at) for at in range(start, end)]))
+                yield self._not_late([(l1_index, at) for at in range(start, end)])
         finally:
             self.claims.release(claim)
 
     def _is_due(self, place: Place, generation: int) -> bool:
         late = self._late.get(place)
-        return late is not None and late.generation <= generation
+        return late is not None and late.since <= generation
+
+    def _flush_for(self, places: Sequence[Place]) -> None:
+        """Some may lead to more by now than what has been flushed.  They are claimed."""
+        if any(self._late[place].generation > self._flushed for place in places):
+            generation = self.before_flush()
+            self.image.flush()
+            self._flushed = generation
 
 
 def _table_of(place: Place) -> int:

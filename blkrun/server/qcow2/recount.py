@@ -15,7 +15,7 @@ from blkrun.server.qcow2.header import MOST_REFCOUNT_TABLE_BYTES
 from blkrun.server.qcow2.image import Image
 from blkrun.server.qcow2.refcount_block import blank
 from blkrun.server.qcow2.snapshots import table_bytes
-from blkrun.server.qcow2.tables import decode_words, encode_words
+from blkrun.server.qcow2.tables import Table, decode_words, encode_words
 
 _CHUNK = 4096
 """Clusters that are counted in one piece of memory; where nothing is, there is none."""
@@ -110,8 +110,7 @@ def correct_copied_bits(image: Image, counts: Counts) -> None:
 
     With one set too many, a write would go into what a snapshot has as well.
     """
-    store, geometry = image.store, image.geometry
-    bits = geometry.cluster_bits
+    store, bits = image.store, image.geometry.cluster_bits
     for l1_index, offset in _tables_of(image, image.l1):
         word = _with_copied(offset, is_only=counts.get(offset >> bits) == 1)
         if word != image.l1[l1_index]:
@@ -120,16 +119,24 @@ def correct_copied_bits(image: Image, counts: Counts) -> None:
             image.l1[l1_index] = word
         if image.header.external_data:
             continue
-        words = decode_words(store.read(geometry.cluster_bytes, offset))
-        corrected = words[:]
-        for at in range(0, len(words), geometry.entry_words):
-            mapping = image.entries.decode(*words[at : at + geometry.entry_words])
-            if mapping.has_cluster:
-                is_only = counts.get(mapping.offset >> bits) == 1
-                corrected[at] = _with_copied(words[at] & ~COPIED, is_only=is_only)
-        if corrected != words:
-            store.pwrite(memoryview(encode_words(corrected)), offset)
+        with image.tables.holding(l1_index) as table:
+            if table is not None:
+                _correct_table(image, counts, table)
     store.flush()
+
+
+def _correct_table(image: Image, counts: Counts, table: Table) -> None:
+    """In the file, and for those who have read it before."""
+    bits, words = image.geometry.cluster_bits, table.words
+    corrected = words[:]
+    for at in range(0, len(words), image.geometry.entry_words):
+        mapping = image.entries.decode(*words[at : at + image.geometry.entry_words])
+        if mapping.has_cluster:
+            is_only = counts.get(mapping.offset >> bits) == 1
+            corrected[at] = _with_copied(words[at] & ~COPIED, is_only=is_only)
+    if corrected != words:
+        image.store.pwrite(memoryview(encode_words(corrected)), table.offset)
+        words[:] = corrected
 
 
 def _with_copied(word: int, *, is_only: bool) -> int:

@@ -264,12 +264,14 @@ class Refcounts:
         return next(run[0] for run in self._by_block(found) if run[0] // self._in_block == index)
 
     def _settle_blocks(self, new: dict[int, RefcountBlock], places: dict[int, int]) -> None:
-        """Durable refcounts; new blocks first, then what refers to them."""
+        """Durable refcounts; new blocks first, then what refers to them.
+
+        The flush is also for what ``prepare`` has done, so it is made if refcounts are lazy too.
+        """
         for index, block in new.items():
             self._image.event("refblock_alloc_write")
             self._store.pwrite(memoryview(block.to_bytes()), places[index] * self._cluster_bytes)
-        if new or not self.is_lazy:
-            self._store.flush()
+        self._store.flush()
         for index in new:
             offset = places[index] * self._cluster_bytes
             self._image.event("refblock_alloc_hookup")

@@ -81,11 +81,12 @@ class Writer:
         """Make a range read as zeroes.  Raises EOPNOTSUPP where only writing them will do."""
         may_unmap = bool(flags & FLAG_MAY_TRIM)
         if self._is_raw:
-            self._image.data.zero(count, offset, flags & ~FLAG_FUA)
+            self._image.data.zero(count, offset, flags)
         else:
             if self._image.header.version < 3 and (self._changes.has_backing() or not may_unmap):
                 raise OSError(errno.EOPNOTSUPP, "an image of version 2 has no zero clusters")
-            self._with_room(lambda: self._zero_parts(count, offset, may_unmap=may_unmap))
+            fua = flags & FLAG_FUA
+            self._with_room(lambda: self._zero_parts(count, offset, fua, may_unmap=may_unmap))
         self._settle(flags & FLAG_FUA)
 
     def trim(self, count: int, offset: int, flags: int) -> None:
@@ -95,7 +96,7 @@ class Writer:
         ``qcow2_co_pdiscard``).
         """
         if self._is_raw:
-            self._trim_raw(count, offset)
+            self._trim_raw(count, offset, flags & FLAG_FUA)
         elif self._image.header.version > 2 or not self._changes.has_backing():
             first, past = self._whole(offset, offset + count, self._geometry.cluster_bits)
             if first < past:
@@ -106,12 +107,12 @@ class Writer:
         """All that was acknowledged before this is durable on return."""
         with self._flushing:
             changes = self._links.changes
-            generation = self._links.before_flush()
+            # In this order: what is free now is so for good with the entries that are late now.
             frees = self._freeing.before_flush()
+            generation = self._links.before_flush()
             try:
-                self._flush_children()
-                if self._links.write_late(generation):
-                    frees += self._freeing.before_flush()
+                self._image.flush()
+                if self._links.write_late(generation, frees):
                     self._image.store.flush()
             except BaseException:
                 self._freeing.not_flushed(frees)
@@ -218,24 +219,41 @@ class Writer:
 
     # Zeroes
 
-    def _trim_raw(self, count: int, offset: int) -> None:
+    def _trim_raw(self, count: int, offset: int, fua: int) -> None:
         """Guest and raw file read the same, so what is given up has to be zeroes in the file."""
         try:
-            self._image.data.zero(count, offset, FLAG_MAY_TRIM | FLAG_FAST_ZERO)
+            self._image.data.zero(count, offset, FLAG_MAY_TRIM | FLAG_FAST_ZERO | fua)
         except OSError as error:
             if error.errno != errno.EOPNOTSUPP:
                 raise
 
-    def _zero_parts(self, count: int, offset: int, *, may_unmap: bool) -> None:
+    def _zero_parts(self, count: int, offset: int, fua: int, *, may_unmap: bool) -> None:
         """Whole subclusters by their entries; what is cut at both ends is written."""
         end = offset + count
-        first, past = self._whole(offset, end, self._geometry.subcluster_bits)
+        first, past = self._zeroed_by_entries(offset, end)
         if first >= past:
-            self._write_zeroes(offset, end)
+            self._write_zeroes(offset, end, fua)
             return
-        self._write_zeroes(offset, first)
+        self._write_zeroes(offset, first, fua)
         self._changes.zero(past - first, first, may_unmap=may_unmap)
-        self._write_zeroes(past, end)
+        self._write_zeroes(past, end, fua)
+
+    def _zeroed_by_entries(self, start: int, end: int) -> tuple[int, int]:
+        """The whole subclusters; of a compressed cluster, which has none, only all of it."""
+        first, past = self._whole(start, end, self._geometry.subcluster_bits)
+        next_cluster, last_cluster = self._whole(start, end, self._geometry.cluster_bits)
+        if first < min(next_cluster, past) and self._is_compressed(first):
+            first = next_cluster
+        if max(first, last_cluster) < past and self._is_compressed(past - 1):
+            past = last_cluster
+        return first, past
+
+    def _is_compressed(self, offset: int) -> bool:
+        """Once it is not, it stays so: nothing is compressed here."""
+        table = self._image.tables.get(self._geometry.l1_index(offset))
+        return table is not None and (
+            mapping_of(self._image, table, offset).kind is Kind.COMPRESSED
+        )
 
     def _whole(self, start: int, end: int, bits: int) -> tuple[int, int]:
         """The units of ``1 << bits`` bytes in a range; the one at the disk's end is whole too."""
@@ -243,7 +261,7 @@ class Writer:
         past = end if end == self._geometry.size_bytes else end >> bits << bits
         return first, past
 
-    def _write_zeroes(self, start: int, end: int) -> None:
+    def _write_zeroes(self, start: int, end: int, fua: int) -> None:
         """Where there is something else."""
         for piece in pieces(self._image, start, end - start):
             if piece.kind is Kind.ZERO:
@@ -254,7 +272,7 @@ class Writer:
                     continue
             for at in range(0, piece.length, len(_ZEROES)):
                 part = _ZEROES[: piece.length - at]
-                self._write_pieces(part, piece.start + at, 0)
+                self._write_pieces(part, piece.start + at, fua)
 
     # What is common to all
 
@@ -283,13 +301,6 @@ class Writer:
         """FUA: also the entries that lead to what was written, whoever wrote these."""
         if fua and self._links.changes != self._settled:
             self.flush()
-
-    def _flush_children(self) -> None:
-        image = self._image
-        image.event("flush_to_os")
-        if image.data is not image.store:
-            image.data.flush()
-        image.store.flush()
 
     def _take_table(self) -> tuple[int, bool]:
         self._image.event("cluster_alloc")

@@ -98,7 +98,7 @@ class LogDisk:
         assert offset + count <= len(self.content), "zeroes beyond the end"
         if not self.can_zero and flags & FLAG_FAST_ZERO:
             raise OSError(errno.EOPNOTSUPP, "no fast zeroes here")
-        self._write(bytes(count), offset)
+        self._write(bytes(count), offset, durable=bool(flags & FLAG_FUA))
 
     def trim(self, count: int, offset: int, flags: int = 0) -> None:
         """Trimmed data is garbage, the worst that is allowed."""

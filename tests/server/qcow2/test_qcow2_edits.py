@@ -145,6 +145,28 @@ def test_an_edit_that_comes_to_nothing_leaves_no_image(graph: Graph, tmp_path: P
     assert not graph.nodes
 
 
+def test_no_image_is_made_where_a_client_writes(graph: Graph) -> None:
+    """Blank or not: an edit that comes to nothing would take back what the client writes."""
+    add(graph, MemoryOptions(node_name="file", size=SIZE))
+    export = ExportOptions(node="file", read_only=False)
+    graph.transaction([lambda s: actions.export_add(s, "disk", export)])
+    client = graph.connect("disk", ignore)
+    expected = bytearray(6)
+
+    def write_and_refuse(staging: Staging) -> None:
+        expected[:] = b"client"
+        client.pwrite(memoryview(expected), 0, 0)
+        raise CommandError("no")
+
+    image = qcow2(create=True, size=MIB)
+    with pytest.raises(CommandError) as refused:
+        graph.transaction([partial(actions.blockdev_add, options=image), write_and_refuse])
+    data = bytearray(6)
+    client.pread(memoryview(data), 0, 0)
+    assert data == expected
+    assert "'file' is being written to" in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -2,6 +2,7 @@
 
 import errno
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,11 @@ import pytest
 from blkrun.server.qcow2 import features
 from blkrun.server.qcow2.create import NewImage
 from blkrun.server.qcow2.header import parse
+from blkrun.server.qcow2.reading import Reader
+from blkrun.server.qcow2.writing import Writer
+from blkrun.server.way import FLAG_MAY_TRIM
 from tests.server.qcow2.crash import Loss, left_of
-from tests.server.qcow2.disks import LogDisk
+from tests.server.qcow2.disks import LogDisk, image_on
 from tests.server.qcow2.guest import Guest, guest_with
 from tests.server.qcow2.images import Variety, create, qemu_img, qemu_io
 from tests.server.qcow2.making import check_bytes
@@ -164,3 +168,87 @@ def test_clusters_that_only_seem_free_are_not_used(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="Preventing invalid write"):
         guest.writer.pwrite(memoryview(b"y"), 0, 0)
     assert bytes(guest.disk.content[4096 : 4096 + len(before)]) == before
+
+
+@pytest.mark.parametrize("flags", [0, FLAG_MAY_TRIM], ids=["keep", "unmap"])
+@pytest.mark.parametrize(
+    ("offset", "count"),
+    [(4096, 2048), (60_000, 10_000), (65_536 - 2048, 2048), (65_536, 2048), (2048, 3 * 65_536)],
+)
+def test_a_part_of_a_compressed_cluster_is_zeroed(
+    tmp_path: Path, offset: int, count: int, flags: int
+) -> None:
+    """The rest of it stays: with extended entries too, it has no subclusters."""
+    (tmp_path / "data.raw").write_bytes(bytes(range(1, 256)) * 2000)
+    path = tmp_path / "image.qcow2"
+    options = ("-c", "-O", "qcow2", "-o", "extended_l2=on")
+    qemu_img("convert", *options, tmp_path / "data.raw", path)
+    guest = loaded(path)
+    guest.zero(count, offset, flags)
+    guest.verify()
+    guest.writer.close()
+    guest.verify_by_qemu(tmp_path)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_with_lazy_refcounts_used_clusters_are_blank_for_good(seed: int) -> None:
+    """What others had there is zeroed when they are given out, and stays so after a crash.
+
+    What is written into a part of one, and the entry that leads there, may last in a crash that
+    takes the zeroes around it: no refcount asks for a flush before.
+    """
+    new = NewImage(size_bytes=MIB, cluster_bytes=4096, lazy_refcounts=True)
+    guest = guest_with(new, lazy_refcounts=True, pass_discards=False)
+    guest.write(b"o" * 2**19, 0)
+    guest.zero(2**19, 0, FLAG_MAY_TRIM)
+    guest.reopen()
+    guest.write(b"n" * 100, 5 * 4096 + 1000)
+    content = left_of(guest.disk, len(guest.disk.log), Loss(seed, lost_percent=50))
+    after = Guest(LogDisk(content=content))
+    written = after.read(100, 5 * 4096 + 1000)
+    assert written in (b"n" * 100, bytes(100))
+    assert after.model.replace(written, bytes(100)) == bytes(MIB)
+
+
+def test_a_repair_is_seen_by_who_has_read_before(tmp_path: Path) -> None:
+    """What a snapshot has as well is not written in place, though an entry said that one may."""
+    path = create(tmp_path / "image.qcow2", Variety({"lazy_refcounts": "on"}, size_bytes=MIB))
+    qemu_io(path, "write -P 1 0 128k")
+    qemu_img("snapshot", "-c", "first", path)
+    qemu_io(path, "write -P 2 64k 64k")  # the table is the disk's own now, but not its first entry
+    content = bytearray(path.read_bytes())
+    header = parse(bytes(content))
+    table = int.from_bytes(content[header.l1_table_offset :][1:8], "big")
+    assert not content[table] & 0x80
+    content[table] |= 0x80
+    dirty = replace(header, incompatible=header.incompatible | features.DIRTY).fields_bytes()
+    content[: len(dirty)] = dirty
+    disk = LogDisk(content=content)
+    image = image_on(disk)
+    reader = Reader(image)
+    reader.pread(memoryview(bytearray(512)), 0)
+    writer = Writer(image, reader)
+    writer.pwrite(memoryview(b"x" * 512), 0, 0)
+    writer.close()
+    check_bytes(disk.content, tmp_path)
+    path.write_bytes(disk.content)
+    qemu_img("snapshot", "-a", "first", path)
+    qemu_io(path, "read -P 1 0 128k")
+
+
+def test_what_a_copied_table_leaves_is_used_again(tmp_path: Path) -> None:
+    """Its cluster is no metadata any more: here nobody else has it, though L1 does not say so."""
+    guest = guest_with(NewImage(size_bytes=MIB, cluster_bytes=4096))
+    guest.write(b"x" * 4096, 0)
+    guest.writer.close()
+    l1 = guest.image.header.l1_table_offset
+    guest.disk.content[l1] &= 0x7F
+    guest.open()
+    guest.write(b"y" * 4096, 4096)
+    guest.writer.flush()
+    guest.write(b"z" * (MIB - 8192), 8192)
+    guest.writer.flush()
+    guest.write(bytes(range(256)) * 4096, 0)
+    guest.verify()
+    guest.writer.close()
+    guest.verify_by_qemu(tmp_path)
