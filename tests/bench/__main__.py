@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,11 +20,11 @@ from typing import Any
 from . import backups, reach, report
 from .backups import SCENES, Costs, Scene, backup_servers, measure_backups
 from .edits import EditPair, measure_edits
-from .load import WORKLOADS, Workload, measure
-from .place import BenchError, Place
+from .load import WORKLOADS, measure
+from .place import IMAGES, RAW, BenchError, Image, Place
 from .planning import Planning, measure_planning
 from .process import Running, which
-from .schedule import Pace, in_turn, schedule
+from .schedule import Pace, Turn, in_turn, lives, schedule
 from .servers import THROTTLE, Server, all_servers, check_tools, titled
 from .stats_call import CROWDED, StatsCall, measure_stats
 from .watching import WATCHED, Watching, measure_watching
@@ -120,18 +121,24 @@ def _chosen(servers: Sequence[Server], texts: Sequence[str] | None) -> list[Serv
 def _run(servers: Sequence[Server], place: Place, arguments: argparse.Namespace) -> Found:
     found = Found()
     workloads = [workload for workload in WORKLOADS if workload.name in arguments.names]
-    if workloads or EDITS in arguments.names:
-        with _all_up(servers, place) as up:
-            found.results = _measure_all(workloads, up, arguments.pace)
-            if EDITS in arguments.names:
-                found.edits = _measure_edits(up, arguments.pace)
+    for image in IMAGES:
+        fit = [server for server in servers if server.fits(image)]
+        loads = [workload for workload in workloads if workload.image is image]
+        turns = schedule(loads, fit, arguments.pace, reach.judged())
+        for number, together in enumerate(lives(turns, image)):
+            with _all_up(fit, place, f"{image.name}{number}-", image) as up:
+                _measure_all(together, up, found.results)
+    if EDITS in arguments.names:
+        throttles = [server for server in servers if server.name == THROTTLE]
+        with _all_up(throttles, place, "edits") as up:
+            found.edits = _measure_edits(up, arguments.pace)
     scenes = [scene for scene in SCENES if scene.name in arguments.names]
     if scenes:
         with _all_up(backup_servers(servers), place, "backup") as up:
             found.backups = _measure_backups(scenes, up, arguments.pace)
     if STATS in arguments.names:
         _say("x-blkrun-stats")
-        room = place.room("crowded", with_image=False)
+        room = place.room("crowded", None)
         with CROWDED.up(room):
             found.stats = measure_stats(room.control)
     if PLANS in arguments.names:
@@ -139,7 +146,7 @@ def _run(servers: Sequence[Server], place: Place, arguments: argparse.Namespace)
         found.plans = measure_planning(arguments.pace.rounds)
     if WATCHING in arguments.names:
         _say("dashboard")
-        room = place.room("watched", with_image=False)
+        room = place.room("watched", None)
         with WATCHED.up(room) as server:
             found.watching = measure_watching(server, arguments.pace, quick=arguments.quick)
     return found
@@ -147,13 +154,14 @@ def _run(servers: Sequence[Server], place: Place, arguments: argparse.Namespace)
 
 @contextmanager
 def _all_up(
-    servers: Sequence[Server], place: Place, rooms: str = "server"
+    servers: Sequence[Server], place: Place, rooms: str, image: Image = RAW
 ) -> Iterator[dict[Server, Running]]:
-    """Start all of them, each in a room of its own."""
+    """Start all of them, each in a room of its own, which goes with it."""
     with ExitStack() as stack:
         up: dict[Server, Running] = {}
         for number, server in enumerate(servers):
-            room = place.room(f"{rooms}{number}", with_image=server.has_image)
+            room = place.room(f"{rooms}{number}", image if server.has_image else None)
+            stack.callback(shutil.rmtree, room.directory)
             try:
                 up[server] = stack.enter_context(server.up(room))
             except BenchError as error:
@@ -163,26 +171,28 @@ def _all_up(
         yield up
 
 
-def _measure_all(
-    workloads: Sequence[Workload], up: dict[Server, Running], pace: Pace
-) -> report.Results:
-    results: report.Results = {server.title: {} for server in up}
+def _measure_all(turns: Sequence[Turn], up: dict[Server, Running], results: report.Results) -> None:
     shown = None
-    for turn in schedule(workloads, list(up), pace, reach.judged()):
+    for server in up:
+        results.setdefault(server.title, {})
+    for turn in turns:
+        if turn.server not in up:
+            continue
         if shown != (shown := (turn.workload, turn.round)):
             _say(f"{turn.workload.name}, round {turn.round + 1}")
-        figures = measure(up[turn.server], turn.workload, turn.seconds)
+        try:
+            figures = measure(up[turn.server], turn.workload, turn.seconds)
+        except BenchError as error:
+            raise BenchError(f"{turn.server.title}, {turn.workload.name}: {error}") from error
         results[turn.server.title].setdefault(turn.workload, []).append(figures)
-    return results
 
 
 def _measure_edits(up: dict[Server, Running], pace: Pace) -> dict[str, list[EditPair]]:
-    throttles = [server for server in up if server.name == THROTTLE]
-    edits: dict[str, list[EditPair]] = {server.title: [] for server in throttles}
-    for number in range(pace.judged_rounds if throttles else 0):
+    edits: dict[str, list[EditPair]] = {server.title: [] for server in up}
+    for number in range(pace.judged_rounds if up else 0):
         _say(f"edits, round {number + 1}")
-        for server in throttles:
-            edits[server.title] += measure_edits(up[server])
+        for server, running in up.items():
+            edits[server.title] += measure_edits(running)
     return edits
 
 

@@ -1,10 +1,14 @@
 """The load: fio's nbd engine, and what is kept of its report."""
 
 import json
+import os
+import signal
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
-from .place import SIZE_BYTES, BenchError
+from .place import EMPTY_QCOW2, QCOW2, RAW, BenchError, Image
 from .process import Running, which
 
 _TITLES = {
@@ -24,19 +28,22 @@ class Workload:
     block_kib: int
     depth: int
     connections: int
+    image: Image = RAW
 
     @property
     def name(self) -> str:
-        """Short, for --only and JSON: ``randread-4k-qd16-c1``."""
-        return f"{self.rw}-{self.block_kib}k-qd{self.depth}-c{self.connections}"
+        """Short, for --only and JSON: ``randread-4k-qd16-c1``, ``randread-qcow2-4k-qd16-c1``."""
+        rw = self.rw if self.image is RAW else f"{self.rw}-{self.image.name}"
+        return f"{rw}-{self.block_kib}k-qd{self.depth}-c{self.connections}"
 
     @property
     def title(self) -> str:
         """For people."""
         size = f"{self.block_kib >> 10} MiB" if self.block_kib >= 1024 else f"{self.block_kib} KiB"
         plural = "s" if self.connections > 1 else ""
+        where = f" {self.image.title}" if self.image.title else ""
         return (
-            f"{size} {_TITLES[self.rw]}, queue depth {self.depth}, "
+            f"{size} {_TITLES[self.rw]}{where}, queue depth {self.depth}, "
             f"{self.connections} connection{plural}"
         )
 
@@ -55,7 +62,16 @@ WORKLOADS = (
     ),
     *(Workload(rw, kib, 16, 1) for kib in (64, 1024) for rw in ("read", "write")),
     Workload("randrw", 4, 16, 1),
+    Workload("randread", 4, 16, 1, QCOW2),
+    Workload("read", 1024, 16, 1, QCOW2),
+    Workload("randwrite", 4, 16, 1, EMPTY_QCOW2),
 )
+
+WARM_UP_REQUESTS = 4096
+"""Of an empty image: each of its 512 L2 tables has come into being, and a cluster in a thousand."""
+
+FIO_EXTRA_S = 30.0
+"""What fio may take besides its run; then it is killed, for its server does not answer."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +91,18 @@ class Figures:
 def measure(server: Running, workload: Workload, seconds: float) -> Figures:
     """Load a server for some seconds.  Raises BenchError when fio does not get through.
 
-    Without a ramp, so that CPU time and requests are those of one interval.
+    Without a ramp, so that CPU time and requests are those of one interval.  A fresh image has
+    its tables allocated first, so that what is measured is the same from beginning to end.
     """
+    if workload.image.fresh:
+        fio(
+            server.room.uri,
+            workload,
+            FIO_EXTRA_S,
+            f"--number_ios={WARM_UP_REQUESTS}",
+            "--time_based=0",
+        )
+        server.room.write_back()
     before = server.cpu_s()
     report = fio(server.room.uri, workload, seconds)
     cpu_s = server.cpu_s() - before
@@ -106,12 +132,37 @@ def parse(report: str, cpu_s: float) -> Figures:
 def fio(uri: str, workload: Workload, seconds: float, *more: str) -> str:
     """Run it; its report as JSON.  Raises BenchError when it does not get through."""
     command = fio_command(uri, workload, seconds, *more)
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=seconds + 60, check=False
+    status, report, said = finished(command, seconds + FIO_EXTRA_S)
+    if status:
+        raise BenchError(f"fio ended with status {status}: {said.strip()}")
+    return report
+
+
+def finished(command: list[str], limit_s: float) -> tuple[int, str, str]:
+    """A command's status and what it wrote; with its children it is killed after a while.
+
+    fio forks for each connection, and a child that waits for a server would outlive it.  Raises
+    BenchError after that while.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    if done.returncode:
-        raise BenchError(f"fio ended with status {done.returncode}: {done.stderr.strip()}")
-    return done.stdout
+    try:
+        output, said = process.communicate(timeout=limit_s)
+    except BaseException as error:  # Ctrl-C too, which its session does not get
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            name = Path(command[0]).name
+            raise BenchError(f"{name} got no answer for {limit_s:.0f} s, and was killed") from error
+        raise
+    return process.returncode, output, said
 
 
 def fio_command(uri: str, workload: Workload, seconds: float, *more: str) -> list[str]:
@@ -124,7 +175,7 @@ def fio_command(uri: str, workload: Workload, seconds: float, *more: str) -> lis
         f"--rw={workload.rw}",
         "--rwmixread=70",
         f"--bs={workload.block_kib}k",
-        f"--size={SIZE_BYTES}",
+        f"--size={workload.image.size_bytes}",
         f"--iodepth={workload.depth}",
         f"--numjobs={workload.connections}",
         "--group_reporting",

@@ -4,15 +4,39 @@ import errno
 import os
 import random
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 SIZE_BYTES = 256 * 2**20
+EMPTY_BYTES = 256 * 2**30
+"""Of the disk that is to be allocated: the largest that L2 caches of 32 MiB cover."""
+
+CLUSTER_BYTES = 64 * 2**10
 _CHUNK_BYTES = 2**20
 
 
 class BenchError(Exception):
     """Why nothing can be measured, in one message."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """What is in a server's file, and how large a disk its clients see."""
+
+    name: str
+    title: str
+    format: Literal["raw", "qcow2"]
+    size_bytes: int
+    fresh: bool = False
+    """Whether each round has new ones, because to be loaded changes them."""
+
+
+RAW = Image("raw", "", "raw", SIZE_BYTES)
+QCOW2 = Image("qcow2", "in a full qcow2 image", "qcow2", SIZE_BYTES)
+EMPTY_QCOW2 = Image("empty-qcow2", "in an empty qcow2 image", "qcow2", EMPTY_BYTES, fresh=True)
+IMAGES = (RAW, QCOW2, EMPTY_QCOW2)
 
 
 @dataclass(frozen=True)
@@ -66,24 +90,35 @@ class Place:
 
     directory: Path
 
-    def room(self, name: str, *, with_image: bool) -> Room:
-        """Make a room; the first image is the model of the others."""
+    def room(self, name: str, image: Image | None) -> Room:
+        """Make a room; the first image of a kind is the model of the others.
+
+        Raises BenchError if qemu-img cannot make it.
+        """
         room = Room(self.directory / name)
         room.directory.mkdir()
-        if with_image:
-            shutil.copyfile(self._model(), room.image)
+        if image is not None:
+            shutil.copyfile(self._model(image), room.image)
             room.write_back()
         return room
 
-    def _model(self) -> Path:
-        """Data in every block, which leaves it in the page cache as well."""
-        path = self.directory / "model.img"
+    def _model(self, image: Image) -> Path:
+        path = self.directory / f"model.{image.name}"
         if not path.exists():
-            chunk = random.Random(0).randbytes(_CHUNK_BYTES)
-            with path.open("wb") as image:
-                for _ in range(SIZE_BYTES // _CHUNK_BYTES):
-                    image.write(chunk)
+            if image is RAW:
+                self._fill(path)
+            elif image is QCOW2:
+                _qemu_img("convert", "-f", "raw", "-O", "qcow2", *_OPTIONS, self._model(RAW), path)
+            else:
+                _qemu_img("create", "-q", "-f", "qcow2", *_OPTIONS, path, image.size_bytes)
         return path
+
+    def _fill(self, path: Path) -> None:
+        """Data in every block, which leaves it in the page cache as well."""
+        chunk = random.Random(0).randbytes(_CHUNK_BYTES)
+        with path.open("wb") as image:
+            for _ in range(SIZE_BYTES // _CHUNK_BYTES):
+                image.write(chunk)
 
     def reads_without_blocking(self) -> bool:
         """Whether the kernel can answer from the page cache or say that it would have to wait."""
@@ -104,5 +139,17 @@ class Place:
         cache = "with" if self.reads_without_blocking() else "WITHOUT"
         return (
             f"an image of {SIZE_BYTES >> 20} MiB for each server, in the page cache, under "
-            f"{self.directory.parent} ({cache} reads that never block: RWF_NOWAIT)"
+            f"{self.directory.parent} ({cache} reads that never block: RWF_NOWAIT); qcow2 with "
+            f"clusters of {CLUSTER_BYTES >> 10} KiB, full or (new in each round) empty and of "
+            f"{EMPTY_BYTES >> 30} GiB, and L2 caches that cover it"
         )
+
+
+_OPTIONS = ("-o", f"cluster_size={CLUSTER_BYTES}")
+
+
+def _qemu_img(*words: str | Path | int) -> None:
+    command = ["qemu-img", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise BenchError(f"qemu-img {words[0]} failed: {done.stderr.strip()}")

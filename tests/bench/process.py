@@ -8,7 +8,7 @@ import struct
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,7 @@ def parse_cpu_s(stat: str, ticks_per_s: int) -> float:
 @contextmanager
 def running(name: str, command: Sequence[str], room: Room, cwd: Path) -> Iterator[Running]:
     """Serve until the block is left.  Raises BenchError with what the server said."""
+    server = None
     with room.log.open("wb") as output:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd
@@ -54,9 +55,9 @@ def running(name: str, command: Sequence[str], room: Room, cwd: Path) -> Iterato
         if problem := _wait_for_export(process, room):
             said = room.log.read_text(errors="replace").strip() or "it said nothing"
             raise BenchError(f"{name} {problem}: {said}")
-        yield Running(room, _listener(room.socket))
+        yield Running(room, server := _listener(room.socket))
     finally:
-        _end(process)
+        _end(process, server)
 
 
 def _wait_for_export(process: "subprocess.Popen[bytes]", room: Room) -> str:
@@ -75,9 +76,11 @@ def _wait_for_export(process: "subprocess.Popen[bytes]", room: Room) -> str:
 
 
 def _has_export(uri: str) -> bool:
-    asked = subprocess.run(
-        [which("nbdinfo"), "--size", uri], capture_output=True, timeout=START_S, check=False
-    )
+    command = [which("nbdinfo"), "--size", uri]
+    try:
+        asked = subprocess.run(command, capture_output=True, timeout=START_S, check=False)
+    except subprocess.TimeoutExpired:
+        return False
     return asked.returncode == 0
 
 
@@ -92,8 +95,11 @@ def _listener(path: Path) -> int:
         return int(pid)
 
 
-def _end(process: "subprocess.Popen[bytes]") -> None:
-    """Ctrl-C, which all of them take as the wish to end; a second one if blkrun asks."""
+def _end(process: "subprocess.Popen[bytes]", server: int | None) -> None:
+    """Ctrl-C, which all of them take as the wish to end; a second one if blkrun asks.
+
+    What does not end is killed, the server that blkrun has started before blkrun itself.
+    """
     for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM):
         if process.poll() is None:
             process.send_signal(number)
@@ -102,5 +108,8 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
             except subprocess.TimeoutExpired:
                 continue
     if process.poll() is None:
-        process.kill()
+        for pid in (server, process.pid):
+            if pid is not None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         process.wait()

@@ -9,9 +9,21 @@ from .backups import SCENES, Costs, more_lost
 from .edits import EditPair
 from .load import Workload
 from .middle import interval, median_or_none, quotients
+from .place import EMPTY_QCOW2
+from .place import QCOW2 as QCOW2_IMAGE
 from .planning import SIZES, Planning
 from .report import Figure, Results, ratios, runs_of
-from .servers import CHAINS, FILE, NBDKIT_FILE, NBDKIT_RATE, QEMU, THROTTLE, titled
+from .servers import (
+    CHAINS,
+    FILE,
+    NBDKIT_FILE,
+    NBDKIT_RATE,
+    QCOW2,
+    QCOW2_QEMU,
+    QEMU,
+    THROTTLE,
+    titled,
+)
 from .stats_call import NODES, StatsCall
 from .watching import NODES as WATCHED_NODES
 from .watching import Watching
@@ -19,6 +31,9 @@ from .watching import Watching
 ONE = Workload("randread", 4, 16, 1)
 FOUR = Workload("randread", 4, 16, 4)
 SEQUENTIAL = Workload("read", 1024, 16, 1)
+QCOW2_RANDOM = Workload("randread", 4, 16, 1, QCOW2_IMAGE)
+QCOW2_SEQUENTIAL = Workload("read", 1024, 16, 1, QCOW2_IMAGE)
+QCOW2_ALLOCATING = Workload("randwrite", 4, 16, 1, EMPTY_QCOW2)
 
 
 @dataclass(frozen=True)
@@ -46,16 +61,17 @@ class Target:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A target that is a figure of one throttle over that of the better of other servers."""
+    """A target that is a figure of a server of ours over that of the better of others."""
 
     target: Target
     workload: Workload
     others: tuple[str, ...]
     figure: Figure = "iops"
+    ours: str = THROTTLE
 
     def ratios(self, results: Results, label: str) -> list[float]:
         """By round."""
-        return ratios(results, titled(THROTTLE, label), self.others, self.workload, self.figure)
+        return ratios(results, titled(self.ours, label), self.others, self.workload, self.figure)
 
 
 @dataclass(frozen=True)
@@ -105,6 +121,19 @@ COMPARISONS = (
     Comparison(
         Target("1 MiB sequential read", _QEMU, 1.3, 1.6, more_is_better=True), SEQUENTIAL, QEMU
     ),
+    *(
+        Comparison(
+            Target(f"qcow2, {work}", _QEMU, least, aim, more_is_better=True),
+            workload,
+            QCOW2_QEMU,
+            ours=QCOW2,
+        )
+        for workload, work, least, aim in (
+            (QCOW2_RANDOM, "4 KiB random read, depth 16", 0.7, 0.9),
+            (QCOW2_SEQUENTIAL, "1 MiB sequential read", 1.0, 1.3),
+            (QCOW2_ALLOCATING, "4 KiB writes that allocate, depth 16", 0.5, 0.8),
+        )
+    ),
 )
 
 _LENGTHS = tuple(CHAINS)
@@ -146,7 +175,7 @@ def judged() -> dict[Workload, frozenset[str]]:
     """Workload → the servers that a row depends on."""
     needed: dict[Workload, set[str]] = {ONE: set(CHAINS.values())}
     for row in COMPARISONS:
-        needed.setdefault(row.workload, set()).update((THROTTLE, *row.others))
+        needed.setdefault(row.workload, set()).update((row.ours, *row.others))
     return {workload: frozenset(names) for workload, names in needed.items()}
 
 

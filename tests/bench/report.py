@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .load import Figures, Workload
 from .middle import median_or_none, quotients
-from .servers import NBDKIT_FILE, QEMU, titled
+from .servers import NBDKIT_FILE, QCOW2_QEMU, QEMU, titled
 
 Results = dict[str, dict[Workload, list[Figures]]]
 """Server's title → workload → figures by round."""
@@ -66,7 +66,7 @@ def _medians(runs: Sequence[Figures]) -> dict[str, float | None]:
 def _ratios(
     results: Results, title: str, workload: Workload, label: str
 ) -> dict[str, float | None]:
-    compared = {"qemu": QEMU, "nbdkit": (NBDKIT_FILE,)}
+    compared = {"qemu": (*QEMU, *QCOW2_QEMU), "nbdkit": (NBDKIT_FILE,)}
     if label:
         compared["other"] = (titled(title, label),)
     figures: tuple[tuple[str, Figure], ...] = (("iops", "iops"), ("p99", "p99_us"))

@@ -4,11 +4,13 @@ A workload's rounds follow each other, and in each round every server has its tu
 judged has more and longer rounds than what is only shown.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from .load import Workload
+from .place import Image
 from .servers import Server
 
 
@@ -49,6 +51,15 @@ def schedule(
             ]
             for server in in_turn(present, number):
                 yield Turn(workload, server, number, seconds)
+
+
+def lives(turns: Iterable[Turn], image: Image) -> list[list[Turn]]:
+    """What is measured while the same servers are up: all, or a round if images do not last."""
+    if image.fresh:
+        rounds = itertools.groupby(turns, key=lambda turn: (turn.workload, turn.round))
+        return [list(each) for _, each in rounds]
+    together = list(turns)
+    return [together] if together else []
 
 
 def in_turn(servers: Sequence[Server], number: int) -> list[Server]:

@@ -12,14 +12,16 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
-from .place import SIZE_BYTES, BenchError, Room
+from .place import SIZE_BYTES, BenchError, Image, Room
 from .process import Running, running, which
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = {
     "nbdkit": "nbdkit",
     "qemu-storage-daemon": "qemu-system-common",
+    "qemu-img": "qemu-utils",
     "nbdinfo": "libnbd-bin",
     "fio": "fio",
 }
@@ -38,6 +40,9 @@ THROTTLE_FAR = "blkrun throttle, limits far off"
 CHAINS = {1: THROTTLE, 3: "blkrun 3 throttles", 6: "blkrun 6 throttles"}
 """By the number of filters over the file, none of which has limits."""
 
+QCOW2_QEMU = ("qemu qcow2, aio threads", "qemu qcow2, io_uring")
+QCOW2 = "blkrun qcow2"
+
 
 @dataclass(frozen=True)
 class Server:
@@ -47,6 +52,8 @@ class Server:
     command: Callable[[Room], list[str]]
     cwd: Path = ROOT
     has_image: bool = True
+    format: Literal["raw", "qcow2"] = "raw"
+    """Of the images that it can serve."""
     may_be_missing: bool = False
     label: str = ""
     """Whose: empty for this checkout and for others' programs."""
@@ -55,6 +62,10 @@ class Server:
     def title(self) -> str:
         """The name, and whose it is if not ours."""
         return titled(self.name, self.label)
+
+    def fits(self, image: Image) -> bool:
+        """Whether it is measured with such an image; the null plugin is with raw ones."""
+        return self.format == image.format
 
     def up(self, room: Room) -> AbstractContextManager[Running]:
         """Serve until the block is left.  Raises BenchError with what the server said."""
@@ -74,6 +85,10 @@ def all_servers(against: Path | None = None) -> list[Server]:
         Server(NBDKIT_RATE, _nbdkit_rate),
         Server(QEMU_THREADS, partial(_qemu, "threads")),
         Server(QEMU_IO_URING, partial(_qemu, "io_uring"), may_be_missing=True),
+        *(
+            Server(name, partial(_qemu_qcow2, aio), format="qcow2", may_be_missing=aio != "threads")
+            for name, aio in zip(QCOW2_QEMU, ("threads", "io_uring"), strict=True)
+        ),
     ]
     theirs = _blkrun_servers(_python_of(against), against, against.name) if against else []
     return [*others, *_blkrun_servers(sys.executable, ROOT, ""), *theirs]
@@ -117,15 +132,35 @@ def _qemu(aio: str, room: Room) -> list[str]:
     ]
 
 
+def _qemu_qcow2(aio: str, room: Room) -> list[str]:
+    """The default caches, as blkrun has them: L2 tables of up to 32 MiB, four refcount blocks."""
+    return [
+        which("qemu-storage-daemon"),
+        f"--blockdev=driver=file,node-name=protocol,filename={room.image},aio={aio}",
+        "--blockdev=driver=qcow2,node-name=disk,file=protocol",
+        f"--nbd-server=addr.type=unix,addr.path={room.socket},max-connections=0",
+        "--export=type=nbd,id=export,node-name=disk,name=vda,writable=on",
+    ]
+
+
 def _blkrun_servers(python: str, checkout: Path, label: str) -> list[Server]:
     far_off = 'iops-total = 1_000_000_000\nbps-total = "100TiB"\n'
     texts = {FILE: chain(0)}
     texts |= {name: chain(count) for count, name in CHAINS.items()}
     texts |= {THROTTLE_FAR: chain(1, limits=far_off)}
-    return [
+    raw = [
         Server(name, partial(blkrun, python, texts[name]), cwd=checkout, label=label)
         for name in (FILE, THROTTLE, THROTTLE_FAR, CHAINS[3], CHAINS[6])
     ]
+    qcow2 = Server(
+        QCOW2,
+        partial(blkrun, python, qcow2_disk()),
+        cwd=checkout,
+        format="qcow2",
+        may_be_missing=bool(label),  # a checkout from before the driver
+        label=label,
+    )
+    return [*raw, qcow2]
 
 
 def chain(filters: int, limits: str = "") -> str:
@@ -138,6 +173,12 @@ def chain(filters: int, limits: str = "") -> str:
     ]
     export = f'[exports.vda]\nnode = "{below[-1]}"\n'
     return "\n".join([_SERVED_FILE, group, *nodes, export])
+
+
+def qcow2_disk() -> str:
+    """A configuration: qcow2 over a file, as it is where nobody says more."""
+    node = '[nodes.image]\ndriver = "qcow2"\nfile = "disk"\n'
+    return f'{_SERVED_FILE}\n{node}\n[exports.vda]\nnode = "image"\n'
 
 
 _SERVED_FILE = """\

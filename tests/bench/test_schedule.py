@@ -3,7 +3,8 @@
 from collections import Counter
 
 from tests.bench.load import WORKLOADS, Workload
-from tests.bench.schedule import Pace, in_turn, schedule
+from tests.bench.place import EMPTY_QCOW2, RAW
+from tests.bench.schedule import Pace, in_turn, lives, schedule
 from tests.bench.servers import Server
 
 PACE = Pace(rounds=3, seconds=0.5, judged_rounds=7, judged_seconds=1.5)
@@ -52,3 +53,11 @@ def test_no_server_is_always_first_or_always_after_the_same() -> None:
 def test_nobody_has_no_turn() -> None:
     """Without servers there is no order to turn."""
     assert in_turn([], 3) == []
+
+
+def test_images_that_do_not_last_are_new_in_each_round() -> None:
+    """All servers are up in each round; others are up all the time, and for nothing not at all."""
+    turns = list(schedule([LOAD], servers("a", "b"), PACE, {}))
+    assert lives(turns, RAW) == [turns]
+    assert lives(turns, EMPTY_QCOW2) == [turns[:2], turns[2:4], turns[4:]]
+    assert lives([], RAW) == lives([], EMPTY_QCOW2) == []

@@ -5,10 +5,21 @@ from pathlib import Path
 import pytest
 
 from blkrun.config import load
-from blkrun.options import ThrottleOptions
+from blkrun.options import Qcow2Options, ThrottleOptions
+from tests.bench.place import QCOW2 as QCOW2_IMAGE
 from tests.bench.place import BenchError, Room
 from tests.bench.process import parse_cpu_s
-from tests.bench.servers import CHAINS, FILE, THROTTLE, THROTTLE_FAR, all_servers, chain
+from tests.bench.servers import (
+    CHAINS,
+    FILE,
+    QCOW2,
+    QCOW2_QEMU,
+    THROTTLE,
+    THROTTLE_FAR,
+    all_servers,
+    chain,
+    qcow2_disk,
+)
 from tests.bench.stats_call import NODES, crowd
 
 
@@ -37,16 +48,32 @@ def test_a_hundred_nodes(tmp_path: Path) -> None:
 def test_every_server_has_a_command(tmp_path: Path) -> None:
     """Each serves the room's own socket, and titles tell rows apart."""
     servers = all_servers()
-    assert len({server.title for server in servers}) == len(servers) == 10
+    assert len({server.title for server in servers}) == len(servers) == 13
     for server in servers:
         text = " ".join(server.command(Room(tmp_path)))
         assert str(tmp_path) in text
 
 
 def test_blkruns_rows() -> None:
-    """File alone, one throttle without and with limits, chains."""
+    """File alone, one throttle without and with limits, chains; qcow2."""
     ours = {server.name for server in all_servers() if server.name.startswith("blkrun")}
-    assert ours == {FILE, THROTTLE, THROTTLE_FAR, *CHAINS.values()}
+    assert ours == {FILE, THROTTLE, THROTTLE_FAR, *CHAINS.values(), QCOW2}
+
+
+def test_qcow2_is_over_a_file_with_default_caches(tmp_path: Path) -> None:
+    """On both sides nothing is said of caches, and a raw image is served by none of them."""
+    path = tmp_path / "bench.toml"
+    path.write_text(qcow2_disk())
+    graph = load(path).graph
+    node = graph.nodes[graph.exports["vda"].node]
+    assert isinstance(node, Qcow2Options)
+    assert (node.file, node.cache_size, node.l2_cache_size) == ("disk", None, None)
+    servers = {server.name: server for server in all_servers() if server.fits(QCOW2_IMAGE)}
+    assert set(servers) == {QCOW2, *QCOW2_QEMU}
+    for name in QCOW2_QEMU:
+        command = " ".join(servers[name].command(Room(tmp_path)))
+        assert "driver=qcow2,node-name=disk,file=protocol" in command
+        assert "cache" not in command
 
 
 def test_another_checkout_is_labelled(tmp_path: Path) -> None:
