@@ -8,4 +8,10 @@ which tables are taken, are QEMU's.  ``blkrun.server.drivers.qcow2`` is the driv
     tables, reuse                   what reads and writes share, and how reads do without a lock
     reading, compressed             guest data
     snapshots, bitmaps              what else an image may hold
+    writing, changes                writes in place; allocation, copy on write, zeroes, discards
+    allocation, links, freeing      who waits for whom, and in which order a crash may interrupt
+    refcount_block, refcounts,      which clusters are used, and some ahead
+      reserve
+    guard, consistency, recount     what keeps a damaged image from more damage, and its repair
+    create                          new images
 """

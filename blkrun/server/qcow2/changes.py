@@ -303,7 +303,7 @@ class Changes:
         def new_mapping(mapping: Mapping, mask: int) -> Mapping | None:
             return self._zeroed(mapping, mask, unmaps=unmaps)
 
-        self._replace(offset, offset + count, new_mapping, reads_zero=True)
+        self._replace(offset, offset + count, new_mapping)
 
     def trim(self, count: int, offset: int) -> None:
         """Of whole clusters, or to the disk's end; what has no cluster and no backing stays."""
@@ -311,7 +311,7 @@ class Changes:
         def new_mapping(mapping: Mapping, mask: int) -> Mapping | None:
             return self._zeroed(mapping, mask, unmaps=True)
 
-        self._replace(offset, offset + count, new_mapping, reads_zero=False)
+        self._replace(offset, offset + count, new_mapping)
 
     def has_backing(self) -> bool:
         """Whether what is not allocated may be read from elsewhere, now or the next time."""
@@ -344,14 +344,14 @@ class Changes:
             return Mapping(Kind.ZERO, zeroed=ALL_SUBCLUSTERS)
         return Mapping(Kind.ZERO)
 
-    def _replace(self, start: int, end: int, new_mapping: NewMapping, *, reads_zero: bool) -> None:
+    def _replace(self, start: int, end: int, new_mapping: NewMapping) -> None:
         """Table by table."""
         geometry = self._geometry
         while start < end:
             l1_index = geometry.l1_index(start)
             past = min((l1_index + 1) * geometry.table_span_bytes, end)
             is_there = bool(self._image.l1[l1_index] & OFFSET_MASK)
-            if is_there or (reads_zero and self.has_backing()):
+            if is_there or self.has_backing():
                 self._replace_in_table(l1_index, start, past, new_mapping)
             start = past
 

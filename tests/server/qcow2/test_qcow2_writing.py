@@ -146,3 +146,19 @@ def test_events_by_qemu_s_names() -> None:
     assert told() == ["l2_update"]
     guest.writer.flush()
     assert told() == ["flush_to_os", "cluster_free"]
+
+
+@pytest.mark.parametrize("cluster_bytes", [512, 2**16])
+def test_what_is_given_up_does_not_show_the_base(cluster_bytes: int) -> None:
+    """As in QEMU: also where no table was there yet, in images of version 3."""
+    guest = guest_with(
+        NewImage(
+            size_bytes=2**18,
+            cluster_bytes=cluster_bytes,
+            backing_file=BACKING,
+            backing_fmt="raw",
+        ),
+        base=b"b" * 2**18,
+    )
+    guest.trim(2**17, 2**16)
+    assert guest.read(2**18) == b"b" * 2**16 + bytes(2**17) + b"b" * 2**16
