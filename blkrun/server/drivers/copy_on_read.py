@@ -132,10 +132,14 @@ class CopyOnRead(Node[CopyOnReadOptions]):
                     self._copy(*part)
 
     def _copy(self, start: int, end: int) -> None:
-        """In the range it is alone.  Reading it from the overlay is reading it from below."""
+        """In the range it is alone.  Reading it from the overlay is reading it from below.
+
+        Zeroes in a part of a cluster are written, which allocates it: an image that reads as
+        zeroes there already, as what is below ends, would take it that nothing is to be done.
+        """
         data = memoryview(bytearray(end - start))
         self.file.pread(data, start)
-        if _is_zero(data):
+        if self._clusters(end - start, start) == (start, end) and _is_zero(data):
             self.file.zero(end - start, start, FLAG_WRITE_UNCHANGED)
         else:
             self.file.pwrite(data, start, FLAG_WRITE_UNCHANGED)

@@ -154,8 +154,14 @@ class Links:
         self._link_table(l1_index, offset, is_late=True, frees=((cluster, cluster + 1),))
 
     def _write_table(self, table: Table, offset: int) -> None:
+        """Into a new place, which is given up if that fails."""
         self.image.event("l2_alloc_write")
-        self.image.store.pwrite(memoryview(encode_words(table.words)), offset)
+        try:
+            self.image.store.pwrite(memoryview(encode_words(table.words)), offset)
+        except OSError:
+            cluster = offset >> self._geometry.cluster_bits
+            self._freeing.add([(cluster, cluster + 1)])
+            raise
 
     def _link_table(
         self, l1_index: int, offset: int, *, is_late: bool, frees: tuple[Run, ...]

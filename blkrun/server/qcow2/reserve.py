@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from typing import NamedTuple
 
-from blkrun.server.qcow2.refcounts import Refcounts, Run
+from blkrun.server.qcow2.refcounts import MOST_CLUSTERS, Refcounts, Run
 from blkrun.server.qcow2.store import Store
 from blkrun.server.way import FLAG_FAST_ZERO, FLAG_FUA, FLAG_MAY_TRIM
 
@@ -44,6 +44,7 @@ class Reserve:
         self._left = 0
         self._low = 0  # when so few are left, who takes one gets more
         self._hint = 0  # no free cluster is before it
+        self._noted = MOST_CLUSTERS  # the first that has become free since clusters were looked for
         self._is_refilling = False
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -92,7 +93,7 @@ class Reserve:
     def note_free(self, first: int) -> None:
         """The image has free clusters again, from ``first`` on."""
         with self._lock:
-            self._hint = min(self._hint, first)
+            self._noted = min(self._noted, first)
 
     def close(self) -> None:
         """Give back to the image what is left, and to the child what of that is at its end.
@@ -126,9 +127,11 @@ class Reserve:
     def _refill(self) -> None:
         """The one that reserves; the others take what is left, or wait."""
         found: list[Taken] = []
-        hint = self._hint
+        with self._lock:
+            self._hint = min(self._hint, self._noted)
+            self._noted = MOST_CLUSTERS
         try:
-            found = self._reserve(hint)
+            found = self._reserve(self._hint)
         finally:
             with self._lock:
                 self._is_refilling = False
@@ -136,7 +139,7 @@ class Reserve:
                 self._batch = min(self._batch * 2, self._most_batch)
                 for run in found:
                     self._push(run)
-                if found and self._hint == hint:
+                if found:
                     self._hint = found[-1].past
                 self._changed.notify_all()
 

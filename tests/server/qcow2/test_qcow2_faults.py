@@ -111,3 +111,23 @@ def test_a_full_file_is_enospc_until_something_is_given_up(tmp_path: Path) -> No
     guest.writer.close()
     assert disk.size_bytes == 50 * CLUSTER
     guest.verify_by_qemu(tmp_path)
+
+
+def test_a_table_that_cannot_be_copied_leaves_no_cluster_behind(tmp_path: Path) -> None:
+    """What was taken for the copy is free again, and the next write does better."""
+    guest = guest_with(NewImage(size_bytes=2**20, cluster_bytes=CLUSTER))
+    guest.write(b"x" * CLUSTER, 0)
+    guest.writer.close()
+    guest.disk.content[guest.image.header.l1_table_offset] &= 0x7F  # as if somebody else had it
+    guest.open()
+
+    def fail(kind: str, offset: int, count: int) -> None:
+        if kind == "write" and count == CLUSTER:
+            raise OSError(errno.EIO, "injected")
+
+    guest.disk.before = fail
+    assert not do(guest, lambda: guest.write(b"y", CLUSTER), CLUSTER, 1)
+    guest.write(b"z", CLUSTER)
+    guest.verify()
+    guest.writer.close()
+    guest.verify_by_qemu(tmp_path)

@@ -13,6 +13,7 @@ from blkrun.server.qcow2.backing_name import with_backing_name
 from blkrun.server.qcow2.errors import ImageError
 from blkrun.server.qcow2.header import BACKING_FORMAT, Header, parse
 from tests.server.inprocess import InProcess, ignore, leave_thread_states_alone
+from tests.server.qcow2.images import qemu_img
 
 SIZE = 4 * 2**20
 CLUSTER = 2**16
@@ -215,3 +216,27 @@ def test_a_commit_between_real_images(images: Path, server: InProcess) -> None:
     command = ["qemu-img", "convert", "-O", "raw", str(images / "new.qcow2"), str(images / "flat")]
     subprocess.run(command, check=True)
     assert (images / "flat").read_bytes() == before
+
+
+def test_a_stream_over_an_image_that_ends_within_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it hides, as zeroes beyond its end, stays hidden when it is gone."""
+    leave_thread_states_alone(monkeypatch)
+    base, mid, top = (tmp_path / name for name in ("base.raw", "mid.qcow2", "top.qcow2"))
+    base.write_bytes(b"b" * SIZE)
+    short = 3 * CLUSTER + 4096
+    qemu_img("create", "-q", "-f", "qcow2", "-b", base, "-F", "raw", mid, str(short))
+    qemu_img("create", "-q", "-f", "qcow2", "-b", mid, "-F", "qcow2", top, str(SIZE))
+    server = InProcess()
+    for path in (base, mid, top):
+        server.add("file", f"{path.stem}-file", path=str(path))
+    server.add("qcow2", "mid", file="mid-file", backing="base-file")
+    server.add("qcow2", "top", file="top-file", backing="mid")
+    expected = b"b" * short + bytes(SIZE - short)
+    assert read(server, "top", SIZE, 0) == expected
+    ended(server, "block-stream", **{"base-node": "base-file"})
+    assert server.node("top")["children"] == {"file": "top-file", "backing": "base-file"}
+    assert read(server, "top", SIZE, 0) == expected
+    server.graph.close()
+    checked(top)

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,32 @@ def test_a_child_that_cannot_grow_is_full_at_its_end(tmp_path: Path) -> None:
     counts.free([(taken[1].first, taken[1].past)])
     reserve.note_free(taken[1].first)
     assert reserve.take(99)[:2] == taken[1][:2]
+
+
+def test_what_is_freed_while_clusters_are_reserved_is_found_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Just after they were looked for, and before where the next are: it is no lost space."""
+    disk = new_disk(4096, 16)
+    disk.content.extend(bytes(30 * 4096))
+    disk.can_grow = False
+    image, counts = opened(disk)
+    used = counts.reserve(0, 5, lambda _: False)
+    reserve = Reserve(counts, image.store, 4096)
+    original = counts.reserve
+
+    def reserve_and_free(start: int, want: int, *rest: Any) -> list[Run]:
+        found = original(start, want, *rest)
+        if used:
+            counts.free(used)
+            reserve.note_free(used.pop()[0])
+        return found
+
+    monkeypatch.setattr(counts, "reserve", reserve_and_free)
+    taken: list[Taken] = []
+    with until_full():
+        taken.extend(reserve.take(7) for _ in range(99))
+    assert sum(run.past - run.first for run in taken) == 30
 
 
 @pytest.mark.parametrize("can_zero", [False, True])
