@@ -92,7 +92,13 @@ class Commit(CopyJob):
             name = self.copy_options.backing_file or path_of(staging, self._chain.base)
             if name is not None:
                 write_down(staging, overlay, name, format_of(self._chain.base))
-        staging.settles.append(lambda: self._decide(pivots=True))
+        staging.settles.append(self._settle)
+        staging.aborts.append(self.forget_record)
+
+    def _settle(self) -> None:
+        """The overlay's image says it already: what is committed stays so, whoever dies now."""
+        self.write_record()
+        self._decide(pivots=True)
 
 
 class ActiveCommit(Mirror):
@@ -179,6 +185,11 @@ def start(staging: Staging, options: CommitOptions, conduct: Conduct) -> None:
     device = find_device(staging, options, of_file=conduct.of_file)
     found = Chain(staging, device, options)
     found.check(staging)
+    if conduct.of_file and not found.base.monitor_owned:
+        raise CommandError(
+            f"Node '{found.base.name}' comes with an image, and no file can lead to it: "
+            "say what the backing is, with a name of its own"
+        )
     if found.overlay is None:
         if options.backing_file is not None:
             raise CommandError("'backing-file' specified, but 'top' is the active layer")
