@@ -14,6 +14,7 @@ So nobody may look at the base, or at an image but the top, past the top.
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 from blkrun.errors import CommandError, DeviceNotFound
@@ -27,6 +28,7 @@ from blkrun.server.drivers.commit_top import CommitTop
 from blkrun.server.drivers.mirror_top import MirrorTop
 from blkrun.server.frozen import Frozen
 from blkrun.server.jobs.copying import CopyJob, filter_name, find_device, put_over
+from blkrun.server.jobs.growing import check_growth, grow
 from blkrun.server.jobs.job import CANCELED
 from blkrun.server.jobs.mirror import Mirror
 from blkrun.server.jobs.policy import Conduct
@@ -60,6 +62,7 @@ class Commit(CopyJob):
 
     def run(self) -> None:
         """From the start of the top image to its end."""
+        self._graph.transaction([partial(grow, base=self._chain.base, size_bytes=self.len_bytes)])
         at, end = 0, self.len_bytes
         while at < end:
             self.await_pace()
@@ -110,6 +113,8 @@ class ActiveCommit(Mirror):
     def mark(self) -> None:
         """What the images have; what is written meanwhile marks itself."""
         size_bytes = self.filter.size_bytes
+        base = self.filter.target
+        self._graph.transaction([partial(grow, base=base, size_bytes=size_bytes)])
         for at in range(0, size_bytes, CHUNK_BYTES):
             self.pause_point()
             try:
@@ -156,12 +161,7 @@ class Chain:
             check_no_job(staging, node)
         if staging.read_only(self.base):
             raise CommandError(f"Block node is read-only: '{self.base.name}' is to be committed to")
-        base_bytes, top_bytes = staging.size(self.base), staging.size(self.top)
-        if base_bytes < top_bytes or (self.overlay is None and base_bytes > top_bytes):
-            raise CommandError(
-                f"Node '{self.base.name}' has {base_bytes} bytes and '{self.top.name}' "
-                f"{top_bytes}: a base of another size cannot be committed to"
-            )
+        self._check_size(staging)
         hidden = {*self.images[1:], self.base}
         for export in staging.exports.values():
             root = staging.child(export, "root")
@@ -171,6 +171,21 @@ class Chain:
                     f"Node '{node.name}' is busy: export '{export.name}' shows it past "
                     f"'{self.top.name}', and would see what is committed"
                 )
+
+    def _check_size(self, staging: Staging) -> None:
+        """A larger base would show past the top's end, where there were zeroes, or nothing.
+
+        QEMU lets it; a disk in use would get longer by it, or have other data.
+        """
+        base_bytes, top_bytes = staging.size(self.base), staging.size(self.top)
+        if base_bytes < top_bytes:
+            check_growth(staging, self.base, top_bytes)
+        room = None if self.overlay is None else staging.size(self.overlay)
+        if base_bytes > top_bytes and (room is None or room > top_bytes):
+            raise CommandError(
+                f"Node '{self.base.name}' has {base_bytes} bytes and '{self.top.name}' "
+                f"{top_bytes}: what is past the end of '{self.top.name}' would be seen"
+            )
 
 
 def held_by(images: Frozen, start: int, end: int) -> list[Range]:
