@@ -108,11 +108,16 @@ def is_back(service: Service, killed: int) -> bool:
 def check_written(service: Service, writers: Writers) -> bytes:
     """All that was answered is there; the very last may be, that was not."""
     disk = read_all(service.uri(), SIZE)
+    check_parts(disk, writers)
+    assert disk[OLD:] == b"".join(bytes([n % 3 + 1]) * MIB for n in range((SIZE - OLD) // MIB))
+    return disk
+
+
+def check_parts(disk: bytes, writers: Writers) -> None:
+    """The writers' parts of it."""
     found = writers.check(parts(disk, WRITERS))
     for answered, there in zip(writers.answered, found, strict=True):
         assert answered <= there <= answered + 1
-    assert disk[OLD:] == b"".join(bytes([n % 3 + 1]) * MIB for n in range((SIZE - OLD) // MIB))
-    return disk
 
 
 def follows(service: Service, kind: str) -> bool:
@@ -141,11 +146,8 @@ def check_image(path: Path) -> None:
     assert done.returncode in (0, _LEAKS), done.stdout
 
 
-def killed_when(
-    serve: Serve, text: str, moment: Callable[[Service], bool]
-) -> tuple[Service, bytes]:
-    """A server killed at a moment of the job in ``text``, and what its successor has."""
-    service = filled(serve)
+def killed_when(service: Service, text: str, moment: Callable[[Service], bool]) -> Writers:
+    """The server is killed at a moment of the job in ``text``, and its successor is there."""
     writers = Writers([service.uri()] * WRITERS)
     with writers.at_work():
         wait_for(lambda: all(turn > 50 for turn in writers.answered), "the writers")
@@ -154,19 +156,21 @@ def killed_when(
         pid = kill_server(service)
         wait_for(lambda: len(writers.errors) == WRITERS, "the end of the connections")
     wait_for(lambda: is_back(service, pid), "another server")
-    return service, check_written(service, writers)
+    return writers
+
+
+def is_under_way(service: Service) -> bool:
+    """Some has been copied, and some has not."""
+    jobs = service.graph()["jobs"]
+    return bool(jobs) and jobs[0]["current-progress"] > 8 * MIB
 
 
 @EACH
 def test_in_the_middle(serve: Serve, kind: str) -> None:
     """The job is begun anew, and comes to its end."""
-
-    def is_under_way(service: Service) -> bool:
-        jobs = service.graph()["jobs"]
-        return bool(jobs) and jobs[0]["current-progress"] > 8 * MIB
-
+    service = filled(serve)
     slow = CHAIN + f"[jobs.j]\n{JOBS[kind]}speed = {CALM}\n"
-    service, disk = killed_when(serve, slow, is_under_way)
+    disk = check_written(service, killed_when(service, slow, is_under_way))
     assert [job["id"] for job in service.graph()["jobs"]] == ["j"]
     check_end(service, kind, disk)
 
@@ -191,8 +195,9 @@ def is_in_the_file(service: Service) -> bool:
 @pytest.mark.parametrize("moment", [is_written_down, has_pivoted, is_in_the_file])
 def test_around_its_end(serve: Serve, kind: str, moment: Callable[[Service], bool]) -> None:
     """Nobody is led back, or the job is done again: either way all is there."""
-    service, disk = killed_when(serve, CHAIN + f"[jobs.j]\n{JOBS[kind]}", moment)
-    check_end(service, kind, disk)
+    service = filled(serve)
+    writers = killed_when(service, CHAIN + f"[jobs.j]\n{JOBS[kind]}", moment)
+    check_end(service, kind, check_written(service, writers))
 
 
 @EACH
@@ -215,3 +220,20 @@ def test_with_nobody_to_edit_the_file(serve: Serve, kind: str) -> None:
     assert is_back(service, pid)
     assert service.graph()["jobs"] == []
     check_end(service, kind, check_written(service, writers))
+
+
+def test_a_smaller_base(serve: Serve, tmp_path: Path) -> None:
+    """It has been made larger when the server is killed: the commit is begun anew, and pivots."""
+    base = tmp_path / "base.img"
+    base.write_bytes(bytes(MIB))
+    text = CHAIN.replace(layer("base", ""), f'[backends.base]\ndriver = "file"\npath = "{base}"\n')
+    service = serve(text)
+    slow = text + f"[jobs.j]\n{JOBS['active-commit']}speed = {CALM}\n"
+    writers = killed_when(service, slow, is_under_way)
+    assert base.stat().st_size == SIZE
+    disk = read_all(service.uri(), SIZE)
+    check_parts(disk, writers)
+    wait_for(lambda: follows(service, "active-commit"), "the file to follow")
+    assert read_all(service.uri(), SIZE) == disk
+    stop(service)
+    assert base.read_bytes() == disk
