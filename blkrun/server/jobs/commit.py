@@ -14,7 +14,6 @@ So nobody may look at the base, or at an image but the top, past the top.
 """
 
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 from blkrun.errors import CommandError, DeviceNotFound
@@ -62,7 +61,7 @@ class Commit(CopyJob):
 
     def run(self) -> None:
         """From the start of the top image to its end."""
-        self._graph.transaction([partial(grow, base=self._chain.base, size_bytes=self.len_bytes)])
+        grow(self._graph, self._chain.base, self.len_bytes)
         at, end = 0, self.len_bytes
         while at < end:
             self.await_pace()
@@ -113,8 +112,7 @@ class ActiveCommit(Mirror):
     def mark(self) -> None:
         """What the images have; what is written meanwhile marks itself."""
         size_bytes = self.filter.size_bytes
-        base = self.filter.target
-        self._graph.transaction([partial(grow, base=base, size_bytes=size_bytes)])
+        grow(self._graph, self.filter.target, size_bytes)
         for at in range(0, size_bytes, CHUNK_BYTES):
             self.pause_point()
             try:

@@ -5,13 +5,16 @@ of their own: a regular file, or ``raw`` over one without ``size``.  Nobody sees
 backing image reads as zeroes, and so does what is added.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from blkrun.errors import CommandError
 from blkrun.server.drivers.file import File
 from blkrun.server.drivers.raw import Raw
 from blkrun.server.node import Node
 from blkrun.server.staging import Staging
+
+if TYPE_CHECKING:
+    from blkrun.server.graph import Graph
 
 
 def check_growth(staging: Staging, base: Node[Any], size_bytes: int) -> None:
@@ -31,14 +34,18 @@ def check_growth(staging: Staging, base: Node[Any], size_bytes: int) -> None:
     )
 
 
-def grow(staging: Staging, base: Node[Any], size_bytes: int) -> None:
-    """As an action, so that no other edit is on its way with the old size.  Raises OSError.
+def grow(graph: "Graph", base: Node[Any], size_bytes: int) -> None:
+    """If it is smaller: in an edit, so that no other one is on its way with the old size.
 
-    It stays as large whatever becomes of the edit and of the job, as in QEMU.
+    It stays as large whatever becomes of the job, as in QEMU.  Raises OSError, CommandError.
     """
-    if base.length() < size_bytes:
-        base.truncate(size_bytes, exact=True)
+
+    def longer(staging: Staging) -> None:
+        base.truncate(size_bytes, exact=False)
         _resize_above(staging, base)
+
+    if base.length() < size_bytes:
+        graph.transaction([longer])
 
 
 def _resize_above(staging: Staging, node: Node[Any]) -> None:
