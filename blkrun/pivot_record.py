@@ -1,9 +1,12 @@
-"""What is written down of a mirror's pivot until the file says so: a small file beside the socket.
+"""What is written down of a job's pivot until the file says so: a small file beside the socket.
 
 Should server and runner both end in between, by a power cut too, the file would still name the old
 disk, and the mirror would copy that over the new one.  The server writes the record when both disks
 are equal and nobody can write, right before the pivot; so whether or not it comes to that, to go on
 with the target is right.  The runner removes it when the file has followed.
+
+A stream and a commit lead an image elsewhere in the same way, and the image says so itself; what
+the file says of it would be an order to go back.
 """
 
 import contextlib
@@ -12,15 +15,28 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from blkrun.job_options import JobOptions, nodes_of
+
 _SUFFIX = ".pivoted"
 
 
 class PivotRecord(NamedTuple):
-    """Who used ``device`` uses ``target`` now, by job ``job_id`` of the file."""
+    """Who used ``device`` uses ``target`` now, by job ``job_id`` of the file.
+
+    As the job's table names them; the target is empty where that names none.
+    """
 
     job_id: str
     device: str
     target: str
+
+
+def record_of(job: JobOptions) -> PivotRecord:
+    """What is written down of a job: an image of a chain is its top, or what is below it then."""
+    nodes = nodes_of(job)
+    targets = (nodes.get(name) for name in ("target", "base-node", "bottom"))
+    target = next((name for name in targets if name is not None), "")
+    return PivotRecord(job.job_id, nodes.get("top-node", job.device), target)
 
 
 def write_record(control: Path, record: PivotRecord) -> None:

@@ -16,7 +16,7 @@ class Due:
     plan: bool = False
     """A job has ended or gone: something may have waited for it."""
     file: bool = True
-    """A mirror may have pivoted, perhaps before this runner, and the file does not say so."""
+    """A job may have pivoted, perhaps before this runner, and the file does not say so."""
     drift: bool = True
     yes: dict[str, Any] | None = None
     """Somebody's, to what waits."""

@@ -17,7 +17,7 @@ import msgspec
 from blkrun.job_options import CommitOptions, JobOptions, StreamOptions, nodes_of, target_of
 from blkrun.model import GraphModel, JobState
 from blkrun.options import children_of, to_wire, with_child
-from blkrun.pivot_record import PivotRecord, read_records, remove_record
+from blkrun.pivot_record import read_records, record_of, remove_record
 from blkrun.reconcile.disks import unfiltered
 
 
@@ -33,31 +33,29 @@ def pivoted(desired: GraphModel, live: GraphModel) -> Iterator[JobOptions]:
 def with_recorded(live: GraphModel, desired: GraphModel, control: Path) -> GraphModel:
     """A live graph with the pivots that are written down beside a server's control socket.
 
-    Those of jobs that the file still has; a server that was started since does not list them.
+    Those of jobs that the file still has; a server that was started since does not list them, and
+    who has only heard that they ended does not know how.
     """
     jobs, states = dict(live.jobs), dict(live.states)
     for record in read_records(control):
-        job = desired.jobs.get(record.job_id)
-        if job is not None and job.job_id not in jobs and _is_of(record, job):
-            jobs[record.job_id] = job
-            states[record.job_id] = JobState(status="concluded", pivoted=True)
-    if len(jobs) == len(live.jobs):
-        return live
+        name, job = record.job_id, desired.jobs.get(record.job_id)
+        if job is not None and record == record_of(job) and not _is_told(live.states.get(name)):
+            jobs[name] = job
+            states[name] = JobState(status="concluded", pivoted=True)
     return msgspec.structs.replace(live, jobs=jobs, states=states)
+
+
+def _is_told(state: JobState | None) -> bool:
+    """It is at work, or known to have pivoted."""
+    return state is not None and (state.pivoted or not state.ended)
 
 
 def forget_recorded(desired: GraphModel, control: Path) -> None:
     """Remove the records of jobs that the file has no more, or not so, or switched off."""
     for record in read_records(control):
         job = desired.jobs.get(record.job_id)
-        if job is None or not _is_of(record, job):
+        if job is None or record != record_of(job):
             remove_record(control, record.job_id)
-
-
-def _is_of(record: PivotRecord, job: JobOptions) -> bool:
-    if isinstance(job, CommitOptions):
-        return job.base_node in (None, record.target)
-    return (record.device, record.target) == (job.device, target_of(job))
 
 
 def with_pivots(desired: GraphModel, live: GraphModel) -> GraphModel:

@@ -155,6 +155,7 @@ class Reconciler:
         if (applied := self._due.applied) is not None:  # just before the old one went
             self._due.applied = None
             await self._take_over(str(applied.get("digest", "")))
+        self._due.file = True  # the old one may have written down a pivot
         refusals = await self._without_refused_jobs()
         jobs = list((await self._ask(self._good)).graph.jobs)
         anew = {"anew": points_in_time(self._good), "jobs": jobs, **switched_off(self.config)}

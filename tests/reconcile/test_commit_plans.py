@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from blkrun import config
 from blkrun.model import JobState
@@ -95,12 +96,16 @@ def test_limits_of_the_export_hold(tmp_path: Path) -> None:
 def test_a_pivot_that_was_written_down(tmp_path: Path) -> None:
     """Should everything end before the file has followed, nobody is led back to the overlay."""
     control = tmp_path / "vm.qmp"
-    write_record(control, PivotRecord("j", "top", "base"))
+    write_record(control, PivotRecord("j", "top", ""))
     desired = graph(FILE + PIVOT)
     moved = graph(FILE.replace('node = "top"', 'node = "base"'))
     live = with_recorded(moved, desired, control)
     assert live.states["j"] == JobState(status="concluded", pivoted=True)
     assert plan(desired, live) == ()
+    heard = replace(live, states={"j": JobState(status="concluded")})
+    assert with_recorded(heard, desired, control) == live  # and not only that it has ended
+    runs = replace(live, states={"j": JobState(status="running")})
+    assert with_recorded(runs, desired, control) == runs
 
 
 def test_a_dump_says_that_it_has_ended() -> None:

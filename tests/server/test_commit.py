@@ -210,14 +210,7 @@ def test_nobody_else_may_look_at_the_base(server: ChainServer) -> None:
 
 
 def test_a_base_that_cannot_be_written(server: ChainServer) -> None:
-    """QEMU would open it anew; here that is for the file to say.  And one that is too small."""
-    server.add("memory", "small", size=MIB)
-    server.add("overlay", "over", size=SIZE, backing="small")
-    refused = server.refused("block-commit", arguments(device="over"))
-    assert refused[1] == (
-        f"Node 'small' has {MIB} bytes and 'over' {SIZE}: "
-        "a base of another size cannot be committed to"
-    )
+    """QEMU would open it anew; here that is for the file to say."""
     server.add("null", "fixed", size=SIZE, read_only=True)
     server.add("overlay", "over2", size=SIZE, backing="fixed")
     refused = server.refused("block-commit", arguments(device="over2"))

@@ -3,7 +3,7 @@
 QEMU's mirror_top (qemu-semantics §8.6).  Jobs put it in; nobody else can.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
@@ -23,6 +23,12 @@ class MirrorTop(Keeper[MirrorTopOptions]):
     divergence: Divergence
     frozen: Frozen = ()
     """Of a commit's: the chain that it needs as it is."""
+
+    def size_over(self, sizes: Mapping[str, int]) -> int:
+        """A commit's job makes the target as large before it copies anything."""
+        if self.frozen and sizes["target"] < sizes["file"]:
+            return sizes["file"]
+        return super().size_over(sizes)
 
     def check(self, staging: Staging) -> None:
         """And the chain is as it was."""

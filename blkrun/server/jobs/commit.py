@@ -27,6 +27,7 @@ from blkrun.server.drivers.commit_top import CommitTop
 from blkrun.server.drivers.mirror_top import MirrorTop
 from blkrun.server.frozen import Frozen
 from blkrun.server.jobs.copying import CopyJob, filter_name, find_device, put_over
+from blkrun.server.jobs.growing import check_growth, grow
 from blkrun.server.jobs.job import CANCELED
 from blkrun.server.jobs.mirror import Mirror
 from blkrun.server.jobs.policy import Conduct
@@ -60,6 +61,7 @@ class Commit(CopyJob):
 
     def run(self) -> None:
         """From the start of the top image to its end."""
+        grow(self._graph, self._chain.base, self.len_bytes)
         at, end = 0, self.len_bytes
         while at < end:
             self.await_pace()
@@ -92,7 +94,13 @@ class Commit(CopyJob):
             name = self.copy_options.backing_file or path_of(staging, self._chain.base)
             if name is not None:
                 write_down(staging, overlay, name, format_of(self._chain.base))
-        staging.settles.append(lambda: self._decide(pivots=True))
+        staging.settles.append(self._settle)
+        staging.aborts.append(self.forget_record)
+
+    def _settle(self) -> None:
+        """The overlay's image says it already: what is committed stays so, whoever dies now."""
+        self.write_record()
+        self._decide(pivots=True)
 
 
 class ActiveCommit(Mirror):
@@ -104,6 +112,7 @@ class ActiveCommit(Mirror):
     def mark(self) -> None:
         """What the images have; what is written meanwhile marks itself."""
         at, size_bytes = 0, self.filter.size_bytes
+        grow(self._graph, self.filter.target, size_bytes)
         while at < size_bytes:
             self.pause_point()
             end = min(at + CHUNK_BYTES, size_bytes)
@@ -153,12 +162,7 @@ class Chain:
             check_no_job(staging, node)
         if staging.read_only(self.base):
             raise CommandError(f"Block node is read-only: '{self.base.name}' is to be committed to")
-        base_bytes, top_bytes = staging.size(self.base), staging.size(self.top)
-        if base_bytes < top_bytes or (self.overlay is None and base_bytes > top_bytes):
-            raise CommandError(
-                f"Node '{self.base.name}' has {base_bytes} bytes and '{self.top.name}' "
-                f"{top_bytes}: a base of another size cannot be committed to"
-            )
+        self._check_size(staging)
         hidden = {*self.images[1:], self.base}
         for export in staging.exports.values():
             root = staging.child(export, "root")
@@ -168,6 +172,21 @@ class Chain:
                     f"Node '{node.name}' is busy: export '{export.name}' shows it past "
                     f"'{self.top.name}', and would see what is committed"
                 )
+
+    def _check_size(self, staging: Staging) -> None:
+        """A larger base would show past the top's end, where there were zeroes, or nothing.
+
+        QEMU lets it; a disk in use would get longer by it, or have other data.
+        """
+        base_bytes, top_bytes = staging.size(self.base), staging.size(self.top)
+        if base_bytes < top_bytes:
+            check_growth(staging, self.base, top_bytes)
+        room = None if self.overlay is None else staging.size(self.overlay)
+        if base_bytes > top_bytes and (room is None or room > top_bytes):
+            raise CommandError(
+                f"Node '{self.base.name}' has {base_bytes} bytes and '{self.top.name}' "
+                f"{top_bytes}: what is past the end of '{self.top.name}' would be seen"
+            )
 
 
 def held_by(images: Frozen, start: int, end: int) -> list[Range]:
@@ -182,6 +201,11 @@ def start(staging: Staging, options: CommitOptions, conduct: Conduct) -> None:
     device = find_device(staging, options, of_file=conduct.of_file)
     found = Chain(staging, device, options)
     found.check(staging)
+    if conduct.of_file and not found.base.monitor_owned:
+        raise CommandError(
+            f"Node '{found.base.name}' comes with an image, and no file can lead to it: "
+            "say what the backing is, with a name of its own"
+        )
     if found.overlay is None:
         if options.backing_file is not None:
             raise CommandError("'backing-file' specified, but 'top' is the active layer")

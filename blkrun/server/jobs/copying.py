@@ -8,12 +8,14 @@ so the graph can be edited around a running job as if it were not there.
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from blkrun.errors import CommandError
 from blkrun.job_options import CopyOptions, JobOptions, job_to_wire
+from blkrun.pivot_record import record_of, remove_record, write_record
 from blkrun.server.actions import check_new_name, check_no_job, find_node, generated_name
 from blkrun.server.jobs.job import Job
 from blkrun.server.jobs.policy import Conduct
@@ -85,6 +87,21 @@ class CopyJob(Job):
                 self.on_error("write", error)
             else:
                 return
+
+    def write_record(self) -> None:
+        """Right before edges lead elsewhere, since a file does not say it yet.  Raises OSError."""
+        if (control := self._control) is not None:
+            write_record(control, record_of(self.copy_options))
+
+    def forget_record(self) -> None:
+        """They do not after all."""
+        if (control := self._control) is not None:
+            remove_record(control, self.id)
+
+    @property
+    def _control(self) -> Path | None:
+        """Where records are; None: no file has to follow."""
+        return self._graph.control if self.options.of_file else None
 
     def take_out(self, staging: Staging) -> None:
         """As an action: its filter leaves the graph, if it is still there."""

@@ -8,7 +8,6 @@ in an instant without requests, and with the same edit everybody who used the de
 
 import contextlib
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from time import monotonic_ns
 from typing import Any
 
@@ -17,7 +16,6 @@ import msgspec
 from blkrun.errors import CommandError
 from blkrun.job_options import CommitOptions, MirrorOptions
 from blkrun.options import MirrorTopOptions
-from blkrun.pivot_record import PivotRecord, remove_record, write_record
 from blkrun.server.bitmap import Run
 from blkrun.server.divergence import Divergence
 from blkrun.server.drivers.mirror_top import MirrorTop
@@ -114,7 +112,7 @@ class Mirror(CopyJob):
         for node in staging.nodes.values():
             if isinstance(node, Keeper):
                 node.succeed(staging, device, target)
-        staging.aborts.append(self._forget_record)
+        staging.aborts.append(self.forget_record)
         data = {"id": self.id, "device": device.name, "target": target.name}
         staging.starts.append(lambda: self._events.emit("X_BLKRUN_JOB_PIVOTED", data))
 
@@ -127,23 +125,9 @@ class Mirror(CopyJob):
                 raise JobCancelled
         self._note_length(now=True)  # with what was copied here, without what went to both
         self.filter.target.flush()
-        if self._record is not None:
-            write_record(*self._record)
+        if self.pivots:
+            self.write_record()
         self._decide(pivots=self.pivots)
-
-    @property
-    def _record(self) -> tuple[Path, PivotRecord] | None:
-        """What has to be written down before a pivot, since a file does not say it yet."""
-        control = self._graph.control
-        if control is None or not (self.pivots and self.options.of_file):
-            return None
-        device, target = self.filter.file.name, self.filter.target.name
-        return control, PivotRecord(self.id, device, target)
-
-    def _forget_record(self) -> None:
-        """There was no pivot after all."""
-        if self._record is not None:
-            remove_record(self._record[0], self.id)
 
     def _pivot_if_wanted(self) -> None:
         if self.copy_options.when_ready == "pivot" and self.is_ready and not self.completing:

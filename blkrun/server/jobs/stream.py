@@ -99,6 +99,8 @@ class Stream(CopyJob):
             base = staging.child(bottom, "backing")
             staging.set_edge(top, "backing", base)
             self._write_down(staging, top, base)
+            staging.settles.append(self.write_record)
+            staging.aborts.append(self.forget_record)
         staging.settles.append(lambda: self._decide(pivots=bottom is not top))
 
     def _write_down(self, staging: Staging, top: Node[Any], base: Node[Any] | None) -> None:
