@@ -5,14 +5,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from blkrun.image_options import ImageProblem, check_image_options
+from blkrun.image_options import check_image_options
+from blkrun.node_rules import BrokenRule
 from blkrun.options import Qcow2Options
 
 PLAIN = {"driver": "qcow2", "node-name": "image", "file": "disk"}
 NEW = {"create": True, "size": 2**30}
 
 
-def check(**options: Any) -> ImageProblem | None:
+def check(**options: Any) -> BrokenRule | None:
     """With options in Python's spelling."""
     wire = {key.replace("_", "-"): value for key, value in options.items()}
     return check_image_options(msgspec.convert(PLAIN | wire, Qcow2Options))

@@ -76,7 +76,7 @@ class _Resolver:
             nodes.append(node)
             if not node.passes_on:
                 return nodes, tuple(self.route(child, child) for child in node.children.values())
-            node = node.children["file"]
+            node = node.children[node.main]
             if _keeps_trims(nodes[-1]):  # those below do not see the same requests
                 return nodes, (self.route(node, node),)
 
